@@ -1,0 +1,142 @@
+"""Result rows: the one input of `dashboards`, a plain dict that JSON can hold.
+
+`search/results.py` makes them from the Optuna storage. Every optional value may be None: a study may have
+no finalists, no trials, or none that finished. Scores are on the metric's own scale, higher is better;
+times are seconds of wall clock; counts are numbers of scalars.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+Scalar = bool | int | float | str
+State = Literal["COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"]
+
+
+class Objective(TypedDict):
+    """What the search optimizes: the mean of `metric` over the tasks."""
+
+    metric: str
+    direction: str
+
+
+class Backbone(TypedDict):
+    """The frozen model."""
+
+    name: str
+    parameters: int
+    hidden_size: int
+    layers: int
+
+
+class Task(TypedDict):
+    """One task, and the number of rows of each split."""
+
+    name: str
+    kind: str
+    metric: str
+    train: int
+    validation: int
+    test: int | None
+    labels: list[str]
+
+
+class Range(TypedDict, total=False):
+    """A searched hyperparameter: `float` or `int` in [low, high], or a `choice`."""
+
+    kind: Literal["float", "int", "choice"]
+    low: float
+    high: float
+    log: bool
+    choices: list[Scalar]
+
+
+class Method(TypedDict):
+    """One method of the study and its search space; `budget` is its number of trials."""
+
+    method: str
+    title: str
+    baseline: bool
+    budget: int
+    space: dict[str, Range]
+
+
+class CurvePoint(TypedDict):
+    """One evaluation on validation, after `step` optimizer steps and `seconds` of the trial."""
+
+    step: int
+    loss: float | None
+    validation: float | None
+    seconds: float | None
+
+
+class Trial(TypedDict):
+    """One configuration trained and scored once; `number` is unique within its method."""
+
+    number: int
+    method: str
+    state: State
+    params: dict[str, Scalar]
+    seed: int | None
+    validation: float | None
+    task_scores: dict[str, float] | None
+    trained_parameters: int | None
+    deployed_parameters: int | None
+    head_parameters: int | None
+    seconds: float | None
+    started: str | None
+    ended: str | None
+    error: str | None
+    checkpoint: str | None
+    mlflow_run_id: str | None
+    curve: list[CurvePoint]
+
+
+class FinalistRun(TypedDict):
+    """One retraining of a finalist with a fresh seed.
+
+    `examples`: task -> the score of every test example, in the same order for every run and method; None
+    where the metric is no mean over examples.
+    """
+
+    seed: int
+    state: State
+    error: str | None
+    validation: float | None
+    task_scores: dict[str, float] | None
+    test: float | None
+    test_task_scores: dict[str, float] | None
+    examples: dict[str, list[float]] | None
+    seconds: float | None
+    mlflow_run_id: str | None
+
+
+class Finalist(TypedDict):
+    """A configuration promoted from search trial `number`; only the chosen one of a method is tested."""
+
+    method: str
+    config: dict[str, Scalar]
+    number: int
+    role: Literal["best", "cheapest"]
+    chosen: bool
+    trained_parameters: int | None
+    deployed_parameters: int | None
+    head_parameters: int | None
+    runs: list[FinalistRun]
+
+
+class Rows(TypedDict):
+    """Everything that is known about a study."""
+
+    study: str
+    partial: bool
+    outcome: str
+    epsilon: float
+    objective: Objective
+    backbone: Backbone
+    tasks: list[Task]
+    methods: list[Method]
+    trials: list[Trial]
+    finalists: list[Finalist]
+    test_readings: int
+    provenance: dict[str, Any]

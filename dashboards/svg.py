@@ -1,0 +1,135 @@
+"""The few SVG elements and axes that the charts are made of; no library, no script.
+
+Text is drawn in currentColor and methods in the CSS variables --m0, --m1, ..., so a chart follows the page
+into dark mode. Everything that comes from data is escaped here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+COLOURS = 10
+"""Methods after the tenth share colours; shapes repeat after the eighth, so pairs stay apart up to 40."""
+
+_SHAPES = (
+    "circle",
+    "M-1-1H1V1H-1Z",
+    "M0-1.3L1.25 1H-1.25Z",
+    "M0-1.4L1.4 0L0 1.4L-1.4 0Z",
+    "M0 1.3L1.25-1H-1.25Z",
+    "M-.45-1.3H.45V-.45H1.3V.45H.45V1.3H-.45V.45H-1.3V-.45H-.45Z",
+    "M0-1.3L1.2-.4L.75 1.1H-.75L-1.2-.4Z",
+    "M0-1.5L.4-.4L1.5 0L.4.4L0 1.5L-.4.4L-1.5 0L-.4-.4Z",
+)
+
+
+def attributes(**values: object) -> Markup:
+    """` name="value"` of each; a trailing underscore is dropped, others become hyphens."""
+    parts = [f' {name.rstrip("_").replace("_", "-")}="{escape(number(value))}"' for name, value in values.items()]
+    return Markup("".join(parts))  # noqa: S704 - every value is escaped
+
+
+def number(value: object) -> object:
+    """Floats with the two decimals that a pixel needs."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+
+
+def element(name: str, *children: object, **values: object) -> Markup:
+    """One element; children that are no Markup are escaped."""
+    inner = Markup("").join(children)  # type: ignore[arg-type]
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), attributes(**values), inner)  # noqa: S704
+
+
+def text(x: float, y: float, words: object, anchor: str = "middle", **values: object) -> Markup:
+    """Words at (x, y) pixels."""
+    return element("text", str(words), x=float(x), y=float(y), text_anchor=anchor, **values)
+
+
+def line(x1: float, y1: float, x2: float, y2: float, class_: str = "rule") -> Markup:
+    """A straight line, in pixels."""
+    return element("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=class_)
+
+
+def polyline(points: Sequence[tuple[float, float]], class_: str, title: str = "") -> Markup:
+    """A line through points, in pixels."""
+    path = " ".join(f"{number(float(x))},{number(float(y))}" for x, y in points)
+    return element("polyline", *([element("title", title)] if title else []), points=path, class_=class_)
+
+
+def marker(x: float, y: float, index: int, size: float, class_: str, title: str = "") -> Markup:
+    """The mark of the method at `index`: its own colour (by class m0, m1, ...) and its own shape."""
+    inside = [element("title", title)] if title else []
+    names = f"{method_class(index)} {class_}"
+    shape = _SHAPES[index % len(_SHAPES)]
+    if shape == "circle":
+        return element("circle", *inside, cx=float(x), cy=float(y), r=float(size), class_=names)
+    place = f"translate({number(float(x))} {number(float(y))}) scale({number(float(size))})"
+    return element("path", *inside, d=shape, transform=place, class_=names, vector_effect="non-scaling-stroke")
+
+
+def method_class(index: int) -> str:
+    """The CSS class that gives a method its colour."""
+    return f"m{index % COLOURS}"
+
+
+def chart(width: int, height: int, label: str, *children: Markup) -> Markup:
+    """An svg element that scales with the page; `label` is read by screen readers."""
+    return element(
+        "svg", *children, viewBox=f"0 0 {width} {height}", width=width, height=height, role="img", aria_label=label
+    )
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A linear map of data in [low, high] to pixels in [start, end]."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value."""
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    @classmethod
+    def around(cls, values: Sequence[float], start: float, end: float, pad: float = 0.06) -> Scale:
+        """A scale that holds all values with some air; a single value gets a range of its own."""
+        low, high = (min(values), max(values)) if values else (0.0, 1.0)
+        air = (high - low) * pad or max(abs(high) * 0.05, 0.05)
+        return cls(low - air, high + air, start, end)
+
+    def ticks(self, count: int = 5) -> list[float]:
+        """Round values inside the range."""
+        raw = (self.high - self.low) / count
+        unit = 10 ** math.floor(math.log10(raw))
+        step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= raw * 0.999)
+        first = math.ceil(self.low / step)
+        return [index * step for index in range(first, math.floor(self.high / step) + 1)]
+
+
+def tick_label(value: float) -> str:
+    """A short number: 0.85, 12,000."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{round(value, 6):g}"
+
+
+def left_axis(scale: Scale, left: float, right: float, name: str) -> Markup:
+    """Horizontal grid lines with their values, and the axis name above them."""
+    parts = [text(left - 8, min(scale.start, scale.end) - 10, name, anchor="start", class_="axis")]
+    for value in scale.ticks():
+        parts += [line(left, scale(value), right, scale(value), "grid")]
+        parts += [text(left - 8, scale(value) + 4, tick_label(value), anchor="end", class_="tick")]
+    return Markup("").join(parts)
+
+
+def bottom_axis(scale: Scale, bottom: float, name: str, whole: bool = True) -> Markup:
+    """Values under the plot; `whole` drops fractions."""
+    values = [value for value in scale.ticks() if not whole or value == int(value)]
+    parts = [line(scale.start, bottom, scale.end, bottom)]
+    parts += [text(scale(value), bottom + 17, tick_label(value), class_="tick") for value in values]
+    parts += [text(scale.end, bottom + 36, name, anchor="end", class_="axis")]
+    return Markup("").join(parts)

@@ -1,0 +1,245 @@
+"""Which method to use: the verdict of a study, from the test scores of its finalists.
+
+1. Compared are the methods whose chosen finalist finished every seed and was tested with each.
+2. `best` is the one with the highest test mean.
+3. The candidate has the fewest deployed parameters (heads are not counted) among the methods whose paired
+   interval against `best` stays within epsilon: its lower end is at least -epsilon. `best` itself qualifies.
+4. The candidate is the `winner` only if it is significantly better than every cheaper method; p values are
+   Holm-corrected over one family, the candidate against each other method. Otherwise `no difference`.
+5. The basis is `score` if it is significantly better than all the others too, `cost` if not: a winner by
+   cost is the cheapest that will do, and claims no difference in score to a method that costs more.
+
+A cheaper method of the study that could not be compared was not beaten, so it stops a winner; and one method
+alone has won nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from dashboards.rows import Finalist, Rows, Scalar
+from dashboards.statistics import SEEDS, Estimate, Sample, difference, holm, mean_interval
+
+ALPHA = 0.05
+"""Level of the tests, and 1 - level of the intervals."""
+
+FEW_SEEDS = 3
+"""With so many seeds or fewer, t has so few degrees of freedom that an interval is rough."""
+
+Comparison = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the report says first; `comparisons` are documented in docs/report.md."""
+
+    decision: Literal["winner", "no difference", "none"]
+    reason: str
+    epsilon: float
+    basis: Literal["score", "cost"] | None = None
+    method: str | None = None
+    config: dict[str, Scalar] | None = None
+    best: str | None = None
+    comparisons: list[Comparison] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method that can be compared: a tested finalist, its price in deployed parameters, its scores."""
+
+    method: str
+    config: dict[str, Scalar]
+    parameters: float
+    sample: Sample
+
+    @property
+    def mean(self) -> float:
+        """Test mean over seeds."""
+        return float(self.sample.values.mean())
+
+
+def tested_sample(finalist: Finalist, tasks: list[str]) -> Sample | None:
+    """The test scores of a finalist's finished runs; None if one of them, or all, have none."""
+    runs = [run for run in finalist["runs"] if run["state"] == "COMPLETE"]
+    values = [run["test"] for run in runs]
+    if not finalist["chosen"] or not values or any(value is None or not math.isfinite(value) for value in values):
+        return None
+    tables = []
+    for task in tasks:
+        table = [(run.get("examples") or {}).get(task) or [] for run in runs]
+        if not table[0] or len({len(row) for row in table}) > 1:
+            return Sample(np.array(values, dtype=np.float64))
+        tables.append(np.array(table, dtype=np.float64))
+    return Sample(np.array(values, dtype=np.float64), tuple(tables))
+
+
+def contenders(rows: Rows) -> list[Contender]:
+    """The methods that can be compared, cheapest first."""
+    tasks = [task["name"] for task in rows["tasks"]]
+    found = []
+    for finalist in rows["finalists"]:
+        sample = tested_sample(finalist, tasks)
+        if sample is None or any(run["state"] != "COMPLETE" for run in finalist["runs"]):
+            continue
+        parameters = finalist["deployed_parameters"]
+        price = math.inf if parameters is None else float(parameters)
+        found.append(Contender(finalist["method"], finalist["config"], price, sample))
+    return sorted(found, key=lambda contender: (contender.parameters, -contender.mean))
+
+
+def decide(rows: Rows) -> Verdict:
+    """The verdict of a study."""
+    epsilon = rows["epsilon"]
+    found = contenders(rows)
+    if not found:
+        return Verdict("none", _nothing_tested(rows), epsilon)
+    # Equal means: the cheaper one, which comes first.
+    best = max(found, key=lambda contender: contender.mean)
+    candidate = next(c for c in found if c is best or _within(difference(c.sample, best.sample), epsilon))
+    others = [c for c in found if c is not candidate]
+    family = _compare(candidate, others, epsilon, corrected=True)
+    rest = [] if best is candidate else [c for c in others if c is not best]
+    comparisons = family + _compare(best, rest, epsilon, corrected=False)
+    beaten = {row["against"] for row in family if row["difference"] > 0 and row["tie"] is False}
+    unbeaten = [c for c in others if c.parameters < candidate.parameters and c.method not in beaten]
+    untested = _cheaper_untested(rows, candidate, {c.method for c in found})
+    measured = all(row["p_value"] is not None for row in family)
+
+    basis: Literal["score", "cost"] | None = None
+    if others and measured and not unbeaten and not untested:
+        basis = "score" if len(beaten) == len(others) else "cost"
+    reason = _reason(candidate, best, basis, family, unbeaten, untested, epsilon)
+    decision: Literal["winner", "no difference"] = "winner" if basis else "no difference"
+    return Verdict(
+        decision, reason, epsilon, basis, candidate.method, candidate.config, best.method, comparisons
+    )
+
+
+def _within(estimate: Estimate, epsilon: float) -> bool:
+    return estimate.ci_low is not None and estimate.ci_low >= -epsilon
+
+
+def _compare(
+    one: Contender, others: list[Contender], epsilon: float, corrected: bool
+) -> list[Comparison]:
+    """`one` minus each of the others; Holm's correction over those that were measured."""
+    estimates = [difference(one.sample, other.sample) for other in others]
+    p_values = [estimate.p_value for estimate in estimates if estimate.p_value is not None]
+    adjusted = iter(holm(p_values))
+    found = []
+    for other, estimate in zip(others, estimates, strict=True):
+        p_holm = next(adjusted) if corrected and estimate.p_value is not None else None
+        decisive = p_holm if corrected else estimate.p_value
+        found.append(
+            {
+                "method": one.method,
+                "against": other.method,
+                "difference": estimate.mean,
+                "ci_low": estimate.ci_low,
+                "ci_high": estimate.ci_high,
+                "p_value": estimate.p_value,
+                "p_holm": p_holm,
+                "tie": None if decisive is None else decisive >= ALPHA,
+                "within_epsilon": None if estimate.ci_low is None else _within(estimate, epsilon),
+                "degrees_of_freedom": estimate.degrees_of_freedom,
+                "covers": estimate.covers,
+            }
+        )
+    return found
+
+
+def _cheaper_untested(rows: Rows, candidate: Contender, tested: set[str]) -> list[str]:
+    """Methods known to be cheaper than the candidate that were not compared."""
+    costs: dict[str, list[int]] = {}
+    for row in (*rows["trials"], *rows["finalists"]):
+        if row["deployed_parameters"] is not None:
+            costs.setdefault(row["method"], []).append(row["deployed_parameters"])
+    names = [method["method"] for method in rows["methods"] if method["method"] not in tested]
+    # A method that searches its length is cheaper only if all it found is.
+    return [name for name in names if name in costs and max(costs[name]) < candidate.parameters]
+
+
+def _nothing_tested(rows: Rows) -> str:
+    if not rows["trials"]:
+        return "No trial has run yet, so there is nothing to compare."
+    complete = sum(trial["state"] == "COMPLETE" for trial in rows["trials"])
+    return (
+        f"No finalist finished on the test split ({complete} of {len(rows['trials'])} trials and "
+        f"{len(rows['finalists'])} finalists so far), so no method can be recommended."
+    )
+
+
+def _reason(
+    candidate: Contender,
+    best: Contender,
+    basis: str | None,
+    family: list[Comparison],
+    unbeaten: list[Contender],
+    untested: list[str],
+    epsilon: float,
+) -> str:
+    """One plain sentence with the numbers that decided."""
+    score = f"{candidate.method} ({_score(candidate)}, {_parameters(candidate)})"
+    if basis == "score":
+        worst = max(row["p_holm"] for row in family)
+        nearest = min(family, key=lambda row: row["difference"])
+        text = (
+            f"{score} scores higher than every other method compared; the nearest is {nearest['against']}, "
+            f"{_gap(nearest)} behind (largest Holm-corrected p = {worst:.2g})"
+        )
+    elif basis == "cost":
+        text = _cost_reason(score, candidate, best, family, epsilon)
+    elif not family:
+        text = f"{score} is the only method with a tested finalist, so there is nothing to compare it with"
+    elif any(row["p_value"] is None for row in family):
+        text = f"{score} has the highest test score, but one seed shows no spread: differences were not measured"
+    elif unbeaten:
+        row = next(row for row in family if row["against"] == unbeaten[0].method)
+        text = (
+            f"{score} is recommended, but it is not shown to be better than the cheaper {row['against']}: "
+            f"{_gap(row)}, Holm-corrected p = {row['p_holm']:.2g}"
+        )
+    else:
+        text = f"{score} leads, but cheaper methods of the study were not tested: {', '.join(untested)}"
+    if any(row["covers"] == SEEDS for row in family):
+        text += "; these intervals cover new seeds only, not new test examples"
+    return text + "."
+
+
+def _cost_reason(
+    score: str, candidate: Contender, best: Contender, family: list[Comparison], epsilon: float
+) -> str:
+    cheaper = sum(row["tie"] is False and row["difference"] > 0 for row in family)
+    if candidate is best:
+        shown = "has the highest test mean and is significantly better than every cheaper method"
+        text = f"{score} {shown}" if cheaper else f"{score} has the highest test mean and the fewest deployed parameters"
+        open_rows = [row["against"] for row in family if row["tie"]]
+        return f"{text}; no difference in score is shown to {', '.join(open_rows)}" if open_rows else text
+    row = next(row for row in family if row["against"] == best.method)
+    beats = "and beats every cheaper method" if cheaper else "and no method is cheaper"
+    return (
+        f"{score} stays within {epsilon:g} of the highest test mean ({best.method}, {_score(best)}, "
+        f"{_parameters(best)}; {_gap(row)}) with the fewest deployed parameters, {beats}"
+    )
+
+
+def _score(contender: Contender) -> str:
+    estimate = mean_interval(contender.sample)
+    if estimate.ci_low is None:
+        return f"test {estimate.mean:.3f}"
+    return f"test {estimate.mean:.3f}, 95 % interval {estimate.ci_low:.3f} to {estimate.ci_high:.3f}"
+
+
+def _parameters(contender: Contender) -> str:
+    if math.isinf(contender.parameters):
+        return "deployed parameters unknown"
+    return f"{contender.parameters:,.0f} deployed parameters"
+
+
+def _gap(row: Comparison) -> str:
+    text = f"{row['difference']:+.3f}"
+    return text if row["ci_low"] is None else f"{text} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"

@@ -1,0 +1,105 @@
+"""The one door into transformers' attention: an attention function that prepends keys and values.
+
+Transformers' models look their attention up by name and hand it every extra keyword of the model's forward.
+We register one function under the name `IMPLEMENTATION`, and pass it a `Prefixes` or a `Probe` as the keyword
+`promptfront`. Nothing in the model is patched. The mask function must be registered too: without it masks
+silently become None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from methods.injection import Prefix, Site
+
+IMPLEMENTATION = "promptfront"
+KEYWORD = "promptfront"
+
+Sites = Mapping[nn.Module, list[Site]]
+"""The sites of each attention module, in the order of its calls (ALBERT's layers share one module)."""
+
+
+class Visitor(Protocol):
+    """What a forward's attention calls are shown to."""
+
+    def visit(
+        self, module: nn.Module, key_BNSD: Tensor, value_BNSD: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Keys, values and mask that the module shall use, given its own."""
+
+
+class Probe:
+    """Numbers the attention modules of a model by one forward, and keeps their keys and values."""
+
+    def __init__(self) -> None:
+        self.sites: dict[nn.Module, list[Site]] = {}
+        self.keys_and_values: dict[Site, tuple[Tensor, Tensor]] = {}
+
+    def visit(
+        self, module: nn.Module, key_BNSD: Tensor, value_BNSD: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        stack = "decoder" if getattr(module, "is_causal", False) else "encoder"
+        site = Site(stack, "self", len(self.keys_and_values))
+        self.sites.setdefault(module, []).append(site)
+        self.keys_and_values[site] = (key_BNSD, value_BNSD)
+        return key_BNSD, value_BNSD, mask
+
+
+class Prefixes:
+    """Prepends each site's prefix; good for one forward, since it counts the calls of shared modules."""
+
+    def __init__(self, sites: Sites, prefixes: Mapping[Site, Prefix]) -> None:
+        self._sites = sites
+        self._prefixes = prefixes
+        self._calls: dict[nn.Module, int] = {}
+
+    def visit(
+        self, module: nn.Module, key_BNSD: Tensor, value_BNSD: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        call = self._calls.get(module, 0)
+        self._calls[module] = call + 1
+        prefix = self._prefixes.get(self._sites[module][call])
+        if prefix is None:
+            return key_BNSD, value_BNSD, mask
+        assert mask is not None, "the mask function below always builds a mask"
+        # A prefix is seen from every position, through sliding windows too.
+        seen = prefix.mask_BP[:, None, None, :].expand(-1, 1, mask.shape[2], -1)
+        return (
+            torch.cat([prefix.key_BNPD.to(key_BNSD.dtype), key_BNSD], dim=2),
+            torch.cat([prefix.value_BNPD.to(value_BNSD.dtype), value_BNSD], dim=2),
+            torch.cat([seen, mask.expand(len(seen), -1, -1, -1)], dim=3),
+        )
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **options: Any,
+) -> tuple[Tensor, Tensor | None]:
+    visitor: Visitor | None = options.pop(KEYWORD, None)
+    if visitor is not None:
+        key, value, attention_mask = visitor.visit(module, key, value, attention_mask)
+    function: Callable[..., tuple[Tensor, None]] = sdpa_attention_forward
+    return function(module, query, key, value, attention_mask, **options)
+
+
+def _mask(*args: Any, **options: Any) -> Tensor:
+    """Boolean mask `[B, 1, Q, KV]`, built even where sdpa could do without: a prefix needs one to extend."""
+    options["allow_is_causal_skip"] = False
+    options["allow_is_bidirectional_skip"] = False
+    mask: Tensor = sdpa_mask(*args, **options)
+    return mask
+
+
+AttentionInterface.register(IMPLEMENTATION, _attention)
+AttentionMaskInterface.register(IMPLEMENTATION, _mask)

@@ -1,0 +1,41 @@
+"""Head only, the zero point: no injection; a linear head on the frozen features is all that is trained.
+
+Nothing is deployed beside the head, so a prompt has to beat it to be worth its parameters. What is searched
+is the head's learning rate and what it reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from methods import method
+from methods.injection import Injection
+from methods.method import READOUTS, MethodConfig, Start, hyperparameter
+from methods.space import Choice, Float
+
+
+@dataclass(frozen=True)
+class Config(MethodConfig):
+    """Learning rate and readout of the head."""
+
+    learning_rate: float = hyperparameter(
+        3e-3, allowed=Float(3e-4, 1e-1, log=True), help="AdamW's peak learning rate, of the head"
+    )
+    readout: str = hyperparameter(
+        "mean", allowed=Choice(READOUTS), help="text position(s) the head reads"
+    )
+
+
+class Method(method.Method):
+    """An empty injection."""
+
+    title = "Head only"
+    baseline = True
+
+    def initialize(self, start: Start) -> None:
+        """There is nothing to start."""
+
+    def forward(self, task_B: Tensor) -> Injection:
+        return Injection(rows=len(task_B))

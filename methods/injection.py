@@ -1,0 +1,140 @@
+"""What a method hands the backbone for a batch, row by row.
+
+Every tensor has a row dimension, so rows of different trials can share one forward of the backbone
+(`concatenate`). Rows with fewer virtual tokens than others are padded, and the padding masked.
+
+Letters: B rows, P virtual tokens, E width of the input embeddings, N key/value heads, D head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Site(NamedTuple):
+    """A place in the backbone where keys and values can be prepended.
+
+    Attributes:
+        stack: "encoder" or "decoder".
+        attention: "self" or "cross".
+        layer: number of the layer within (stack, attention), from 0.
+    """
+
+    stack: str
+    attention: str
+    layer: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Embeddings in front of the text.
+
+    Attributes:
+        embeddings_BPE: `[B, P, E]` float.
+        mask_BP: `[B, P]` bool, False where a row has fewer than P virtual tokens.
+    """
+
+    embeddings_BPE: Tensor
+    mask_BP: Tensor
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values in front of a layer's own.
+
+    Attributes:
+        key_BNPD: `[B, N, P, D]` float, as they enter the attention (after rotation, where there is one).
+        value_BNPD: `[B, N, P, D]` float.
+        mask_BP: `[B, P]` bool, False where a row has fewer than P virtual tokens.
+    """
+
+    key_BNPD: Tensor
+    value_BNPD: Tensor
+    mask_BP: Tensor
+
+
+@dataclass(frozen=True)
+class Injection:
+    """What the backbone sees beside the text of `rows` rows.
+
+    Attributes:
+        rows: B.
+        prompt: in front of the text, or None.
+        prefixes: by site; a site that is missing is left alone.
+        offset_B: `[B]` int64, position of the text's first token, or None for 0. With a prompt it is the
+            row's own number of virtual tokens.
+        auxiliary_loss_B: `[B]` float, added to the row's loss, or None.
+    """
+
+    rows: int
+    prompt: Prompt | None = None
+    prefixes: dict[Site, Prefix] = field(default_factory=dict)
+    offset_B: Tensor | None = None
+    auxiliary_loss_B: Tensor | None = None
+
+
+def full_mask(rows: int, num_virtual_tokens: int, device: torch.device) -> Tensor:
+    """`[B, P]` bool, True everywhere."""
+    return torch.ones(rows, num_virtual_tokens, dtype=torch.bool, device=device)
+
+
+def concatenate(injections: Sequence[Injection]) -> Injection:
+    """The rows of several injections as one, in their order; a solo injection is returned as it is."""
+    if len(injections) == 1:
+        return injections[0]
+    rows = [injection.rows for injection in injections]
+    prompts = [injection.prompt for injection in injections]
+    prompt = None
+    if any(prompts):
+        prompt = Prompt(
+            _stack([p and p.embeddings_BPE for p in prompts], rows, length=1),
+            _stack([p and p.mask_BP for p in prompts], rows, length=1),
+        )
+    prefixes = {}
+    for site in sorted({site for injection in injections for site in injection.prefixes}):
+        at_site = [injection.prefixes.get(site) for injection in injections]
+        prefixes[site] = Prefix(
+            _stack([p and p.key_BNPD for p in at_site], rows, length=2),
+            _stack([p and p.value_BNPD for p in at_site], rows, length=2),
+            _stack([p and p.mask_BP for p in at_site], rows, length=1),
+        )
+    return Injection(
+        rows=sum(rows),
+        prompt=prompt,
+        prefixes=prefixes,
+        offset_B=_stack_rows([injection.offset_B for injection in injections], rows),
+        auxiliary_loss_B=_stack_rows([injection.auxiliary_loss_B for injection in injections], rows),
+    )
+
+
+def _stack(parts: Sequence[Tensor | None], rows: Sequence[int], length: int) -> Tensor:
+    """The parts along the rows, each padded with zeros at the end of dimension `length`; None is all padding."""
+    present = [part for part in parts if part is not None]
+    longest = max(part.shape[length] for part in present)
+    like = present[0]
+    padded = []
+    for part, count in zip(parts, rows, strict=True):
+        shape = list(like.shape)
+        shape[0] = count
+        shape[length] = longest - (0 if part is None else part.shape[length])
+        padding = like.new_zeros(shape)
+        padded.append(padding if part is None else torch.cat([part, padding], dim=length))
+    return torch.cat(padded)
+
+
+def _stack_rows(parts: Sequence[Tensor | None], rows: Sequence[int]) -> Tensor | None:
+    """Like `_stack` for tensors `[B]`; None where no part is there."""
+    present = [part for part in parts if part is not None]
+    if not present:
+        return None
+    return torch.cat(
+        [
+            present[0].new_zeros(count) if part is None else part
+            for part, count in zip(parts, rows, strict=True)
+        ]
+    )

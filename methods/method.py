@@ -1,0 +1,165 @@
+"""What every method is: a configuration with a search space, and a module that produces injections.
+
+One method is one file in this package. The file defines `Config` (a frozen dataclass, each field made by
+`hyperparameter`) and `Method` (an `nn.Module` whose forward returns an `Injection` for the rows of a batch),
+and opens with the paper, the formula, and how it differs from the paper. Nothing else is edited.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from methods.injection import Injection
+from methods.space import Choice, Float, Int, Range, Scalar
+
+if TYPE_CHECKING:
+    from methods.backbone import Backbone, Shape
+
+V = TypeVar("V", int, float, str, bool)
+
+READOUTS = ("first", "mean", "last")
+
+
+def hyperparameter(default: V, *, allowed: Range, help: str, searched: bool = True) -> V:
+    """A field of a `MethodConfig`: its published default, what is allowed, and what is searched.
+
+    Args:
+        default: the published default, the first trial of every study.
+        allowed: the values the default search space holds. A study may go beyond a range's bounds
+            (the config's `problems` tell what cannot work), but not beyond a choice's values.
+        help: one line for `promptfront methods` and the study file.
+        searched: whether the default search space holds it; otherwise it keeps its default.
+    """
+    return dataclasses.field(  # type: ignore[no-any-return]
+        default=default, metadata={"allowed": allowed, "help": help, "searched": searched}
+    )
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """Hyperparameters that every method has."""
+
+    learning_rate: float = hyperparameter(
+        3e-3, allowed=Float(1e-4, 1e-1, log=True), help="AdamW's peak learning rate"
+    )
+    readout: str = hyperparameter(
+        "mean", allowed=Choice(READOUTS), searched=False, help="text position(s) the head reads"
+    )
+
+    @classmethod
+    def fields(cls) -> dict[str, dataclasses.Field[Any]]:
+        """Name to field, in the order of their definition."""
+        return {field.name: field for field in dataclasses.fields(cls)}
+
+    @classmethod
+    def space(cls) -> dict[str, Range]:
+        """The default search space: the range of every searched field."""
+        return {
+            name: field.metadata["allowed"]
+            for name, field in cls.fields().items()
+            if field.metadata["searched"]
+        }
+
+    def to_dict(self) -> dict[str, Scalar]:
+        """The fields as plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    def problems(self, shape: Shape, max_length: int) -> list[str]:
+        """Why this configuration cannot run on a backbone of `shape` with texts of up to `max_length` tokens.
+
+        Returns:
+            Sentences that say what is allowed and what was got; empty when all is well.
+        """
+        found = []
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            found.append(f"learning_rate must be above 0, not {self.learning_rate}")
+        for name, field in type(self).fields().items():
+            allowed, value = field.metadata["allowed"], getattr(self, name)
+            if isinstance(allowed, Choice) and value not in allowed.choices:
+                found.append(f"{name} must be one of {', '.join(map(str, allowed.choices))}, not {value!r}")
+        return found
+
+
+@dataclass(frozen=True)
+class PromptConfig(MethodConfig):
+    """Hyperparameters of methods that have virtual tokens."""
+
+    num_virtual_tokens: int = hyperparameter(
+        20, allowed=Int(4, 100, log=True), help="virtual tokens P per prompt or prefix"
+    )
+
+    def problems(self, shape: Shape, max_length: int) -> list[str]:
+        found = super().problems(shape, max_length)
+        if self.num_virtual_tokens < 1:
+            found.append(f"num_virtual_tokens must be at least 1, not {self.num_virtual_tokens}")
+        return found
+
+    def _position_problem(self, shape: Shape, max_length: int) -> list[str]:
+        """The prompt takes positions of the model's: it must leave enough of them for the text."""
+        if shape.max_positions is None or self.num_virtual_tokens + max_length <= shape.max_positions:
+            return []
+        left = shape.max_positions - max_length
+        return [
+            f"num_virtual_tokens must be at most {left}, not {self.num_virtual_tokens}: the model has "
+            f"{shape.max_positions} positions and model.max_length takes {max_length} of them"
+        ]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a method may start its parameters from.
+
+    Attributes:
+        backbone: the frozen model, for its embeddings and its layers' keys and values.
+        tasks: names of the study's tasks, in their order.
+        label_ids: token ids of each task's label words, one list per label.
+        generator: the trial's own source of random numbers (CPU).
+    """
+
+    backbone: Backbone
+    tasks: tuple[str, ...]
+    label_ids: dict[str, Sequence[Sequence[int]]]
+    generator: torch.Generator
+
+
+class Method(nn.Module, ABC):
+    """Produces the injection for the rows of a batch.
+
+    A method is built from a configuration, the backbone's shape and the number of tasks, with parameters
+    of no meaning yet; `initialize` gives them their start. A saved method is loaded without `initialize`.
+    """
+
+    title: ClassVar[str]
+    """The name people know it by."""
+    baseline: ClassVar[bool] = False
+    """Whether it is there to be compared with rather than to be chosen."""
+
+    def __init__(self, config: Any, shape: Shape, num_tasks: int) -> None:
+        super().__init__()
+        self.config = config
+        self.num_tasks = num_tasks
+
+    @abstractmethod
+    def initialize(self, start: Start) -> None:
+        """Gives the parameters their start, drawing from `start.generator` only."""
+
+    @abstractmethod
+    def forward(self, task_B: Tensor) -> Injection:
+        """The injection for rows of the tasks `task_B` (int64 `[B]`, index of the row's task)."""
+
+    def deployed(self) -> int:
+        """Parameters that a deployed model needs beside backbone and heads, counted as scalars."""
+        return trained_parameters(self)
+
+
+def trained_parameters(module: nn.Module) -> int:
+    """Scalars that receive a gradient."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

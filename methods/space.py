@@ -1,0 +1,39 @@
+"""What a hyperparameter may be: a range of floats or integers, or a choice.
+
+Plain values without Optuna, so that a method can publish its search space and `methods/` needs nothing
+but torch and transformers. `search/spaces.py` turns them into Optuna's suggestions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Float:
+    """Floats in [low, high], uniform or, with `log`, uniform in their logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Int:
+    """Integers in [low, high], both included."""
+
+    low: int
+    high: int
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values, in no order."""
+
+    choices: tuple[Scalar, ...]
+
+
+Range = Float | Int | Choice
