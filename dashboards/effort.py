@@ -1,0 +1,111 @@
+"""Was the search enough, and what failed: numbers about the search itself, from result rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from dashboards.rows import Range, Rows, Trial
+
+EDGE = 0.05
+"""A value this close to a bound, as a share of the range on its own scale, is at the edge."""
+
+
+def ended(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials that ended by themselves, in the order in which they ended."""
+    done = [trial for trial in trials if trial["state"] in ("COMPLETE", "PRUNED", "FAIL")]
+    return sorted(done, key=lambda trial: (trial["ended"] or "", trial["number"]))
+
+
+def best_trial(trials: Sequence[Trial]) -> Trial | None:
+    """The complete trial with the highest validation score; of equal ones the first."""
+    scored = [t for t in trials if t["state"] == "COMPLETE" and _finite(t["validation"])]
+    return max(scored, key=lambda t: (t["validation"], -t["number"]), default=None)
+
+
+def search_effort(rows: Rows) -> dict[str, Any]:
+    """Trials stopped early and optimizer steps saved by it.
+
+    The steps a trial would have run are the most that any trial ran; shares are None without trials.
+    """
+    done = [trial for trial in rows["trials"] if trial["state"] in ("COMPLETE", "PRUNED")]
+    steps = [max((point["step"] for point in trial.get("curve") or []), default=0) for trial in done]
+    full = max(steps, default=0) * len(done)
+    pruned = sum(trial["state"] == "PRUNED" for trial in done)
+    return {
+        "ended": len(done),
+        "stopped_early": pruned,
+        "stopped_early_share": pruned / len(done) if done else None,
+        "steps": sum(steps),
+        "steps_saved": full - sum(steps),
+        "steps_saved_share": 1 - sum(steps) / full if full else None,
+        "seconds": sum(t["seconds"] or 0.0 for t in rows["trials"]) or None,
+    }
+
+
+def method_effort(trials: Sequence[Trial], space: dict[str, Range]) -> dict[str, Any]:
+    """For one method: after how many ended trials the best one came, and its values at an edge."""
+    best = best_trial(trials)
+    numbers = [trial["number"] for trial in ended(trials)]
+    return {
+        "best_trial": best["number"] if best else None,
+        "best_came_after": numbers.index(best["number"]) + 1 if best else None,
+        "ended": len(numbers),
+        "at_edge": edges(best["params"], space) if best else [],
+    }
+
+
+def edges(params: dict[str, Any], space: dict[str, Range]) -> list[dict[str, Any]]:
+    """The numeric parameters within 5 % of a bound of their range (of its logarithm where it is searched so)."""
+    found = []
+    for name, value in params.items():
+        range_ = space.get(name)
+        if range_ is None or range_["kind"] == "choice" or isinstance(value, (bool, str)):
+            continue
+        low, high, place = float(range_["low"]), float(range_["high"]), float(value)
+        if range_.get("log") and low > 0 and place > 0:
+            low, high, place = math.log(low), math.log(high), math.log(place)
+        share = (place - low) / (high - low) if high > low else 0.5
+        if not EDGE < share < 1 - EDGE:
+            bound = "low" if share <= EDGE else "high"
+            limit = range_["low"] if bound == "low" else range_["high"]
+            found.append({"parameter": name, "value": value, "bound": bound, "limit": limit})
+    return found
+
+
+def failures(rows: Rows) -> list[dict[str, Any]]:
+    """Failed trials and finalist runs grouped by cause, the most frequent first."""
+    groups: dict[str, dict[str, Any]] = {}
+    for trial in rows["trials"]:
+        if trial["state"] == "FAIL":
+            _add(groups, trial["error"], trial["method"], f"{trial['method']} trial {trial['number']}")
+    for finalist in rows["finalists"]:
+        for run in finalist["runs"]:
+            if run["state"] == "FAIL":
+                where = f"{finalist['method']} finalist {finalist['number']}, seed {run['seed']}"
+                _add(groups, run["error"], finalist["method"], where)
+    return sorted(groups.values(), key=lambda group: -group["count"])
+
+
+def _add(groups: dict[str, dict[str, Any]], error: str | None, method: str, where: str) -> None:
+    cause = _cause(error)
+    group = groups.setdefault(
+        cause, {"cause": cause, "count": 0, "methods": [], "where": [], "example": error}
+    )
+    group["count"] += 1
+    group["where"].append(where)
+    if method not in group["methods"]:
+        group["methods"].append(method)
+
+
+def _cause(error: str | None) -> str:
+    """The line that says what happened: the last one of a traceback, else the first."""
+    lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
+    if not lines:
+        return "no cause was recorded"
+    return (lines[-1] if lines[0].startswith("Traceback") else lines[0])[:300]
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

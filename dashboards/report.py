@@ -1,0 +1,227 @@
+"""The best-config report: what is in it (`build`), and its files (`write`).
+
+    rows -> build -> report.json, trials.csv
+                  -> templates -> report.html (one offline file), report.md
+
+docs/report.md documents report.json field by field.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dashboards import page
+from dashboards.effort import best_trial, failures, method_effort, search_effort
+from dashboards.rows import Finalist, Method, Rows, Trial
+from dashboards.statistics import mean_interval
+from dashboards.verdict import FEW_SEEDS, decide, tested_sample
+
+SCHEMA_VERSION = 1
+
+Report = dict[str, Any]
+
+
+def build(rows: Rows) -> Report:
+    """The content of report.json: plain values only, NaN and infinity as None."""
+    if rows["objective"]["direction"] != "maximize":
+        raise ValueError(f"the report compares scores that are maximized, not {rows['objective']['direction']!r}")
+    verdict = asdict(decide(rows))
+    trials = [{key: value for key, value in trial.items() if key != "curve"} for trial in rows["trials"]]
+    report = {
+        "schema_version": SCHEMA_VERSION,
+        "study": rows["study"],
+        "verdict": verdict,
+        "methods": [_method(rows, method) for method in rows["methods"]],
+        "pareto_front": pareto_front(rows["trials"]),
+        "trials": trials,
+        "test_readings": rows["test_readings"],
+        "partial": rows["partial"],
+        "provenance": _provenance(rows),
+        "outcome": rows["outcome"],
+        "epsilon": rows["epsilon"],
+        "objective": dict(rows["objective"]),
+        "backbone": dict(rows["backbone"]),
+        "tasks": list(rows["tasks"]),
+        "search": search_effort(rows),
+        "failures": failures(rows),
+        "few_seeds": any(len(f["runs"]) <= FEW_SEEDS for f in rows["finalists"] if f["chosen"]),
+    }
+    report["verdict"]["snippet"] = snippet(report)
+    plain: Report = _plain(report)
+    return plain
+
+
+def write(rows: Rows, folder: Path) -> Report:
+    """Writes report.json, report.html, report.md and trials.csv, each at once or not at all."""
+    report = build(rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    replace(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    replace(folder / "trials.csv", trials_csv(report))
+    replace(folder / "report.md", page.markdown(report))
+    replace(folder / "report.html", page.html(report, rows["trials"]))
+    return report
+
+
+def leaderboard_markdown(report: Report) -> str:
+    """The verdict, the methods and how to reproduce it, short enough for an MLflow description."""
+    return page.leaderboard(report)
+
+
+def pareto_front(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Complete trials that no other one beats in validation (up) and deployed parameters (down), cheapest first."""
+    scored = [
+        (cost, -score, trial)
+        for trial in trials
+        if trial["state"] == "COMPLETE"
+        and (score := trial["validation"]) is not None
+        and math.isfinite(score)
+        and (cost := trial["deployed_parameters"]) is not None
+    ]
+    front, best = [], math.inf
+    for _, loss, trial in sorted(scored, key=lambda item: item[:2]):
+        # Equal in both to a point of the front is not dominated, but adds nothing.
+        if loss < best:
+            front.append({"method": trial["method"], "number": trial["number"]})
+            best = loss
+    return front
+
+
+def snippet(report: Report) -> str | None:
+    """The recommended configuration as the `methods` section of a study file, every value fixed."""
+    verdict = report["verdict"]
+    if verdict["method"] is None:
+        return None
+    section = {"methods": {verdict["method"]: dict(verdict["config"] or {})}}
+    text: str = yaml.safe_dump(section, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def trials_csv(report: Report) -> str:
+    """Every trial as a line, a column per hyperparameter; text cannot become a spreadsheet's formula."""
+    fixed = [
+        "method", "number", "state", "validation", "trained_parameters", "deployed_parameters", "head_parameters",
+        "seconds", "seed", "started", "ended", "checkpoint", "mlflow_run_id", "error",
+    ]  # fmt: skip
+    params = list(dict.fromkeys(name for trial in report["trials"] for name in trial["params"]))
+    tasks = list(dict.fromkeys(name for trial in report["trials"] for name in trial["task_scores"] or {}))
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow([_cell(name) for name in (*fixed, *(f"params.{p}" for p in params), *(f"score.{t}" for t in tasks))])
+    for trial in report["trials"]:
+        scores = trial["task_scores"] or {}
+        values = [*(trial.get(name) for name in fixed), *(trial["params"].get(p) for p in params)]
+        table.writerow([_cell(value) for value in (*values, *(scores.get(t) for t in tasks))])
+    return out.getvalue()
+
+
+def replace(path: Path, text: str) -> None:
+    """Writes a file that a reader sees whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        # mkstemp makes files that only their owner can read.
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _method(rows: Rows, method: Method) -> dict[str, Any]:
+    """One entry of `methods`: counts, the best trial, the finalists."""
+    name = method["method"]
+    trials = [trial for trial in rows["trials"] if trial["method"] == name]
+    best = best_trial(trials)
+    entries = [finalist for finalist in rows["finalists"] if finalist["method"] == name]
+    chosen = next((finalist for finalist in entries if finalist["chosen"]), None)
+    counted = chosen or best
+    deployed = counted["deployed_parameters"] if counted else None
+    return {
+        "method": name,
+        "title": method["title"],
+        "baseline": method["baseline"],
+        "budget": method["budget"],
+        "trials": len(trials),
+        "completed": sum(trial["state"] == "COMPLETE" for trial in trials),
+        "pruned": sum(trial["state"] == "PRUNED" for trial in trials),
+        "failed": sum(trial["state"] == "FAIL" for trial in trials),
+        "best_validation": best["validation"] if best else None,
+        "trained_parameters": counted["trained_parameters"] if counted else None,
+        "deployed_parameters": deployed,
+        "head_parameters": counted["head_parameters"] if counted else None,
+        "backbone_share": None if deployed is None else deployed / rows["backbone"]["parameters"],
+        "finalists": [_finalist(rows, finalist) for finalist in entries],
+        **method_effort(trials, method["space"]),
+    }
+
+
+def _finalist(rows: Rows, finalist: Finalist) -> dict[str, Any]:
+    """One entry of `finalists`; seeds and values are those of its finished runs, in the same order."""
+    finished = [run for run in finalist["runs"] if run["state"] == "COMPLETE"]
+    validation = [run["validation"] for run in finished if run["validation"] is not None]
+    mean = sum(validation) / len(validation) if validation else None
+    sample = tested_sample(finalist, [task["name"] for task in rows["tasks"]])
+    test = None
+    if sample is not None:
+        estimate = mean_interval(sample)
+        test = {
+            "metric": rows["objective"]["metric"],
+            "values": sample.values.tolist(),
+            "mean": estimate.mean,
+            "ci_low": estimate.ci_low,
+            "ci_high": estimate.ci_high,
+            "covers": estimate.covers,
+            "degrees_of_freedom": estimate.degrees_of_freedom,
+        }
+    return {
+        "config": finalist["config"],
+        "number": finalist["number"],
+        "role": finalist["role"],
+        "chosen": finalist["chosen"],
+        "seeds": [run["seed"] for run in finished],
+        "failed_seeds": [run["seed"] for run in finalist["runs"] if run["state"] == "FAIL"],
+        "trained_parameters": finalist["trained_parameters"],
+        "deployed_parameters": finalist["deployed_parameters"],
+        "head_parameters": finalist["head_parameters"],
+        "validation": {"values": validation, "mean": mean},
+        "test": test,
+        "validation_minus_test": mean - test["mean"] if mean is not None and test else None,
+        "mlflow_run_ids": [run["mlflow_run_id"] for run in finished],
+    }
+
+
+def _provenance(rows: Rows) -> dict[str, Any]:
+    """The rows' provenance, and every seed that was used."""
+    seeds = {
+        "study": rows["provenance"].get("seed"),
+        "finalists": sorted({run["seed"] for finalist in rows["finalists"] for run in finalist["runs"]}),
+    }
+    return {**rows["provenance"], "seeds": seeds}
+
+
+def _plain(value: Any) -> Any:
+    """Values that strict JSON can hold."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula gets a leading apostrophe; numbers stay."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return value

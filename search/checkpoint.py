@@ -1,0 +1,78 @@
+"""A trial's checkpoint: one safetensors file, from which it goes on exactly as it would have.
+
+Written whole under another name and then renamed, so a file that exists is complete; the last two are kept,
+so that one that the disk has damaged since costs one evaluation interval, not the trial.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from search.training import Trial
+
+_KEPT = 2
+
+
+def save(trial: Trial, folder: Path) -> Path:
+    """Writes `folder/step-N.safetensors` and removes all but the last two."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        **{f"method.{name}": tensor for name, tensor in trial.method.state_dict().items()},
+        **{f"heads.{name}": tensor for name, tensor in trial.heads.state_dict().items()},
+        "generator": trial.generator.get_state(),
+    }
+    for index, state in trial.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+    path = folder / f"step-{trial.step:08d}.safetensors"
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        save_file(
+            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
+            temporary,
+            metadata={"step": str(trial.step), "seconds": str(trial.seconds)},
+        )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    for old in _files(folder)[:-_KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def restore(trial: Trial, folder: Path) -> bool:
+    """Puts the trial where its last readable checkpoint left it; False, and untouched, where there is none."""
+    for path in reversed(_files(folder)):
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError):
+            continue  # damaged: the one before it is as good, an interval older
+        _load(trial, tensors)
+        trial.step, trial.seconds = int(metadata["step"]), float(metadata["seconds"])
+        return True
+    return False
+
+
+def _load(trial: Trial, tensors: dict[str, torch.Tensor]) -> None:
+    def under(prefix: str) -> dict[str, torch.Tensor]:
+        return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+    trial.method.load_state_dict(under("method."))
+    trial.heads.load_state_dict(under("heads."))
+    trial.generator.set_state(tensors["generator"])
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in under("optimizer.").items():
+        index, key = name.split(".")
+        state.setdefault(int(index), {})[key] = tensor
+    groups = trial.optimizer.state_dict()["param_groups"]
+    trial.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.safetensors"))

@@ -1,0 +1,36 @@
+"""Asynchronous successive halving that knows both objectives.
+
+Li et al. (2020), "A System for Massively Parallel Hyperparameter Tuning", https://arxiv.org/abs/1810.05934. The rungs
+are the evaluations nearest to max_steps / eta^k. What differs: at a rung, a trial is compared with the trials of its
+method whose deployed parameters are at most its own, so that a cheaper configuration is never stopped by a dearer
+one; it is stopped if at least `eta` of them exist and it is outside their top 1/eta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def rungs(max_steps: int, eval_steps: int, eta: int) -> tuple[int, ...]:
+    """Steps at which a trial may be stopped: evaluations before the end, ascending."""
+    found = set()
+    step = max_steps / eta
+    while step >= eval_steps:
+        found.add(round(step / eval_steps) * eval_steps)
+        step /= eta
+    return tuple(sorted(rung for rung in found if 0 < rung < max_steps))
+
+
+def stops(value: float, peers: Sequence[float], eta: int) -> bool:
+    """Whether a trial that reached a rung with `value` (higher is better) is stopped there.
+
+    Args:
+        value: its own.
+        peers: values at the rung of the other trials of its method that deploy at most as many parameters.
+        eta: of successive halving.
+    """
+    if len(peers) < eta:
+        return False
+    allowed = max(1, (len(peers) + 1) // eta)
+    better = sum(peer > value for peer in peers)
+    return better >= allowed

@@ -1,0 +1,333 @@
+"""The study in its Optuna storage: the truth from which everything else can be made again.
+
+Two Optuna studies per method: `<study>/<method>` holds the search (validation up, deployed parameters
+down), `<study>/<method>/finalists` the second stage. Configurations, states, every evaluation with its step, and
+the ids of MLflow runs are there; to resume is to open it again. The driver is its only writer.
+
+Optuna's finished trials cannot be changed, and `trial.report` refuses several objectives: evaluations are user
+attributes of the trial, and what is learned after its end (test scores, run ids) user attributes of its study.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+import methods
+from search import finalists, spaces
+from search.config import Scalar, StudyConfig
+from search.errors import NoStudyError, StorageError, StudyChangedError
+from search.seeds import derive
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Stage = Literal["search", "finalists"]
+
+_STEP = "step:"
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """Names a trial: its method, its stage, and its number within the two."""
+
+    method: str
+    stage: Stage
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.method}-{'' if self.stage == 'search' else 'final-'}{self.number:03d}"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial to be run: its whole configuration, and its seed."""
+
+    key: Key
+    config: dict[str, Scalar]
+    seed: int
+
+
+class Study:
+    """A study, opened by the one driver that may write to it, or by anyone who only reads.
+
+    Args:
+        config: the study file's content.
+        must_exist: do not create it.
+
+    Raises:
+        NoStudyError: it is not there and must be.
+        StudyChangedError: it is there, with other settings.
+        StorageError: the storage cannot be reached.
+    """
+
+    def __init__(self, config: StudyConfig, *, must_exist: bool = False) -> None:
+        self.config = config
+        self.spaces = {name: spaces.space(name, given) for name, given in config.methods.items()}
+        self._writing = threading.RLock()
+        self._storage = connect(config.storage_url, create=not must_exist)
+        known = set(optuna.get_all_study_names(self._storage))
+        names = [_name(config, method, stage) for method in config.methods for stage in ("search", "finalists")]
+        if must_exist and not known & set(names):
+            raise NoStudyError(
+                f"there is no study {config.study!r} in {config.storage_url}; start it with promptfront launch"
+            )
+        self._studies: dict[tuple[str, str], optuna.Study] = {}
+        for method in config.methods:
+            self._studies[method, "search"] = self._open(method, "search", ["maximize", "minimize"], known)
+            self._studies[method, "finalists"] = self._open(method, "finalists", ["maximize"], known)
+        self._interrupted = [key for key, trial in self.trials() if trial.state == TrialState.RUNNING]
+        self._running: set[Key] = set()
+
+    # What to run next
+
+    def next(self) -> Assignment | Literal["wait", "done"]:
+        """The next trial: an interrupted one, else one of the search, else a finalist.
+
+        Returns:
+            "wait" while what comes next depends on trials that run, "done" when nothing is left.
+        """
+        if self._interrupted:
+            assignment = self._assignment(self._interrupted.pop(0))
+        else:
+            assignment = self._propose() or self._next_finalist()
+        if assignment is None:
+            return "wait" if self._running else "done"
+        self._running.add(assignment.key)
+        return assignment
+
+    def finished(self) -> bool:
+        """Whether no trial is left to run; the test split may still be unread."""
+        if self._interrupted or self._running:
+            return False
+        for method in self.config.methods:
+            ended = [t for t in self._trials(method, "search") if t.state.is_finished()]
+            if len(ended) < self.config.search.trials_per_method:
+                return False
+            if finalists.missing(self, method) or any(
+                not t.state.is_finished() for t in self._trials(method, "finalists")
+            ):
+                return False
+        return True
+
+    def _propose(self) -> Assignment | None:
+        """Asks the sampler of the method that has had the fewest trials."""
+        counts = {method: len(self._asked(method)) for method in self.config.methods}
+        method = min(counts, key=lambda name: counts[name])
+        if counts[method] >= self.config.search.trials_per_method:
+            return None
+        study = self._studies[method, "search"]
+        study.sampler = self._sampler(method, counts[method])
+        with self._writing:
+            trial = study.ask(spaces.distributions(self.spaces[method]))
+        config = spaces.make_config(method, trial.params, self.spaces[method]).to_dict()
+        key = Key(method, "search", trial.number)
+        self.record_facts(key, config=config, seed=derive(self.config.seed, method, trial.number))
+        return self._assignment(key)
+
+    def _next_finalist(self) -> Assignment | None:
+        """A finalist of a method whose search has ended."""
+        for method in self.config.methods:
+            search = self._trials(method, "search")
+            if len(search) < self.config.search.trials_per_method or not all(t.state.is_finished() for t in search):
+                continue
+            study = self._studies[method, "finalists"]
+            with self._writing:
+                for role, number, index in finalists.missing(self, method):
+                    facts = {
+                        "from": number,
+                        "seed_index": index,
+                        "config": search[number].user_attrs["config"],
+                        "seed": derive(self.config.seed, method, "finalist", number, index),
+                    }
+                    study.enqueue_trial({}, user_attrs={**facts, "role": role})
+                if any(t.state == TrialState.WAITING for t in self._trials(method, "finalists")):
+                    return self._assignment(Key(method, "finalists", study.ask().number))
+        return None
+
+    def _asked(self, method: str) -> list[FrozenTrial]:
+        """Search trials that were handed out (the default waits as an enqueued trial until then)."""
+        return [t for t in self._trials(method, "search") if t.state != TrialState.WAITING]
+
+    def _assignment(self, key: Key) -> Assignment:
+        facts = self.trial(key).user_attrs
+        return Assignment(key, facts["config"], facts["seed"])
+
+    def _sampler(self, method: str, count: int) -> optuna.samplers.BaseSampler:
+        """Seeded by how many trials there are, so that a restart does not repeat the first proposals."""
+        seed = derive(self.config.seed, method, "sampler", count)
+        if self.config.search.sampler == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        startup = min(10, self.config.search.trials_per_method // 3)
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+
+    # What has happened
+
+    def record_facts(self, key: Key, **facts: Any) -> None:
+        """Keeps facts of a running trial."""
+        trial_id = self.trial(key)._trial_id
+        with self._writing:
+            for name, value in facts.items():
+                self._storage.set_trial_user_attr(trial_id, name, value)
+
+    def record_evaluation(self, key: Key, step: int, evaluation: dict[str, Any]) -> None:
+        """Keeps an evaluation of a running trial: validation, loss, task_scores, seconds."""
+        self.record_facts(key, **{f"{_STEP}{step}": evaluation})
+
+    def tell(self, key: Key, state: TrialState, validation: float | None = None, **facts: Any) -> None:
+        """Ends a trial as COMPLETE (with its validation score), PRUNED, or FAIL (with the fact `error`)."""
+        self.record_facts(key, **facts)
+        study = self._studies[key.method, key.stage]
+        values: list[float] | None = None
+        if state == TrialState.COMPLETE:
+            assert validation is not None
+            deployed = self.trial(key).user_attrs["deployed_parameters"]
+            values = [validation, deployed] if key.stage == "search" else [validation]
+        with self._writing:
+            study.tell(key.number, values, state=state)
+        self._running.discard(key)
+
+    def record_late(self, key: Key, name: str, value: Any) -> None:
+        """Keeps a fact of a trial that may have ended."""
+        with self._writing:
+            self._studies[key.method, key.stage].set_user_attr(f"{name}:{key.number}", value)
+
+    def late(self, key: Key, name: str) -> Any:
+        """A fact kept by `record_late`, or None."""
+        return self._studies[key.method, key.stage].user_attrs.get(f"{name}:{key.number}")
+
+    def late_facts(self, name: str) -> dict[Key, Any]:
+        """The fact `name` of every trial that has it."""
+        return {
+            Key(method, stage, int(attribute.split(":")[1])): value  # type: ignore[arg-type]
+            for (method, stage), study in self._studies.items()
+            for attribute, value in study.user_attrs.items()
+            if attribute.startswith(f"{name}:")
+        }
+
+    def count_reading(self) -> None:
+        """Counts one reading of the test split."""
+        with self._writing:
+            for method in self.config.methods:
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                study = self._studies[method, "finalists"]
+                study.set_user_attr("test_readings", [*study.user_attrs.get("test_readings", []), now])
+
+    @property
+    def test_readings(self) -> int:
+        """How often the test split was read."""
+        return max(
+            len(self._studies[method, "finalists"].user_attrs.get("test_readings", []))
+            for method in self.config.methods
+        )
+
+    # Reading
+
+    def trials(self) -> Iterator[tuple[Key, FrozenTrial]]:
+        """Every trial, by method, stage and number."""
+        for method, stage in self._studies:
+            for trial in self._trials(method, stage):
+                yield Key(method, stage, trial.number), trial  # type: ignore[arg-type]
+
+    def trial(self, key: Key) -> FrozenTrial:
+        """One trial."""
+        return self._trials(key.method, key.stage)[key.number]
+
+    def _trials(self, method: str, stage: str) -> list[FrozenTrial]:
+        return self._studies[method, stage].get_trials(deepcopy=False)
+
+    def of(self, method: str, stage: Stage) -> list[FrozenTrial]:
+        """The trials of one method and stage, by number."""
+        return self._trials(method, stage)
+
+    def _open(self, method: str, stage: Stage, directions: list[str], known: set[str]) -> optuna.Study:
+        name = _name(self.config, method, stage)
+        study = optuna.create_study(
+            study_name=name, storage=self._storage, directions=directions, load_if_exists=True
+        )
+        if "identity" not in study.user_attrs:
+            study.set_user_attr("identity", identity(self.config, method))
+            if stage == "search":
+                study.enqueue_trial(spaces.default_params(self.spaces[method]))
+        _refuse_changes(self.config.study, study.user_attrs["identity"], identity(self.config, method))
+        return study
+
+
+def connect(url: str, create: bool = True) -> optuna.storages.RDBStorage:
+    """The Optuna storage at a URL.
+
+    Raises:
+        NoStudyError: a SQLite file that is not there, and must not be created.
+        StorageError: it cannot be reached.
+    """
+    sqlite = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else None
+    if sqlite is not None:
+        from pathlib import Path
+
+        if not create and not Path(sqlite).exists():
+            raise NoStudyError(f"there is no {sqlite}; start a study with promptfront launch, from the same folder")
+        Path(sqlite).parent.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite is not None else {"pool_pre_ping": True}
+    try:
+        return optuna.storages.RDBStorage(url, engine_kwargs=options)
+    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        raise StorageError(f"cannot reach the Optuna storage {_without_password(url)}: {error}") from error
+
+
+def evaluations(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
+    """The trial's evaluations by step, in their order."""
+    found = {
+        int(name[len(_STEP) :]): value for name, value in trial.user_attrs.items() if name.startswith(_STEP)
+    }
+    return dict(sorted(found.items()))
+
+
+def identity(config: StudyConfig, method: str) -> dict[str, Any]:
+    """What makes trials comparable: a study with another identity is another study."""
+    content = json.loads(config.model_dump_json())
+    kept = {name: content[name] for name in ("model", "tasks", "training", "seed")}
+    return {**kept, "space": content["methods"][method]}
+
+
+def _refuse_changes(study: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    changed = [
+        f"  {path}: was {old!r}, is {new!r}"
+        for path, old, new in _differences("", before, now)
+    ]
+    if changed:
+        raise StudyChangedError(
+            f"study {study!r} exists already, with other settings:\n" + "\n".join(changed) + "\n"
+            "Trials under different settings cannot be compared: change them back, or give the study another name."
+        )
+
+
+def _differences(path: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in sorted(before.keys() | now.keys()):
+            yield from _differences(f"{path}.{name}".lstrip("."), before.get(name), now.get(name))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for index, (old, new) in enumerate(zip(before, now, strict=True)):
+            yield from _differences(f"{path}.{index}", old, new)
+    elif before != now:
+        yield path, before, now
+
+
+def _name(config: StudyConfig, method: str, stage: str) -> str:
+    return f"{config.study}/{method}" + ("/finalists" if stage == "finalists" else "")
+
+
+def _without_password(url: str) -> str:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "(not a database URL)"

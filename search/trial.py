@@ -1,0 +1,209 @@
+"""One trial in a worker process: what Ray Tune calls.
+
+The frozen model and the tokenized data are cached in the process, so a trial after the first (Tune reuses its
+actors) starts at once. A trial reports every evaluation, always with the same keys; if it cannot go on, it
+reports why. It writes nothing but its checkpoints.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any, NamedTuple
+
+import torch
+from ray import tune
+
+import methods
+from methods.backbone import Backbone
+from search import checkpoint, model_files, tasks
+from search.config import ModelConfig, Scalar, StudyConfig
+from search.study import Assignment, Key
+from search.tasks import Split, Task
+from search.training import DivergedError, Pack, Trial, predict
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All a worker needs, as plain values: Tune keeps them as the trial's config.
+
+    Attributes:
+        study: the study's configuration as JSON.
+        method, stage, number: the trial's key.
+        config: the method's hyperparameters.
+        seed: of the trial.
+        folder: for its checkpoints, absolute.
+    """
+
+    study: str
+    method: str
+    stage: str
+    number: int
+    config: dict[str, Scalar]
+    seed: int
+    folder: str
+
+    @classmethod
+    def of(cls, config: StudyConfig, assignment: Assignment) -> Job:
+        """The job of an assignment."""
+        key = assignment.key
+        return cls(
+            study=config.model_dump_json(),
+            method=key.method,
+            stage=key.stage,
+            number=key.number,
+            config=assignment.config,
+            seed=assignment.seed,
+            folder=str(checkpoint_folder(config, key)),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Resources(NamedTuple):
+    """What a process keeps between trials."""
+
+    backbone: Backbone
+    tasks: tuple[Task, ...]
+    pad_id: int
+
+
+def checkpoint_folder(config: StudyConfig, key: Key) -> Path:
+    """Where the trial's checkpoints are."""
+    return config.folder.absolute() / "checkpoints" / str(key)
+
+
+def run(job: dict[str, Any]) -> None:
+    """Trains and scores one trial, reporting to Tune.
+
+    An error is reported, with its traceback, rather than raised: Tune would start the trial anew, as it
+    should when a process or a node is lost, and must not when the configuration itself is the cause.
+    """
+    try:
+        train(Job(**job), tune.report)
+    except DivergedError as error:
+        tune.report(_failure(f"diverged: {error}"))
+    except torch.OutOfMemoryError as error:
+        tune.report(_failure(f"out of memory: {error}"))
+    except Exception as error:
+        tune.report(_failure(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"))
+
+
+def train(job: Job, report: Callable[[Report], Any]) -> Trial:
+    """Trains a trial to its end, going on from its checkpoint where there is one.
+
+    Args:
+        job: what to train.
+        report: called at every evaluation, after the checkpoint was written.
+
+    Raises:
+        DivergedError: loss or gradient is not finite.
+    """
+    study = StudyConfig.model_validate_json(job.study)
+    resources = load(job.study)
+    trial = build(job, study, resources)
+    folder = Path(job.folder)
+    resumed = checkpoint.restore(trial, folder)
+    pack = Pack(resources.backbone, resources.pad_id)
+    pack.attach(trial)
+    if resumed and trial.done:  # it was interrupted between its last checkpoint and its end
+        report(_evaluate(trial, study, resources, loss=None))
+    losses: list[float] = []
+    started = time.perf_counter()
+    while not trial.done:
+        (loss,) = pack.step()
+        if isinstance(loss, DivergedError):
+            raise loss
+        losses.append(loss)
+        if trial.step % study.training.eval_steps == 0 or trial.done:
+            evaluation = _evaluate(trial, study, resources, mean(losses))
+            trial.seconds += time.perf_counter() - started
+            losses, started = [], time.perf_counter()
+            path = checkpoint.save(trial, folder)
+            report({**evaluation, "seconds": trial.seconds, "checkpoint": str(path)})
+    return trial
+
+
+def build(job: Job, study: StudyConfig, resources: Resources) -> Trial:
+    """The job's trial, at its start."""
+    module = methods.get(job.method)
+    total = sum(task.loss_weight for task in study.tasks)
+    return Trial(
+        module.Method,
+        module.Config(**job.config),
+        resources.backbone,
+        resources.tasks,
+        [task.loss_weight / total for task in study.tasks],
+        study.training,
+        job.seed,
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def load(study: str, splits: tuple[str, ...] = ("train", "validation")) -> Resources:
+    """The frozen model and the tokenized tasks of a study (its configuration as JSON)."""
+    config = StudyConfig.model_validate_json(study)
+    path = model_files.locate(config.model)
+    tokenizer = model_files.tokenizer(path, config.model.trust_remote_code)
+    loaded = tuple(
+        tasks.load(task, tokenizer, config.model.max_length, config.seed, splits) for task in config.tasks
+    )
+    return Resources(load_backbone(config.model.model_dump_json()), loaded, tokenizer.pad_token_id)
+
+
+@functools.lru_cache(maxsize=1)
+def load_backbone(model: str) -> Backbone:
+    """The frozen model (its section of the study as JSON), on the GPU where this process has one."""
+    section = ModelConfig.model_validate_json(model)
+    return Backbone.load(
+        model_files.locate(section),
+        dtype=getattr(torch, section.dtype),
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        trust_remote_code=section.trust_remote_code,
+    )
+
+
+def logits(trial: Trial, index: int, split: Split, study: StudyConfig, resources: Resources) -> torch.Tensor:
+    """Logits `[n, C]` of a split of the task of number `index`."""
+    return predict(
+        resources.backbone,
+        trial.method,
+        trial.heads[index],
+        index,
+        split.input_ids,
+        trial.config.readout,
+        study.training.per_device_eval_batch_size,
+        resources.pad_id,
+    )
+
+
+def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: float | None) -> Report:
+    scores = {}
+    for index, task in enumerate(resources.tasks):
+        split = task.splits["validation"]
+        scores[task.name], _ = task.score(logits(trial, index, split, study, resources), split.targets)
+    return {
+        "step": trial.step,
+        "validation": mean(scores.values()),
+        "task_scores": scores,
+        "loss": loss,
+        "seconds": trial.seconds,
+        "checkpoint": None,
+        "error": None,
+        **asdict(trial.counts),
+    }
+
+
+def _failure(error: str) -> Report:
+    """A report of a trial that cannot go on; the keys are those of an evaluation, or Tune would stop."""
+    keys = ("step", "validation", "task_scores", "loss", "seconds", "checkpoint")
+    counts = ("trained_parameters", "deployed_parameters", "head_parameters")
+    return {**dict.fromkeys((*keys, *counts)), "error": error}
