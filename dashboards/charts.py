@@ -32,11 +32,6 @@ WIDTH, HEIGHT = 860, 430
 LEFT, RIGHT, TOP, BOTTOM = 56, 840, 34, 376
 
 
-def legend_mark(index: int) -> Markup:
-    """The mark of the method at `index`, for lists and tables."""
-    return chart(16, 16, "", marker(8, 8, index, 4.5, "point"))
-
-
 def pareto(report: Report) -> Markup:
     """Validation of every complete trial against deployed parameters, and the finalists' test scores.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dashboards import charts
+from dashboards import charts, svg
 from dashboards.rows import Trial
 
 Report = dict[str, Any]
@@ -27,7 +27,7 @@ def html(report: Report, trials: Sequence[Trial]) -> str:
         report=report,
         verdict=report["verdict"],
         winner=_recommended(report),
-        marks={method["method"]: charts.legend_mark(i) for i, method in enumerate(report["methods"])},
+        marks={method["method"]: svg.legend_mark(i) for i, method in enumerate(report["methods"])},
         pareto=charts.pareto(report),
         incumbent=charts.incumbent(report, trials),
         curves=charts.learning_curves(report, trials),

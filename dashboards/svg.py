@@ -78,9 +78,14 @@ def method_class(index: int) -> str:
 
 def chart(width: int, height: int, label: str, *children: Markup) -> Markup:
     """An svg element that scales with the page; `label` is read by screen readers."""
-    return element(
-        "svg", *children, viewBox=f"0 0 {width} {height}", width=width, height=height, role="img", aria_label=label
-    )
+    box = f"0 0 {width} {height}"
+    return element("svg", *children, viewBox=box, width=width, height=height, role="img", aria_label=label)
+
+
+def legend_mark(index: int) -> Markup:
+    """The mark of the method at `index`, to stand before its name."""
+    mark = marker(8, 8, index, 4.5, "point")
+    return element("svg", mark, viewBox="0 0 16 16", width=16, height=16, class_="mark", aria_hidden="true")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dashboards.rows import Finalist, Rows, Scalar
-from dashboards.statistics import SEEDS, Estimate, Sample, difference, holm, mean_interval
+from dashboards.statistics import SEEDS, Estimate, Sample, difference, holm
 
 ALPHA = 0.05
 """Level of the tests, and 1 - level of the intervals."""
@@ -183,63 +183,43 @@ def _reason(
     epsilon: float,
 ) -> str:
     """One plain sentence with the numbers that decided."""
-    score = f"{candidate.method} ({_score(candidate)}, {_parameters(candidate)})"
-    if basis == "score":
-        worst = max(row["p_holm"] for row in family)
-        nearest = min(family, key=lambda row: row["difference"])
-        text = (
-            f"{score} scores higher than every other method compared; the nearest is {nearest['against']}, "
-            f"{_gap(nearest)} behind (largest Holm-corrected p = {worst:.2g})"
-        )
-    elif basis == "cost":
-        text = _cost_reason(score, candidate, best, family, epsilon)
-    elif not family:
-        text = f"{score} is the only method with a tested finalist, so there is nothing to compare it with"
+    cheaper = any(row["tie"] is False and row["difference"] > 0 for row in family)
+    rows = {row["against"]: row for row in family}
+    if not family:
+        text = f"Only {_scored(candidate)} has a tested finalist, so there is nothing to compare it with"
     elif any(row["p_value"] is None for row in family):
-        text = f"{score} has the highest test score, but one seed shows no spread: differences were not measured"
+        text = f"{_scored(candidate)} is recommended, but with one seed a difference cannot be measured"
+    elif basis == "score":
+        nearest = min(family, key=lambda row: row["difference"])
+        worst = max(row["p_holm"] for row in family)
+        text = f"{_scored(candidate)} is better than every other method: the nearest, {nearest['against']}, is behind by "
+        text += f"{_gap(nearest)}, and the largest Holm-corrected p is {worst:.2g}"
+    elif basis == "cost" and candidate is not best:
+        text = f"{_scored(candidate)} is the cheapest method within {epsilon:g} of the best, {_scored(best)}: "
+        text += f"the difference is {_gap(rows[best.method])}"
+        text += ", and every cheaper method is significantly worse" if cheaper else ""
+    elif basis == "cost":
+        ties = ", ".join(row["against"] for row in family if row["tie"])
+        text = f"{_scored(candidate)} has the highest test mean"
+        text += " and every cheaper method is significantly worse" if cheaper else ", and no method is cheaper"
+        text += f"; no difference in score is shown to {ties}" if ties else ""
     elif unbeaten:
-        row = next(row for row in family if row["against"] == unbeaten[0].method)
-        text = (
-            f"{score} is recommended, but it is not shown to be better than the cheaper {row['against']}: "
-            f"{_gap(row)}, Holm-corrected p = {row['p_holm']:.2g}"
-        )
+        row = rows[unbeaten[0].method]
+        text = f"{_scored(candidate)} is recommended, but it is not shown to be better than the cheaper "
+        text += f"{_scored(unbeaten[0])}: the difference is {_gap(row)}, Holm-corrected p = {row['p_holm']:.2g}"
     else:
-        text = f"{score} leads, but cheaper methods of the study were not tested: {', '.join(untested)}"
+        text = f"{_scored(candidate)} is recommended, but cheaper methods were not tested: {', '.join(untested)}"
     if any(row["covers"] == SEEDS for row in family):
-        text += "; these intervals cover new seeds only, not new test examples"
+        text += " (intervals cover new seeds only, not new test examples)"
     return text + "."
 
 
-def _cost_reason(
-    score: str, candidate: Contender, best: Contender, family: list[Comparison], epsilon: float
-) -> str:
-    cheaper = sum(row["tie"] is False and row["difference"] > 0 for row in family)
-    if candidate is best:
-        shown = "has the highest test mean and is significantly better than every cheaper method"
-        text = f"{score} {shown}" if cheaper else f"{score} has the highest test mean and the fewest deployed parameters"
-        open_rows = [row["against"] for row in family if row["tie"]]
-        return f"{text}; no difference in score is shown to {', '.join(open_rows)}" if open_rows else text
-    row = next(row for row in family if row["against"] == best.method)
-    beats = "and beats every cheaper method" if cheaper else "and no method is cheaper"
-    return (
-        f"{score} stays within {epsilon:g} of the highest test mean ({best.method}, {_score(best)}, "
-        f"{_parameters(best)}; {_gap(row)}) with the fewest deployed parameters, {beats}"
-    )
-
-
-def _score(contender: Contender) -> str:
-    estimate = mean_interval(contender.sample)
-    if estimate.ci_low is None:
-        return f"test {estimate.mean:.3f}"
-    return f"test {estimate.mean:.3f}, 95 % interval {estimate.ci_low:.3f} to {estimate.ci_high:.3f}"
-
-
-def _parameters(contender: Contender) -> str:
-    if math.isinf(contender.parameters):
-        return "deployed parameters unknown"
-    return f"{contender.parameters:,.0f} deployed parameters"
+def _scored(contender: Contender) -> str:
+    """The method with its score and price."""
+    known = not math.isinf(contender.parameters)
+    price = f"{contender.parameters:,.0f}" if known else "an unknown number of"
+    return f"{contender.method} ({contender.mean:.3f} with {price} deployed parameters)"
 
 
 def _gap(row: Comparison) -> str:
-    text = f"{row['difference']:+.3f}"
-    return text if row["ci_low"] is None else f"{text} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
+    return f"{row['difference']:+.3f} (95 % interval {row['ci_low']:+.3f} to {row['ci_high']:+.3f})"

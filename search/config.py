@@ -6,18 +6,76 @@ descriptions are what `promptfront init` writes as comments and what the error m
 
 from __future__ import annotations
 
+import re
+import string
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 Scalar = bool | int | float | str
 
+FILE_FORMATS = ("csv", "json", "parquet", "text")
+"""Formats of own files, each named in data_files."""
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+        raise ValueError(
+            f"must be letters, digits, '_', '-' and '.', and begin with a letter or digit, not {value!r}"
+        )
+    return value
+
+
+def _sha256(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError(f"must be the 64 lower-case hexadecimal digits that sha256sum prints, not {value!r}")
+    return value
+
+
+def _whole_above_one(value: float) -> float:
+    if value > 1 and not value.is_integer():
+        raise ValueError(f"must be a fraction below 1 or a whole number, not {value:g}")
+    return value
+
+
+def template_columns(template: str) -> list[str]:
+    """The columns that a text's template names; a template without braces is a column's name itself."""
+    if "{" not in template and "}" not in template:
+        return [template]
+    return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+
+
+def _template(value: str) -> str:
+    try:
+        columns = template_columns(value)
+    except ValueError as error:
+        raise ValueError(f"must name columns in pairs of braces, not {value!r}: {error}") from None
+    if not all(columns) or not columns:
+        raise ValueError(f'must be a column or a template such as "{{title}} {{body}}", not {value!r}')
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Template = Annotated[str, AfterValidator(_template)]
+Resource = Annotated[float, AfterValidator(_whole_above_one)]
+
 
 class Section(BaseModel):
-    """A part of the study file: unknown keys are errors, values cannot be changed."""
+    """A part of the study file: unknown keys are errors, text is no number, values cannot be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -28,7 +86,9 @@ class ModelConfig(Section):
         "installed Python package carries"
     )
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id")
-    sha256: str | None = Field(None, description="Expected sha256 of the weights file, checked before anything starts")
+    sha256: Annotated[str, AfterValidator(_sha256)] | None = Field(
+        None, description="Expected sha256 of model.safetensors, checked before anything starts"
+    )
     max_length: int = Field(128, ge=4, description="Longest text in tokens; longer ones are cut")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Number type of the backbone")
     trust_remote_code: bool = Field(False, description="Run model code from the hub; only if you trust it")
@@ -42,27 +102,63 @@ class DataConfig(Section):
         "file (.py) with a function splits() that returns {split: [row, ...]}"
     )
     name: str | None = Field(None, description="Configuration of the data set")
-    data_files: dict[str, str] | None = Field(None, description="File of each split, relative to the study file")
+    data_files: dict[str, str] | None = Field(
+        None, validate_default=True, description="File of each split, relative to the study file"
+    )
     revision: str | None = Field(None, description="Branch, tag or commit of a hub data set")
     train_split: str = Field("train", description="Split to train on")
-    validation_split: str | None = Field(None, description="Split the search is scored on; null cuts one from train")
-    test_split: str | None = Field("test", description="Split read once, for the finalists; null for none")
-    validation_fraction: float = Field(0.2, gt=0, lt=1, description="Share of train cut off where there is no validation split")
+    validation_split: str | None = Field(
+        None, description="Split the search is scored on; null cuts one from train"
+    )
+    test_split: str | None = Field(
+        "test", validate_default=True, description="Split read once, for the finalists; null for none"
+    )
+    validation_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Share of train cut off where there is no validation split"
+    )
+
+    @field_validator("data_files")
+    @classmethod
+    def _files_of_a_format(cls, value: dict[str, str] | None, info: ValidationInfo) -> dict[str, str] | None:
+        path = info.data.get("path", "")
+        if path in FILE_FORMATS and not value:
+            raise ValueError(f"{path} needs its files: data_files: {{train: FILE, test: FILE}}")
+        if path.endswith(".py") and value:
+            raise ValueError("must be left out: your own Python file returns the rows itself")
+        return value
+
+    @field_validator("validation_split", "test_split")
+    @classmethod
+    def _another_split(cls, value: str | None, info: ValidationInfo) -> str | None:
+        for other in ("train_split", "validation_split"):
+            if value is not None and value == info.data.get(other):
+                raise ValueError(f"must be another split than {other}, not {value!r} again")
+        return value
 
 
 class TaskConfig(Section):
     """One task: its data, its columns and its metric."""
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=40, description="Name of the task")
-    kind: Literal["sequence_classification"] = Field("sequence_classification", description="Kind of the task")
+    name: Name = Field(max_length=40, description="Name of the task")
+    kind: Literal["sequence_classification"] = Field(
+        "sequence_classification", description="Kind of the task"
+    )
     data: DataConfig
-    text: str = Field(description='Column of the text, or a template: "{title} {body}"')
-    text_pair: str | None = Field(None, description="Column of a second text")
+    text: Template = Field(description='Column of the text, or a template: "{title} {body}"')
+    text_pair: Template | None = Field(None, description="Column of a second text, or a template")
     label: str = Field(description="Column of the label")
-    metric: Literal["accuracy", "macro_f1", "matthews_correlation"] = Field("accuracy", description="Metric, maximized")
-    few_shot: int | None = Field(None, ge=1, description="Training rows per class, drawn with the study's seed")
-    max_train_samples: int | None = Field(None, ge=1, description="Training rows, drawn with the study's seed")
-    max_validation_samples: int | None = Field(None, ge=1, description="Validation rows, drawn with the study's seed")
+    metric: Literal["accuracy", "macro_f1", "matthews_correlation"] = Field(
+        "accuracy", description="Metric, maximized"
+    )
+    few_shot: int | None = Field(
+        None, ge=1, description="Training rows per class, drawn with the study's seed"
+    )
+    max_train_samples: int | None = Field(
+        None, ge=1, description="Training rows, drawn with the study's seed"
+    )
+    max_validation_samples: int | None = Field(
+        None, ge=1, description="Validation rows, drawn with the study's seed"
+    )
     max_test_samples: int | None = Field(None, ge=1, description="Test rows, drawn with the study's seed")
     loss_weight: float = Field(1.0, gt=0, description="Weight of the task's loss, normalized over the tasks")
 
@@ -75,7 +171,22 @@ class RangeConfig(Section):
     log: bool = False
 
 
-HyperparameterConfig = Scalar | list[Scalar] | RangeConfig
+HYPERPARAMETER_FORMS = ("value", "list", "range")
+
+
+def _form(value: object) -> str:
+    """Which form a hyperparameter is written in, so that an error speaks of that form only."""
+    if isinstance(value, dict | RangeConfig):
+        return "range"
+    return "list" if isinstance(value, list) else "value"
+
+
+HyperparameterConfig = Annotated[
+    Annotated[Scalar, Tag("value")]
+    | Annotated[list[Scalar], Tag("list")]
+    | Annotated[RangeConfig, Tag("range")],
+    Discriminator(_form),
+]
 """A value (not searched), a list (a choice), or a range; without any, the method's own space."""
 
 
@@ -84,23 +195,42 @@ class SearchConfig(Section):
 
     trials_per_method: int = Field(16, ge=1, description="Trials of each method, the published default first")
     sampler: Literal["tpe", "random"] = Field("tpe", description="Optuna sampler")
-    max_hours: float | None = Field(None, gt=0, description="Wall-clock limit; then a partial report is written (exit 4)")
+    max_hours: float | None = Field(
+        None, gt=0, description="Wall-clock limit; then a partial report is written (exit 4)"
+    )
     early_stopping: bool = Field(True, description="Successive halving between the evaluations of a trial")
-    eta: int = Field(3, ge=2, description="A trial stays in the race while it is in the top 1/eta of its rung")
+    eta: int = Field(
+        3, ge=2, description="A trial stays in the race while it is in the top 1/eta of its rung"
+    )
 
 
 class TrainingConfig(Section):
     """How each trial is trained."""
 
     max_steps: int = Field(300, ge=1, description="Optimizer steps of a trial")
-    eval_steps: int = Field(50, ge=1, description="Steps between evaluations on validation")
+    eval_steps: int = Field(
+        50, ge=1, validate_default=True, description="Steps between evaluations on validation"
+    )
     per_device_train_batch_size: int = Field(16, ge=1, description="Rows of a step")
     per_device_eval_batch_size: int = Field(64, ge=1, description="Rows of an evaluation batch")
-    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of the steps that warm the learning rate up")
-    lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field("linear", description="Learning rate after warm-up")
+    warmup_ratio: float = Field(
+        0.1, ge=0, lt=1, description="Share of the steps that warm the learning rate up"
+    )
+    lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="Learning rate after warm-up"
+    )
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay, on prompts and heads")
-    head_learning_rate: float = Field(3e-3, gt=0, description="Learning rate of the heads (head_only searches its own)")
+    head_learning_rate: float = Field(
+        3e-3, gt=0, description="Learning rate of the heads (head_only searches its own)"
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping, per trial")
+
+    @field_validator("eval_steps")
+    @classmethod
+    def _within_the_trial(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("max_steps", value):
+            raise ValueError(f"must be at most max_steps, which is {info.data['max_steps']}, not {value}")
+        return value
 
 
 class FinalistsConfig(Section):
@@ -113,9 +243,13 @@ class FinalistsConfig(Section):
 class ClusterConfig(Section):
     """Where trials run."""
 
-    address: str | None = Field(None, description="null: this machine; auto or host:port: a running Ray cluster")
-    cpus_per_trial: float = Field(1, gt=0, description="CPU cores of a trial")
-    gpus_per_trial: float | None = Field(None, ge=0, description="GPUs of a trial, fractions allowed; null: 1 if the cluster has one")
+    address: str | None = Field(
+        None, description="null: this machine; auto or host:port: a running Ray cluster"
+    )
+    cpus_per_trial: Resource = Field(1, gt=0, description="CPU cores of a trial")
+    gpus_per_trial: Resource | None = Field(
+        None, ge=0, description="GPUs of a trial, fractions allowed; null: 1 if the cluster has one"
+    )
     max_concurrent_trials: int | None = Field(None, ge=1, description="Trials at once; null: as many as fit")
 
 
@@ -127,21 +261,60 @@ class TrackingConfig(Section):
         None, description="MLflow; null: MLFLOW_TRACKING_URI if set, else sqlite in output_dir/mlflow.db"
     )
 
+    @field_validator("storage", "mlflow_uri")
+    @classmethod
+    def _a_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        allowed = ["sqlite", "postgresql", "mysql"] + (
+            ["http", "https"] if info.field_name == "mlflow_uri" else []
+        )
+        scheme = (value or "").partition(":")[0].partition("+")[0]
+        if value is not None and ("://" not in value or scheme not in allowed):
+            names = ", ".join(f"{name}://..." for name in allowed)
+            raise ValueError(f"must be a URL: {names}; not {value!r}")
+        return value
+
+
+def _or_nothing(value: object) -> object:
+    """A section with nothing in it, as YAML reads `head_only:`."""
+    return {} if value is None else value
+
 
 class StudyConfig(Section):
     """A study: one search over methods for one model and one set of tasks."""
 
-    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80, description="Name of the study")]
-    output_dir: Path = Field(Path("outputs"), description="Folder of the results; each study has its own inside")
+    study: Name = Field(max_length=80, description="Name of the study")
+    output_dir: Path = Field(
+        Path("outputs"), strict=False, description="Folder of the results; each study has its own inside"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed from which every other seed is derived")
     model: ModelConfig
     tasks: list[TaskConfig] = Field(min_length=1)
-    methods: dict[str, dict[str, HyperparameterConfig]] = Field(min_length=1)
+    methods: dict[str, Annotated[dict[str, HyperparameterConfig], BeforeValidator(_or_nothing)]] = Field(
+        min_length=1
+    )
     search: SearchConfig = SearchConfig()
     training: TrainingConfig = TrainingConfig()
     finalists: FinalistsConfig = FinalistsConfig()
     cluster: ClusterConfig = ClusterConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, content: Any) -> Any:
+        """A section whose every line is a comment keeps its defaults."""
+        if not isinstance(content, dict):
+            return content
+        optional = ("search", "training", "finalists", "cluster", "tracking")
+        return {key: value for key, value in content.items() if value is not None or key not in optional}
+
+    @field_validator("tasks")
+    @classmethod
+    def _names_differ(cls, value: list[TaskConfig]) -> list[TaskConfig]:
+        names = [task.name for task in value]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"must have different names; {', '.join(twice)} is there more than once")
+        return value
 
     @property
     def folder(self) -> Path:

@@ -35,7 +35,10 @@ class StudySearcher(_NotInSnapshots, Searcher):
 
     Args:
         study: the study.
-        ended: called with the key after a trial was told.
+
+    Attributes:
+        limit: trials at once.
+        stopping: hand out no more, and leave running trials to be resumed.
     """
 
     def __init__(self, study: Study) -> None:
@@ -44,12 +47,15 @@ class StudySearcher(_NotInSnapshots, Searcher):
         self.keys: dict[str, Key] = {}
         self.pruned: set[Key] = set()
         self.errors: dict[Key, str] = {}
+        self.limit = 1
         self.stopping = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """A job as a dict; None to be asked again later; `Searcher.FINISHED` at the end."""
         if self.stopping:
             return Searcher.FINISHED
+        if len(self.keys) >= self.limit:
+            return None
         assignment = self.study.next()
         if assignment == "wait":
             return None

@@ -15,13 +15,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-import methods
 from search import finalists, spaces
 from search.config import Scalar, StudyConfig
 from search.errors import NoStudyError, StorageError, StudyChangedError
@@ -108,11 +109,11 @@ class Study:
         if self._interrupted or self._running:
             return False
         for method in self.config.methods:
-            ended = [t for t in self._trials(method, "search") if t.state.is_finished()]
+            ended = [t for t in self.of(method, "search") if t.state.is_finished()]
             if len(ended) < self.config.search.trials_per_method:
                 return False
             if finalists.missing(self, method) or any(
-                not t.state.is_finished() for t in self._trials(method, "finalists")
+                not t.state.is_finished() for t in self.of(method, "finalists")
             ):
                 return False
         return True
@@ -127,15 +128,12 @@ class Study:
         study.sampler = self._sampler(method, counts[method])
         with self._writing:
             trial = study.ask(spaces.distributions(self.spaces[method]))
-        config = spaces.make_config(method, trial.params, self.spaces[method]).to_dict()
-        key = Key(method, "search", trial.number)
-        self.record_facts(key, config=config, seed=derive(self.config.seed, method, trial.number))
-        return self._assignment(key)
+        return self._assignment(Key(method, "search", trial.number))
 
     def _next_finalist(self) -> Assignment | None:
         """A finalist of a method whose search has ended."""
         for method in self.config.methods:
-            search = self._trials(method, "search")
+            search = self.of(method, "search")
             if len(search) < self.config.search.trials_per_method or not all(t.state.is_finished() for t in search):
                 continue
             study = self._studies[method, "finalists"]
@@ -148,17 +146,37 @@ class Study:
                         "seed": derive(self.config.seed, method, "finalist", number, index),
                     }
                     study.enqueue_trial({}, user_attrs={**facts, "role": role})
-                if any(t.state == TrialState.WAITING for t in self._trials(method, "finalists")):
+                if any(t.state == TrialState.WAITING for t in self.of(method, "finalists")):
                     return self._assignment(Key(method, "finalists", study.ask().number))
         return None
 
     def _asked(self, method: str) -> list[FrozenTrial]:
         """Search trials that were handed out (the default waits as an enqueued trial until then)."""
-        return [t for t in self._trials(method, "search") if t.state != TrialState.WAITING]
+        return [t for t in self.of(method, "search") if t.state != TrialState.WAITING]
 
     def _assignment(self, key: Key) -> Assignment:
-        facts = self.trial(key).user_attrs
-        return Assignment(key, facts["config"], facts["seed"])
+        """The trial's configuration and seed; kept with it, since only hyperparameters that vary are in Optuna."""
+        trial = self.trial(key)
+        if "config" not in trial.user_attrs:
+            params = trial.params | self._fill_in(key.method, trial)
+            config = spaces.make_config(key.method, params, self.spaces[key.method]).to_dict()
+            self.record_facts(key, seed=derive(self.config.seed, key.method, key.number), config=config)
+            trial = self.trial(key)
+        return Assignment(key, trial.user_attrs["config"], trial.user_attrs["seed"])
+
+    def _fill_in(self, method: str, trial: FrozenTrial) -> dict[str, Scalar]:
+        """Gives a proposal that a crash cut short the defaults of what it lacks, so that its number is not lost."""
+        missing = {
+            name: value
+            for name, value in spaces.default_params(self.spaces[method]).items()
+            if name not in trial.params
+        }
+        distributions = spaces.distributions(self.spaces[method])
+        with self._writing:
+            for name, value in missing.items():
+                internal = distributions[name].to_internal_repr(value)
+                self._storage.set_trial_param(trial._trial_id, name, internal, distributions[name])
+        return missing
 
     def _sampler(self, method: str, count: int) -> optuna.samplers.BaseSampler:
         """Seeded by how many trials there are, so that a restart does not repeat the first proposals."""
@@ -233,19 +251,16 @@ class Study:
     def trials(self) -> Iterator[tuple[Key, FrozenTrial]]:
         """Every trial, by method, stage and number."""
         for method, stage in self._studies:
-            for trial in self._trials(method, stage):
+            for trial in self.of(method, stage):
                 yield Key(method, stage, trial.number), trial  # type: ignore[arg-type]
 
     def trial(self, key: Key) -> FrozenTrial:
         """One trial."""
-        return self._trials(key.method, key.stage)[key.number]
+        return self.of(key.method, key.stage)[key.number]
 
-    def _trials(self, method: str, stage: str) -> list[FrozenTrial]:
-        return self._studies[method, stage].get_trials(deepcopy=False)
-
-    def of(self, method: str, stage: Stage) -> list[FrozenTrial]:
+    def of(self, method: str, stage: str) -> list[FrozenTrial]:
         """The trials of one method and stage, by number."""
-        return self._trials(method, stage)
+        return self._studies[method, stage].get_trials(deepcopy=False)
 
     def _open(self, method: str, stage: Stage, directions: list[str], known: set[str]) -> optuna.Study:
         name = _name(self.config, method, stage)
@@ -269,8 +284,6 @@ def connect(url: str, create: bool = True) -> optuna.storages.RDBStorage:
     """
     sqlite = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else None
     if sqlite is not None:
-        from pathlib import Path
-
         if not create and not Path(sqlite).exists():
             raise NoStudyError(f"there is no {sqlite}; start a study with promptfront launch, from the same folder")
         Path(sqlite).parent.mkdir(parents=True, exist_ok=True)
@@ -324,9 +337,6 @@ def _name(config: StudyConfig, method: str, stage: str) -> str:
 
 
 def _without_password(url: str) -> str:
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:

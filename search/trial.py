@@ -147,7 +147,7 @@ def build(job: Job, study: StudyConfig, resources: Resources) -> Trial:
     )
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def load(study: str, splits: tuple[str, ...] = ("train", "validation")) -> Resources:
     """The frozen model and the tokenized tasks of a study (its configuration as JSON)."""
     config = StudyConfig.model_validate_json(study)

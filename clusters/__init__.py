@@ -1,0 +1,1 @@
+"""How a study reaches machines. Knows no machine learning, and imports nothing of promptfront."""

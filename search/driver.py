@@ -1,0 +1,268 @@
+"""The driver: runs a study to its end, or as far as it may, and writes what is known.
+
+It is the only writer to the Optuna storage and to MLflow. To resume is to launch again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from optuna.trial import TrialState
+from ray import tune
+from rich.console import Console
+
+from clusters.connect import connected
+from search import held_out, lock, plan, provenance, results, study_file, trial
+from search.config import StudyConfig
+from search.errors import StudyFileError
+from search.progress import Progress
+from search.searcher import HalvingScheduler, StopWhen, StudySearcher
+from search.study import Study, evaluations
+from search.tracking import Tracker, TrackingError
+
+# Tune's own output, its loggers, its signal handler and its snapshots have no use here. A trial's teardown may take
+# longer than Tune's two seconds, after which it would lose the trial's slot for ever.
+_TUNE = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+class Outcome(enum.Enum):
+    """How a launch ended; the value is what the report says."""
+
+    DONE = "done"
+    NOTHING_TO_DO = "nothing to do"
+    INTERRUPTED = "interrupted"
+    BUDGET_ENDED = "budget ended"
+    NOTHING_FEASIBLE = "nothing feasible"
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What a launch gives.
+
+    Attributes:
+        outcome: how it ended.
+        rows: the study's result rows.
+        unwritten: errors of MLflow that the next launch makes up for.
+    """
+
+    outcome: Outcome
+    rows: dict[str, Any]
+    unwritten: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What writes the report, given by whoever knows both us and the dashboards.
+
+    Attributes:
+        write: (rows, folder) writes the report's files.
+        description: (rows) is a Markdown summary.
+    """
+
+    write: Any
+    description: Any
+
+
+def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
+    """Runs a study, or goes on with it.
+
+    Raises:
+        PromptfrontError: of the kinds in search/errors.py.
+        ClusterError: Ray cannot be reached.
+    """
+    with lock.held(config.folder):
+        facts = _facts(config)
+        study = Study(config)
+        (config.folder / "config.yaml").write_text(study_file.dump(config), encoding="utf-8")
+        _write_facts(config, facts)
+        tracker = Tracker(study)
+        ended_before = study.finished() and not held_out.unread(study)
+        outcome = Outcome.NOTHING_TO_DO if ended_before else _run(study, tracker, console)
+        return _write(study, tracker, outcome, writer)
+
+
+def read_facts(config: StudyConfig) -> dict[str, Any]:
+    """The provenance of the study's last launch, with `backbone` and `tasks`."""
+    facts: dict[str, Any] = json.loads((config.folder / "provenance.json").read_text(encoding="utf-8"))
+    return facts
+
+
+def _run(study: Study, tracker: Tracker, console: Console) -> Outcome:
+    """Search, finalists, and the reading of the test split."""
+    os.environ.update(_TUNE)
+    config = study.config
+    searcher = StudySearcher(study)
+    with connected(config.cluster.address) as resources, _signals() as interrupted:
+        request = _request(config, resources)
+        searcher.limit = _limit(config, resources, request)
+        deadline = None
+        if config.search.max_hours is not None:
+            deadline = time.monotonic() + config.search.max_hours * 3600 - _seconds_used(study)
+        stopper = StopWhen(searcher, interrupted, deadline)
+        with tracker.following(), tempfile.TemporaryDirectory() as folder:
+            with Progress(study, console) as progress:
+                _tune(searcher, stopper, progress, request, folder)
+            if interrupted.is_set():
+                return Outcome.INTERRUPTED
+            if study.finished():
+                console.print("Scoring the finalists on the test split ...")
+                held_out.read(study, lambda jobs: _score_all(jobs, request))
+                completed = any(t.state == TrialState.COMPLETE for _, t in study.trials())
+                return Outcome.DONE if completed else Outcome.NOTHING_FEASIBLE
+        return Outcome.BUDGET_ENDED
+
+
+def _tune(
+    searcher: StudySearcher, stopper: StopWhen, progress: Progress, request: dict[str, float], folder: str
+) -> None:
+    tuner = tune.Tuner(
+        tune.with_resources(trial.run, request),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher, scheduler=HalvingScheduler(searcher), num_samples=-1, reuse_actors=True
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=folder,
+            stop=stopper,
+            callbacks=[progress],
+            failure_config=tune.FailureConfig(max_failures=2),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+def _score_all(jobs: list[dict[str, Any]], request: dict[str, float]) -> Iterator[tuple[int, held_out.Reading]]:
+    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request.get("gpu", 0))(held_out.score)
+    pending = {remote.remote(job): index for index, job in enumerate(jobs)}
+    while pending:
+        (ready,), _ = ray.wait(list(pending))
+        yield pending.pop(ready), ray.get(ready)
+
+
+def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> Launched:
+    """Curves, report, MLflow: each is written whatever happens to the next."""
+    config = study.config
+    said = Outcome.DONE if outcome is Outcome.NOTHING_TO_DO else outcome
+    try:
+        tracker.sync()  # before the rows: they hold the runs' ids
+        unwritten = []
+    except TrackingError as error:
+        unwritten = [str(error)]
+    rows = results.rows(study, said.value, _with_test_hashes(study, read_facts(config)))
+    results.write_curves(study)
+    writer.write(rows, config.folder / "report")
+    try:
+        status = {Outcome.DONE: "FINISHED", Outcome.NOTHING_FEASIBLE: "FAILED"}.get(said, "KILLED")
+        tracker.finish(status, writer.description(rows), config.folder / "report")
+    except TrackingError as error:
+        unwritten = [str(error)]
+    return Launched(outcome, rows, unwritten)
+
+
+def _facts(config: StudyConfig) -> dict[str, Any]:
+    """Checks the plan against the model and the data, and collects where the results come from."""
+    checked = plan.check(config, probe=False)
+    return {
+        **provenance.collect(config, list(checked.tasks)),
+        "backbone": {
+            "name": config.model.name_or_path,
+            **{name: getattr(checked.shape, name) for name in ("parameters", "hidden_size")},
+            "layers": checked.shape.num_layers,
+        },
+        "tasks": [
+            {
+                "name": task.name,
+                "kind": task.kind,
+                "metric": task.metric,
+                "labels": list(task.labels),
+                **{name: len(split) for name, split in task.splits.items()},
+            }
+            for task in checked.tasks
+        ],
+    }
+
+
+def _write_facts(config: StudyConfig, facts: dict[str, Any]) -> None:
+    (config.folder / "provenance.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _with_test_hashes(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
+    """The test splits are hashed where they are read."""
+    for reading in study.late_facts(held_out.TEST).values():
+        for name, digest in reading["sha256"].items():
+            facts["data"][name]["test"] = digest
+    return facts
+
+
+def _request(config: StudyConfig, resources: dict[str, float]) -> dict[str, float]:
+    """What a trial asks of the cluster: a GPU where there is one, unless the study says otherwise."""
+    gpus = config.cluster.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if resources.get("GPU", 0) >= 1 else 0.0
+    return {"cpu": config.cluster.cpus_per_trial, **({"gpu": gpus} if gpus else {})}
+
+
+def _limit(config: StudyConfig, resources: dict[str, float], request: dict[str, float]) -> int:
+    """Trials at once: as many as fit, so that none is proposed long before it can start."""
+    fit = min(int(resources.get(name.upper(), 0) // amount) for name, amount in request.items())
+    if fit < 1:
+        raise StudyFileError(
+            f"a trial asks for {request}, the cluster has {resources}: lower cluster.cpus_per_trial or gpus_per_trial"
+        )
+    return min(fit, config.cluster.max_concurrent_trials or fit)
+
+
+def _seconds_used(study: Study) -> float:
+    """Time in which trials of earlier launches ran, overlaps counted once."""
+    spans = []
+    for _, each in study.trials():
+        if each.datetime_start is not None:
+            start = each.datetime_start.timestamp()
+            seconds = max((e["seconds"] for e in evaluations(each).values()), default=0.0)
+            spans.append((start, each.datetime_complete.timestamp() if each.datetime_complete else start + seconds))
+    used = end = 0.0
+    for start, stop in sorted(spans):
+        used += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return used
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """The first Ctrl-C or SIGTERM asks for a clean stop; a second Ctrl-C insists."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        if interrupted.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        interrupted.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,164 @@
+"""Pydantic's errors in plain words: the path in the study file, what is allowed, what was got, a "did you mean"."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from search.config import HYPERPARAMETER_FORMS, StudyConfig
+from search.errors import StudyFileError
+
+_LONGEST_VALUE = 60
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a number that is not infinite or nan",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "path_type": "a path",
+    "list_type": 'a list, each item on a line that begins with "- "',
+}
+"""What a field must be, by the type of pydantic's error."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake: where in the study file, and what to do about it."""
+
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.text}" if self.path else self.text
+
+
+def study_file_error(problems: Sequence[Problem], source: object) -> StudyFileError:
+    """One error for all problems, a line each, in `source`'s name."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return StudyFileError(f"{source}: {count}\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+def did_you_mean(got: object, allowed: Iterable[object]) -> str:
+    """`; did you mean x?` where something allowed is close to what was got, or nothing."""
+    by_text = {str(name).lower(): str(name) for name in allowed}
+    close = difflib.get_close_matches(str(got).lower(), by_text, n=1)
+    return f"; did you mean {by_text[close[0]]}?" if close else ""
+
+
+def show(value: object) -> str:
+    """A value as the user would write it, cut where it is long."""
+    plain = {True: "true", False: "false", None: "null"}
+    text = plain[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+def problems(error: ValidationError) -> list[Problem]:
+    """Every error of a validation against `StudyConfig`, in the order of the file, one per path."""
+    found: dict[str, Problem] = {}
+    for detail in error.errors():
+        place = _without_form(detail["loc"])
+        path = ".".join(map(str, place))
+        found.setdefault(path, Problem(path, _text(place, dict(detail))))
+    return list(found.values())
+
+
+def _text(place: tuple[int | str, ...], detail: dict[str, Any]) -> str:
+    kind, got, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == "missing":
+        return f"is missing{_description(place)}"
+    if kind == "extra_forbidden":
+        return _unknown_key(place)
+    if kind == "value_error":
+        return str(context["error"])
+    if _is_hyperparameter(place) and kind.endswith(("_type", "_parsing")):
+        return f"must be a value, a list of values, or a range {{min: ..., max: ...}}, not {show(got)}"
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        return f"must be a section of its own, with {_keys(place)}, not {show(got)}"
+    return f"must be {_allowed(kind, context)}, not {show(got)}{_hint(kind, got, context)}"
+
+
+def _allowed(kind: str, context: dict[str, Any]) -> str:
+    if kind in _KINDS:
+        return _KINDS[kind]
+    if kind == "literal_error":
+        return "one of " + str(context["expected"]).replace("'", "").replace(" or ", ", ")
+    if kind == "too_short":
+        return f"at least {context['min_length']} long"
+    if kind == "string_too_long":
+        return f"at most {context['max_length']} characters long"
+    bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    for bound, words in bounds.items():
+        if bound in context:
+            return f"{words} {context[bound]}"
+    return f"something else ({kind})"
+
+
+def _hint(kind: str, got: object, context: dict[str, Any]) -> str:
+    if kind == "literal_error":
+        return did_you_mean(got, str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", "))
+    if kind == "string_type" and isinstance(got, bool | int | float):
+        return "; put it in quotes"
+    if kind in ("int_type", "float_type") and isinstance(got, str):
+        return "; write it without quotes"
+    return ""
+
+
+def _unknown_key(place: tuple[int | str, ...]) -> str:
+    if place[0] == "methods":
+        allowed: Sequence[str] = ("min", "max", "log")
+    else:
+        allowed = list(_fields(place[:-1]))
+    return f"unknown key{did_you_mean(place[-1], allowed)} There are: {', '.join(allowed)}".replace(
+        "key There", "key. There"
+    )
+
+
+def _keys(place: tuple[int | str, ...]) -> str:
+    fields = _fields(place)
+    return f"the keys {', '.join(fields)}" if fields else "a key for each entry"
+
+
+def _description(place: tuple[int | str, ...]) -> str:
+    field = _fields(place[:-1]).get(str(place[-1]))
+    return f" ({field.description})" if field is not None and field.description else ""
+
+
+def _fields(place: Sequence[int | str]) -> dict[str, Any]:
+    """Fields of the section at `place`, or none where it is no section."""
+    annotation: Any = StudyConfig
+    for part in place:
+        if isinstance(part, int):
+            annotation = typing.get_args(annotation)[0]
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            field = annotation.model_fields.get(part)
+            annotation = field.annotation if field else None
+        else:
+            annotation = None
+        if isinstance(annotation, types.UnionType):
+            annotation = typing.get_args(annotation)[0]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return dict(annotation.model_fields)
+    return {}
+
+
+def _is_hyperparameter(place: Sequence[int | str]) -> bool:
+    return len(place) in (3, 4) and place[0] == "methods" and place[-1] not in ("min", "max", "log")
+
+
+def _without_form(place: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The path as the file has it: pydantic adds which form of a hyperparameter it tried, and of which type."""
+    if len(place) > 3 and place[0] == "methods" and place[3] in HYPERPARAMETER_FORMS:
+        rest = [part for part in place[4:] if part not in ("bool", "int", "float", "str")]
+        return (*place[:3], *rest)
+    return place

@@ -1,0 +1,109 @@
+"""What a launch shows while it runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+from ray import tune
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from search import finalists
+from search.results import best
+from search.study import Key, Study
+
+_INTERVAL = 1.0  # seconds between two looks at the storage
+
+
+class Progress(tune.Callback):
+    """Follows a study; use it as a context manager around Tune's run."""
+
+    def __init__(self, study: Study, console: Console) -> None:
+        self._study = study
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._started = self._looked = time.monotonic()
+        self._told = {key for key, trial in study.trials() if trial.state.is_finished()}
+        self._ended_before = len(self._told)
+
+    def __enter__(self) -> Progress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._look()
+        if self._live is not None:
+            self._live.stop()
+            self._console.print(self.table())
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return (tune.Callback, ())  # Tune pickles its callbacks for a restore that we do not use
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.monotonic() - self._looked >= _INTERVAL:
+            self._look()
+
+    def table(self) -> Table:
+        """Per method: done, running, stopped early, failed, finalists, the best validation score so far."""
+        table = Table(title=f"{self._study.config.study}: {self._left()}", title_justify="left")
+        table.add_column("method")
+        for name in ("done", "running", "stopped", "failed", "finalists", "best"):
+            table.add_column(name, justify="right")
+        for method in self._study.config.methods:
+            states = Counter(t.state for t in self._study.of(method, "search"))
+            retrained = self._study.of(method, "finalists")
+            score = best(self._study, method)
+            table.add_row(
+                method,
+                f"{states[TrialState.COMPLETE]}/{self._study.config.search.trials_per_method}",
+                *(str(states[state]) for state in (TrialState.RUNNING, TrialState.PRUNED, TrialState.FAIL)),
+                f"{sum(t.state.is_finished() for t in retrained)}/{len(retrained)}" if retrained else "",
+                "" if score is None else f"{score:.3f}",
+            )
+        return table
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        if self._live is not None:
+            self._live.update(self.table(), refresh=True)
+        else:
+            for key, trial in self._study.trials():
+                if trial.state.is_finished() and key not in self._told:
+                    self._told.add(key)
+                    self._console.print(f"{_line(key, trial)}  ({self._left()})", highlight=False, markup=False)
+
+    def _left(self) -> str:
+        """How many trials are to come, and roughly how long, from the pace of this launch."""
+        planned = ended = 0
+        for method in self._study.config.methods:
+            search, retrained = self._study.of(method, "search"), self._study.of(method, "finalists")
+            seeds = self._study.config.finalists.num_seeds
+            missing = len(finalists.missing(self._study, method))
+            planned += self._study.config.search.trials_per_method + (len(retrained) + missing or seeds)
+            ended += sum(t.state.is_finished() for t in (*search, *retrained))
+        done_now = ended - self._ended_before
+        if ended >= planned:
+            return f"{ended} trials ended"
+        if done_now < 2:
+            return f"{ended} of about {planned} trials ended"
+        minutes = (time.monotonic() - self._started) / done_now * (planned - ended) / 60
+        return f"{ended} of about {planned} trials ended, about {max(1, round(minutes))} min left"
+
+
+def _line(key: Key, trial: FrozenTrial) -> str:
+    match trial.state:
+        case TrialState.COMPLETE:
+            return f"{key}  validation {trial.values[0]:.3f}"
+        case TrialState.PRUNED:
+            return f"{key}  stopped early"
+        case _:
+            error = trial.user_attrs.get("error", "unknown error").strip().splitlines()[0]
+            return f"{key}  failed: {error}"

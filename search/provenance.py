@@ -1,0 +1,90 @@
+"""Where a result comes from: versions, source, seeds, hashes of model and data, machine."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from search import model_files, study_file
+from search.config import StudyConfig
+from search.tasks import Task
+
+_PACKAGES = ("promptfront", "ray", "torch", "transformers", "datasets", "optuna", "mlflow", "scikit-learn")
+
+
+def collect(config: StudyConfig, tasks: list[Task]) -> dict[str, Any]:
+    """The provenance of a launch, as plain values; `tasks` are loaded, for the hashes of their splits."""
+    commit = _git("rev-parse", "HEAD")
+    status = _git("status", "--porcelain")
+    path = model_files.locate(config.model)
+    return {
+        "versions": {"python": platform.python_version(), **_versions()},
+        "commit": commit,
+        "dirty": None if status is None else bool(status),
+        "seed": config.seed,
+        "model": {"name": config.model.name_or_path, "sha256": weights_sha256(Path(path))},
+        "data": {task.name: {name: split.sha256 for name, split in task.splits.items()} for task in tasks},
+        "machine": _machine(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "study_file": study_file.dump(config),
+    }
+
+
+def weights_sha256(folder: Path) -> dict[str, str]:
+    """sha256 of each weights file in the folder."""
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory, 1),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "system": platform.platform(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _git(*command: str) -> str | None:
+    """Output of git in the source tree; None where the source is no git checkout."""
+    source = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", *command], cwd=source, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,178 @@
+"""A study as result rows: plain values, all that the report is made of (dashboards/rows.py has their form)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+import methods
+from search import finalists, held_out
+from search.study import Key, Study, evaluations
+
+Row = dict[str, Any]
+
+
+def rows(study: Study, outcome: str, provenance: Row) -> Row:
+    """Everything known of a study.
+
+    Args:
+        study: at any moment of its life.
+        outcome: "done", "interrupted", "budget ended" or "running".
+        provenance: as `search.provenance.collect` gave it, with `backbone` and `tasks` beside.
+    """
+    config = study.config
+    runs = study.late_facts("mlflow_run_id")
+    return {
+        "study": config.study,
+        "partial": outcome != "done",
+        "outcome": outcome,
+        "epsilon": config.finalists.epsilon,
+        "objective": {"metric": _metric(study), "direction": "maximize"},
+        "backbone": provenance["backbone"],
+        "tasks": provenance["tasks"],
+        "methods": [_method(study, method) for method in config.methods],
+        "trials": [
+            _trial(key, trial, runs.get(key)) for key, trial in study.trials() if key.stage == "search"
+        ],
+        "finalists": [row for method in config.methods for row in _finalists(study, method, runs)],
+        "test_readings": study.test_readings,
+        "provenance": {
+            name: value for name, value in provenance.items() if name not in ("backbone", "tasks")
+        },
+    }
+
+
+def write_curves(study: Study) -> None:
+    """Writes every evaluation of every trial to `curves.parquet`, one row each."""
+    table = [
+        {
+            "method": key.method,
+            "stage": key.stage,
+            "number": key.number,
+            "step": step,
+            "validation": evaluation["validation"],
+            "loss": evaluation["loss"],
+            "seconds": evaluation["seconds"],
+            "task_scores": json.dumps(evaluation["task_scores"]),
+        }
+        for key, trial in study.trials()
+        for step, evaluation in evaluations(trial).items()
+    ]
+    if table:
+        pd.DataFrame(table).to_parquet(study.config.folder / "curves.parquet")
+
+
+def _metric(study: Study) -> str:
+    metrics = {task.metric for task in study.config.tasks}
+    return metrics.pop() if len(metrics) == 1 else "mean score"
+
+
+def _method(study: Study, method: str) -> Row:
+    module = methods.get(method)
+    return {
+        "method": method,
+        "title": module.Method.title,
+        "baseline": module.Method.baseline,
+        "budget": study.config.search.trials_per_method,
+        "space": {
+            name: {"kind": type(allowed).__name__.lower(), **asdict(allowed)}
+            for name, allowed in study.spaces[method].ranges.items()
+        },
+    }
+
+
+def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
+    curve = evaluations(trial)
+    facts = trial.user_attrs
+    last = curve[max(curve)] if curve else None
+    return {
+        "number": key.number,
+        "method": key.method,
+        "state": trial.state.name,
+        "params": facts.get("config") or trial.params,
+        "seed": facts.get("seed"),
+        "validation": last["validation"] if last else None,
+        "task_scores": last["task_scores"] if last else {},
+        **{name: facts.get(name) for name in _COUNTS},
+        "seconds": last["seconds"] if last else None,
+        "started": _time(trial.datetime_start),
+        "ended": _time(trial.datetime_complete),
+        "error": facts.get("error"),
+        "checkpoint": last["checkpoint"] if last else None,
+        "mlflow_run_id": run_id,
+        "curve": [
+            {"step": step, **{name: value[name] for name in ("loss", "validation", "seconds")}}
+            for step, value in curve.items()
+        ],
+    }
+
+
+_COUNTS = ("trained_parameters", "deployed_parameters", "head_parameters")
+
+
+def _finalists(study: Study, method: str, run_ids: dict[Key, str]) -> list[Row]:
+    roles = finalists.promoted(study, method)
+    chosen = finalists.choose(study, method)
+    search = study.of(method, "search")
+    tests = study.late_facts(held_out.TEST)
+    found = []
+    for number, retrained in finalists.runs(study, method).items():
+        facts = search[number].user_attrs
+        found.append(
+            {
+                "method": method,
+                "config": facts["config"],
+                "number": number,
+                "role": roles[number],
+                "chosen": number == chosen,
+                **{name: facts.get(name) for name in _COUNTS},
+                "runs": [
+                    _run(study, Key(method, "finalists", trial.number), trial, tests, run_ids)
+                    for trial in retrained
+                ],
+            }
+        )
+    return found
+
+
+def _run(
+    study: Study, key: Key, trial: FrozenTrial, tests: dict[Key, Row], run_ids: dict[Key, str]
+) -> Row:
+    row = _trial(key, trial, run_ids.get(key))
+    test = tests.get(key)
+    kept = ("seed", "state", "error", "validation", "task_scores", "seconds", "mlflow_run_id", "checkpoint")
+    return {
+        **{name: row[name] for name in kept},
+        "number": key.number,
+        "test": test["test"] if test else None,
+        "test_task_scores": test["task_scores"] if test else {},
+        "examples": _examples(study, key) if test else None,
+    }
+
+
+def _examples(study: Study, key: Key) -> dict[str, list[float]] | None:
+    """Each test example's score by task; None where the metric is no mean over examples, or the file is gone."""
+    path = held_out.predictions_path(study.config, key)
+    if not path.exists():
+        return None
+    table = pd.read_parquet(path, columns=["task", "row", "score"])
+    if table["score"].isna().any():
+        return None
+    ordered = table.sort_values(["task", "row"])
+    return {str(task): list(group["score"]) for task, group in ordered.groupby("task")}
+
+
+def _time(value: datetime | None) -> str | None:
+    """Optuna keeps local times without a zone; results have UTC."""
+    return None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def best(study: Study, method: str) -> float | None:
+    """The best validation score of a method's completed search trials."""
+    scores = [t.values[0] for t in study.of(method, "search") if t.state == TrialState.COMPLETE]
+    return max(scores, default=None)

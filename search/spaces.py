@@ -1,0 +1,171 @@
+"""A method's search space as the study file narrows it, and what Optuna draws from it.
+
+`space` joins a method's own ranges (`Config.space()`) with the study file's; `distributions` is what Optuna
+is asked with; `make_config` turns what it answers into the method's configuration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import optuna
+
+import methods
+from methods.method import MethodConfig
+from methods.space import Choice, Float, Int, Range, Scalar
+from search import messages
+from search.config import HyperparameterConfig, RangeConfig
+from search.messages import Problem
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is fixed and what is searched of a method's hyperparameters; the rest keeps its default."""
+
+    fixed: dict[str, Scalar]
+    ranges: dict[str, Range]
+
+
+def space(method: str, overrides: Mapping[str, HyperparameterConfig]) -> Space:
+    """The method's own space with the study file's changes.
+
+    Args:
+        method: a name of `methods.names()`.
+        overrides: the study file's: a value fixes, a list is a choice, a range replaces the method's own.
+
+    Raises:
+        StudyFileError: an override cannot be; all of them are named.
+        UnknownMethodError: no such method.
+    """
+    found = problems(method, overrides)
+    if found:
+        raise messages.study_file_error(found, "the study's methods")
+    config = methods.get(method).Config
+    kinds = {name: field.metadata["allowed"] for name, field in config.fields().items()}
+    fixed: dict[str, Scalar] = {}
+    ranges: dict[str, Range] = dict(config.space())
+    for name, override in overrides.items():
+        ranges.pop(name, None)
+        if isinstance(override, RangeConfig):
+            ranges[name] = _range(kinds[name], override)
+        elif isinstance(override, list) and len(override) > 1:
+            ranges[name] = Choice(tuple(_typed(kinds[name], value) for value in override))
+        else:
+            fixed[name] = _typed(kinds[name], override[0] if isinstance(override, list) else override)
+    return Space(fixed, ranges)
+
+
+def problems(method: str, overrides: Mapping[str, HyperparameterConfig]) -> list[Problem]:
+    """What is wrong with the study file's section `methods.<method>`, all of it."""
+    path = f"methods.{method}"
+    if method not in methods.names():
+        there_are = f"there are: {', '.join(methods.names())}"
+        return [Problem(path, f"unknown method{messages.did_you_mean(method, methods.names())}; {there_are}")]
+    fields = methods.get(method).Config.fields()
+    found = []
+    for name, override in overrides.items():
+        if name in fields:
+            text = _override_problem(fields[name].metadata["allowed"], override)
+        else:
+            text = (
+                f"unknown hyperparameter of {method}{messages.did_you_mean(name, fields)}; "
+                f"there are: {', '.join(fields)}"
+            )
+        if text:
+            found.append(Problem(f"{path}.{name}", text))
+    return found
+
+
+def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
+    """What Optuna is asked with, by hyperparameter."""
+    return {name: _distribution(range_) for name, range_ in space.ranges.items()}
+
+
+def default_params(method: str, space: Space) -> dict[str, Scalar]:
+    """The published defaults of what is searched: the first trial.
+
+    A default beyond a range of the study file is moved to the range's nearer end; one that is not among
+    the file's choices becomes the first of them.
+    """
+    fields = methods.get(method).Config.fields()
+    return {name: _nearest(range_, fields[name].default) for name, range_ in space.ranges.items()}
+
+
+def make_config(method: str, params: Mapping[str, Scalar], space: Space) -> MethodConfig:
+    """The method's configuration: what was searched, what is fixed, and defaults for the rest."""
+    config: MethodConfig = methods.get(method).Config(**{**space.fixed, **params})
+    return config
+
+
+def _override_problem(allowed: Range, override: HyperparameterConfig) -> str:
+    """Why the override does not fit the field, or nothing."""
+    if isinstance(override, RangeConfig):
+        return _range_problem(allowed, override)
+    values = override if isinstance(override, list) else [override]
+    if not values:
+        return "must have at least one value in its list"
+    for value in values:
+        if text := _value_problem(allowed, value):
+            return text
+    if len(set(map(repr, values))) < len(values):
+        return f"must not list a value twice: {messages.show(values)}"
+    return ""
+
+
+def _range_problem(allowed: Range, override: RangeConfig) -> str:
+    if isinstance(allowed, Choice):
+        names = ", ".join(map(messages.show, allowed.choices))
+        return f"must be a value or a list of {names}, not a range"
+    if not override.min < override.max:
+        return f"min must be below max; got min {override.min:g}, max {override.max:g}"
+    if override.log and override.min <= 0:
+        return f"min of a log range must be above 0, not {override.min:g}"
+    if isinstance(allowed, Int):
+        for name, value in (("min", override.min), ("max", override.max)):
+            if not value.is_integer():
+                return f"{name} must be a whole number, not {value:g}"
+    return ""
+
+
+def _value_problem(allowed: Range, value: Scalar) -> str:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(allowed, Choice):
+        same = [choice for choice in allowed.choices if type(choice) is type(value) and choice == value]
+        names = ", ".join(map(messages.show, allowed.choices))
+        hint = messages.did_you_mean(value, allowed.choices)
+        return "" if same else f"must be one of {names}, not {messages.show(value)}{hint}"
+    if isinstance(allowed, Int):
+        whole = isinstance(value, int) and number
+        return "" if whole else f"must be a whole number, not {messages.show(value)}"
+    finite = number and math.isfinite(value)  # type: ignore[arg-type]
+    return "" if finite else f"must be a number, not {messages.show(value)}"
+
+
+def _range(allowed: Range, override: RangeConfig) -> Range:
+    if isinstance(allowed, Int):
+        return Int(int(override.min), int(override.max), override.log)
+    return Float(override.min, override.max, override.log)
+
+
+def _typed(allowed: Range, value: Scalar) -> Scalar:
+    """A whole number given for a float becomes one: Optuna and JSON tell 1 from 1.0."""
+    return float(value) if isinstance(allowed, Float) else value
+
+
+def _distribution(range_: Range) -> optuna.distributions.BaseDistribution:
+    match range_:
+        case Float(low, high, log):
+            return optuna.distributions.FloatDistribution(low, high, log=log)
+        case Int(low, high, log):
+            return optuna.distributions.IntDistribution(low, high, log=log)
+        case Choice(choices):
+            return optuna.distributions.CategoricalDistribution(choices)
+
+
+def _nearest(range_: Range, default: Scalar) -> Scalar:
+    if isinstance(range_, Choice):
+        return default if default in range_.choices else range_.choices[0]
+    assert isinstance(default, int | float), "a range's default is a number"
+    return min(max(default, range_.low), range_.high)

@@ -1,0 +1,168 @@
+"""Reads a study file: YAML and `--set` overrides in, a validated `StudyConfig` out; and writes one back.
+
+Everything that can be known without the model and the data is checked here, all at once;
+`search/plan.py` checks the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from search import messages, spaces
+from search.config import FILE_FORMATS, HyperparameterConfig, StudyConfig
+from search.errors import StudyFileError
+from search.messages import Problem
+
+_FLOAT = re.compile(
+    r"^[-+]?(?:(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
+    r"|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
+)
+_ELSEWHERE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+_HYPERPARAMETERS: TypeAdapter[dict[str, HyperparameterConfig]] = TypeAdapter(dict[str, HyperparameterConfig])
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe; 1e-3 is a number (YAML 1.1 takes it for text), and a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} is there twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts text that looks like a number to `_Loader` in quotes."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """The study that a file describes, validated whole.
+
+    Args:
+        path: of the YAML file. Paths in it are relative to its folder, but `output_dir`, which is relative
+            to the current one.
+        overrides: `a.b.c=value` each, the value in YAML; a list's items are numbered, as in `tasks.0.few_shot=8`.
+
+    Raises:
+        StudyFileError: the file cannot be read, or something in it cannot be; a line for each problem.
+    """
+    content = _read(path)
+    found = [problem for override in overrides if (problem := _override(content, override))]
+    try:
+        config = StudyConfig.model_validate(content)
+    except ValidationError as error:
+        found += messages.problems(error)
+        raise messages.study_file_error(found + _method_problems(content), path) from None
+    for method, hyperparameters in config.methods.items():
+        found += spaces.problems(method, hyperparameters)
+    if found:
+        raise messages.study_file_error(found, path)
+    return _with_absolute_paths(config, path.resolve().parent)
+
+
+def dump(config: StudyConfig) -> str:
+    """The study as YAML, every setting spelled out; `load` reads it back equal."""
+    content = config.model_dump(mode="json")
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise StudyFileError(f"no study file {path}; `promptfront init` writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyFileError(f"cannot read the study file {path}: {error}") from None
+    try:
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise StudyFileError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise StudyFileError(
+            f"{path} must hold sections such as model: and tasks:, not {messages.show(content)}"
+        )
+    return content
+
+
+def _override(content: dict[str, Any], override: str) -> Problem | None:
+    """Sets one value in `content`, or says why it cannot be."""
+    path, equals, text = override.partition("=")
+    path = path.strip()
+    if not (equals and path):
+        return Problem(
+            "", f"--set {override}: must be a path and a value, such as search.trials_per_method=8"
+        )
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        return Problem(path, f"--set {override}: the value is not valid YAML: {error}")
+    *parents, last = path.split(".")
+    place: Any = content
+    for depth, key in enumerate(parents):
+        place = _enter(place, key)
+        if not isinstance(place, dict | list):
+            return Problem(path, f"--set {override}: {'.'.join(parents[: depth + 1])} has nothing inside")
+    if isinstance(place, dict):
+        place[last] = value
+    elif last.isdigit() and int(last) < len(place):
+        place[int(last)] = value
+    else:
+        return Problem(path, f"--set {override}: {last} must be a number from 0 to {len(place) - 1}")
+    return None
+
+
+def _enter(place: dict[str, Any] | list[Any], key: str) -> Any:
+    """What `key` names inside `place`; an empty section is made where a key is missing."""
+    if isinstance(place, list):
+        return place[int(key)] if key.isdigit() and int(key) < len(place) else None
+    if place.get(key) is None:
+        place[key] = {}
+    return place[key]
+
+
+def _method_problems(content: dict[str, Any]) -> list[Problem]:
+    """Problems of the hyperparameters that are well-formed, where the file as a whole is not."""
+    section = content.get("methods")
+    found = []
+    for method, hyperparameters in (section if isinstance(section, dict) else {}).items():
+        try:
+            found += spaces.problems(str(method), _HYPERPARAMETERS.validate_python(hyperparameters or {}))
+        except ValidationError:  # among the file's own errors
+            found += spaces.problems(str(method), {})
+    return found
+
+
+def _with_absolute_paths(config: StudyConfig, folder: Path) -> StudyConfig:
+    """The same study, the paths to its model and data made absolute."""
+    model = config.model
+    if (folder / Path(model.name_or_path).expanduser()).is_dir():
+        model = model.model_copy(update={"name_or_path": _absolute(folder, model.name_or_path)})
+    tasks = []
+    for task in config.tasks:
+        update: dict[str, Any] = {}
+        data = task.data
+        if data.path.endswith(".py") or (folder / data.path).is_dir():
+            update["path"] = _absolute(folder, data.path)
+        if data.data_files and data.path in FILE_FORMATS:
+            update["data_files"] = {split: _absolute(folder, file) for split, file in data.data_files.items()}
+        tasks.append(task.model_copy(update={"data": data.model_copy(update=update)}))
+    return config.model_copy(update={"model": model, "tasks": tasks})
+
+
+def _absolute(folder: Path, path: str) -> str:
+    return path if _ELSEWHERE.match(path) else str((folder / Path(path).expanduser()).resolve())
