@@ -50,7 +50,11 @@ def pareto(report: Report) -> Markup:
     x, axis = _cost_axis(costs)
     front = {(point["method"], point["number"]) for point in report["pareto_front"]}
 
-    parts = [_epsilon_band(tested, report["epsilon"], y), left_axis(y, LEFT, RIGHT, _score_name(report)), axis]
+    parts = [
+        _epsilon_band(tested, report["epsilon"], y),
+        left_axis(y, LEFT, RIGHT, _score_name(report)),
+        axis,
+    ]
     parts.append(_front_line(trials, front, x, y))
     # The front is drawn last, over the points that it dominates.
     for trial in sorted(trials, key=lambda t: (t["method"], t["number"]) in front):
@@ -60,9 +64,15 @@ def pareto(report: Report) -> Markup:
             f"{trial['deployed_parameters']:,} deployed parameters{'' if on_front else ' (dominated)'}"
         )
         place = x(trial["deployed_parameters"]), y(trial["validation"])
-        parts.append(marker(*place, order.index(trial["method"]), 4.2, "point" if on_front else "dominated", title))
-    for method, finalist in tested:
-        parts.append(_finalist(method["method"], finalist, order.index(method["method"]), x, y))
+        parts.append(
+            marker(*place, order.index(trial["method"]), 4.2, "point" if on_front else "dominated", title)
+        )
+    last = -math.inf
+    priced = [(m, f) for m, f in tested if f["deployed_parameters"] is not None]
+    for method, finalist in sorted(priced, key=lambda pair: pair[1]["deployed_parameters"]):
+        # Finalists of the same price would hide each other.
+        last = max(x(finalist["deployed_parameters"]), last + 13)
+        parts.append(_finalist(method["method"], finalist, order.index(method["method"]), last, y))
     return chart(WIDTH, HEIGHT, "Score against deployed parameters", *parts)
 
 
@@ -106,7 +116,9 @@ def learning_curves(report: Report, trials: Sequence[Trial]) -> list[tuple[str, 
             y, x = Scale.around(values, 166, 30), Scale(0, last * 1.04, 44, 390)
             parts = [left_axis(y, 44, 390, "validation"), bottom_axis(x, 166, "step")]
             parts += _curves(own, method["best_trial"], index, x, y)
-            found.append((method["method"], chart(400, 206, f"Learning curves of {method['method']}", *parts)))
+            found.append(
+                (method["method"], chart(400, 206, f"Learning curves of {method['method']}", *parts))
+            )
     return found
 
 
@@ -115,14 +127,24 @@ def _curves(
 ) -> list[Markup]:
     """The best trial is drawn last and strong, stopped ones grey, failed ones dashed."""
     parts = []
-    for trial, points in sorted(own, key=lambda pair: (pair[0]["number"] == best, pair[0]["state"] == "COMPLETE")):
+    for trial, points in sorted(
+        own, key=lambda pair: (pair[0]["number"] == best, pair[0]["state"] == "COMPLETE")
+    ):
         strength = "strong" if trial["number"] == best else "weak"
         kind = {"COMPLETE": strength, "PRUNED": "stopped", "FAIL": "failed"}.get(trial["state"], "weak")
         title = f"{trial['method']} trial {trial['number']} ({trial['state']}): {points[-1][1]:.4f} at step {points[-1][0]}"
         place = [(x(step), y(value)) for step, value in points]
         parts.append(polyline(place, f"curve {kind} {method_class(index)}", title))
         dot = "strongdot" if kind == "strong" else "dot"
-        parts.append(element("circle", cx=place[-1][0], cy=place[-1][1], r=2.4, class_=f"{dot} {kind} {method_class(index)}"))
+        parts.append(
+            element(
+                "circle",
+                cx=place[-1][0],
+                cy=place[-1][1],
+                r=2.4,
+                class_=f"{dot} {kind} {method_class(index)}",
+            )
+        )
     return parts
 
 
@@ -157,13 +179,16 @@ def _cost_axis(costs: Sequence[float]) -> tuple[Callable[[float], float], Markup
     for value in _log_ticks(log):
         parts += [line(log(math.log10(value)), TOP, log(math.log10(value)), BOTTOM, "grid")]
         parts += [text(log(math.log10(value)), BOTTOM + 17, tick_label(value), class_="tick")]
-    parts.append(text(RIGHT, BOTTOM + 38, "deployed parameters (log scale; heads not counted)", "end", class_="axis"))
+    parts.append(
+        text(RIGHT, BOTTOM + 38, "deployed parameters (log scale; heads not counted)", "end", class_="axis")
+    )
     return lambda cost: log(math.log10(cost)) if cost > 0 else zero, Markup("").join(parts)
 
 
 def _log_ticks(log: Scale) -> list[float]:
-    """1, 2, 5 of every decade where there are few decades, else the decades."""
-    factors = (1, 2, 5) if log.high - log.low < 2.5 else (1,)
+    """The decades; where there are few of them, also steps inside."""
+    decades = log.high - log.low
+    factors = (1,) if decades > 2.5 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 4, 5, 6, 8)
     values = [f * 10.0**e for e in range(math.floor(log.low), math.ceil(log.high) + 1) for f in factors]
     return [value for value in values if log.low <= math.log10(value) <= log.high]
 
@@ -191,11 +216,9 @@ def _front_line(
     return polyline([*points, (RIGHT, points[-1][1])], "front", "Pareto front") if points else Markup("")
 
 
-def _finalist(name: str, finalist: dict[str, Any], index: int, x: Callable[[float], float], y: Scale) -> Markup:
-    """A large mark at the test mean with its interval."""
-    if finalist["deployed_parameters"] is None:
-        return Markup("")
-    test, place = finalist["test"], x(finalist["deployed_parameters"])
+def _finalist(name: str, finalist: dict[str, Any], index: int, place: float, y: Scale) -> Markup:
+    """A large mark at the test mean with its interval; `place` is its horizontal pixel."""
+    test = finalist["test"]
     parts = []
     interval = "interval not measured"
     if test["ci_low"] is not None:

@@ -61,7 +61,7 @@ def edges(params: dict[str, Any], space: dict[str, Range]) -> list[dict[str, Any
     found = []
     for name, value in params.items():
         range_ = space.get(name)
-        if range_ is None or range_["kind"] == "choice" or isinstance(value, (bool, str)):
+        if range_ is None or range_["kind"] == "choice" or not isinstance(value, (int, float)):
             continue
         low, high, place = float(range_["low"]), float(range_["high"]), float(value)
         if range_.get("log") and low > 0 and place > 0:

@@ -35,10 +35,12 @@ Report = dict[str, Any]
 def build(rows: Rows) -> Report:
     """The content of report.json: plain values only, NaN and infinity as None."""
     if rows["objective"]["direction"] != "maximize":
-        raise ValueError(f"the report compares scores that are maximized, not {rows['objective']['direction']!r}")
+        raise ValueError(
+            f"the report compares scores that are maximized, not {rows['objective']['direction']!r}"
+        )
     verdict = asdict(decide(rows))
     trials = [{key: value for key, value in trial.items() if key != "curve"} for trial in rows["trials"]]
-    report = {
+    report: Report = {
         "schema_version": SCHEMA_VERSION,
         "study": rows["study"],
         "verdict": verdict,
@@ -117,7 +119,9 @@ def trials_csv(report: Report) -> str:
     tasks = list(dict.fromkeys(name for trial in report["trials"] for name in trial["task_scores"] or {}))
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow([_cell(name) for name in (*fixed, *(f"params.{p}" for p in params), *(f"score.{t}" for t in tasks))])
+    table.writerow(
+        [_cell(name) for name in (*fixed, *(f"params.{p}" for p in params), *(f"score.{t}" for t in tasks))]
+    )
     for trial in report["trials"]:
         scores = trial["task_scores"] or {}
         values = [*(trial.get(name) for name in fixed), *(trial["params"].get(p) for p in params)]

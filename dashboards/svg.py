@@ -29,8 +29,10 @@ _SHAPES = (
 
 def attributes(**values: object) -> Markup:
     """` name="value"` of each; a trailing underscore is dropped, others become hyphens."""
-    parts = [f' {name.rstrip("_").replace("_", "-")}="{escape(number(value))}"' for name, value in values.items()]
-    return Markup("".join(parts))  # noqa: S704 - every value is escaped
+    parts = [
+        f' {name.rstrip("_").replace("_", "-")}="{escape(number(value))}"' for name, value in values.items()
+    ]
+    return Markup("".join(parts))
 
 
 def number(value: object) -> object:
@@ -41,7 +43,7 @@ def number(value: object) -> object:
 def element(name: str, *children: object, **values: object) -> Markup:
     """One element; children that are no Markup are escaped."""
     inner = Markup("").join(children)  # type: ignore[arg-type]
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), attributes(**values), inner)  # noqa: S704
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), attributes(**values), inner)
 
 
 def text(x: float, y: float, words: object, anchor: str = "middle", **values: object) -> Markup:
@@ -68,7 +70,9 @@ def marker(x: float, y: float, index: int, size: float, class_: str, title: str 
     if shape == "circle":
         return element("circle", *inside, cx=float(x), cy=float(y), r=float(size), class_=names)
     place = f"translate({number(float(x))} {number(float(y))}) scale({number(float(size))})"
-    return element("path", *inside, d=shape, transform=place, class_=names, vector_effect="non-scaling-stroke")
+    return element(
+        "path", *inside, d=shape, transform=place, class_=names, vector_effect="non-scaling-stroke"
+    )
 
 
 def method_class(index: int) -> str:

@@ -66,7 +66,11 @@ def tested_sample(finalist: Finalist, tasks: list[str]) -> Sample | None:
     """The test scores of a finalist's finished runs; None if one of them, or all, have none."""
     runs = [run for run in finalist["runs"] if run["state"] == "COMPLETE"]
     values = [run["test"] for run in runs]
-    if not finalist["chosen"] or not values or any(value is None or not math.isfinite(value) for value in values):
+    if (
+        not finalist["chosen"]
+        or not values
+        or any(value is None or not math.isfinite(value) for value in values)
+    ):
         return None
     tables = []
     for task in tasks:
@@ -123,9 +127,7 @@ def _within(estimate: Estimate, epsilon: float) -> bool:
     return estimate.ci_low is not None and estimate.ci_low >= -epsilon
 
 
-def _compare(
-    one: Contender, others: list[Contender], epsilon: float, corrected: bool
-) -> list[Comparison]:
+def _compare(one: Contender, others: list[Contender], epsilon: float, corrected: bool) -> list[Comparison]:
     """`one` minus each of the others; Holm's correction over those that were measured."""
     estimates = [difference(one.sample, other.sample) for other in others]
     p_values = [estimate.p_value for estimate in estimates if estimate.p_value is not None]
@@ -168,8 +170,8 @@ def _nothing_tested(rows: Rows) -> str:
         return "No trial has run yet, so there is nothing to compare."
     complete = sum(trial["state"] == "COMPLETE" for trial in rows["trials"])
     return (
-        f"No finalist finished on the test split ({complete} of {len(rows['trials'])} trials and "
-        f"{len(rows['finalists'])} finalists so far), so no method can be recommended."
+        f"No finalist has finished on the test split, so no method can be recommended: {complete} of "
+        f"{len(rows['trials'])} trials are complete and {len(rows['finalists'])} finalists were promoted."
     )
 
 
@@ -195,20 +197,28 @@ def _reason(
         text = f"{_scored(candidate)} is better than every other method: the nearest, {nearest['against']}, is behind by "
         text += f"{_gap(nearest)}, and the largest Holm-corrected p is {worst:.2g}"
     elif basis == "cost" and candidate is not best:
-        text = f"{_scored(candidate)} is the cheapest method within {epsilon:g} of the best, {_scored(best)}: "
+        text = (
+            f"{_scored(candidate)} is the cheapest method within {epsilon:g} of the best, {_scored(best)}: "
+        )
         text += f"the difference is {_gap(rows[best.method])}"
         text += ", and every cheaper method is significantly worse" if cheaper else ""
     elif basis == "cost":
         ties = ", ".join(row["against"] for row in family if row["tie"])
         text = f"{_scored(candidate)} has the highest test mean"
-        text += " and every cheaper method is significantly worse" if cheaper else ", and no method is cheaper"
+        text += (
+            " and every cheaper method is significantly worse" if cheaper else ", and no method is cheaper"
+        )
         text += f"; no difference in score is shown to {ties}" if ties else ""
     elif unbeaten:
         row = rows[unbeaten[0].method]
         text = f"{_scored(candidate)} is recommended, but it is not shown to be better than the cheaper "
-        text += f"{_scored(unbeaten[0])}: the difference is {_gap(row)}, Holm-corrected p = {row['p_holm']:.2g}"
+        text += (
+            f"{_scored(unbeaten[0])}: the difference is {_gap(row)}, Holm-corrected p = {row['p_holm']:.2g}"
+        )
     else:
-        text = f"{_scored(candidate)} is recommended, but cheaper methods were not tested: {', '.join(untested)}"
+        text = (
+            f"{_scored(candidate)} is recommended, but cheaper methods were not tested: {', '.join(untested)}"
+        )
     if any(row["covers"] == SEEDS for row in family):
         text += " (intervals cover new seeds only, not new test examples)"
     return text + "."
@@ -218,7 +228,7 @@ def _scored(contender: Contender) -> str:
     """The method with its score and price."""
     known = not math.isinf(contender.parameters)
     price = f"{contender.parameters:,.0f}" if known else "an unknown number of"
-    return f"{contender.method} ({contender.mean:.3f} with {price} deployed parameters)"
+    return f"{contender.method} (test {contender.mean:.3f}, {price} deployed parameters)"
 
 
 def _gap(row: Comparison) -> str:

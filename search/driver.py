@@ -25,7 +25,7 @@ from rich.console import Console
 from clusters.connect import connected
 from search import held_out, lock, plan, provenance, results, study_file, trial
 from search.config import StudyConfig
-from search.errors import StudyFileError
+from search.errors import NoStudyError, StudyFileError
 from search.progress import Progress
 from search.searcher import HalvingScheduler, StopWhen, StudySearcher
 from search.study import Study, evaluations
@@ -100,9 +100,24 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
         return _write(study, tracker, outcome, writer)
 
 
-def read_facts(config: StudyConfig) -> dict[str, Any]:
+def read_rows(config: StudyConfig) -> dict[str, Any]:
+    """The result rows of a study that exists, in whatever state; only reads.
+
+    Raises:
+        NoStudyError: it does not exist, or was never launched.
+    """
+    study = Study(config, must_exist=True)
+    finished = study.finished() and not held_out.unread(study)
+    outcome = Outcome.DONE if finished else Outcome.INTERRUPTED
+    return results.rows(study, outcome.value, _with_test_hashes(study, _read_facts(config)))
+
+
+def _read_facts(config: StudyConfig) -> dict[str, Any]:
     """The provenance of the study's last launch, with `backbone` and `tasks`."""
-    facts: dict[str, Any] = json.loads((config.folder / "provenance.json").read_text(encoding="utf-8"))
+    path = config.folder / "provenance.json"
+    if not path.exists():
+        raise NoStudyError(f"{path} is missing: the study was launched elsewhere, or its folder was removed")
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return facts
 
 
@@ -151,7 +166,9 @@ def _tune(
     tuner.fit()
 
 
-def _score_all(jobs: list[dict[str, Any]], request: dict[str, float]) -> Iterator[tuple[int, held_out.Reading]]:
+def _score_all(
+    jobs: list[dict[str, Any]], request: dict[str, float]
+) -> Iterator[tuple[int, held_out.Reading]]:
     remote = ray.remote(num_cpus=request["cpu"], num_gpus=request.get("gpu", 0))(held_out.score)
     pending = {remote.remote(job): index for index, job in enumerate(jobs)}
     while pending:
@@ -168,7 +185,7 @@ def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> 
         unwritten = []
     except TrackingError as error:
         unwritten = [str(error)]
-    rows = results.rows(study, said.value, _with_test_hashes(study, read_facts(config)))
+    rows = results.rows(study, said.value, _with_test_hashes(study, _read_facts(config)))
     results.write_curves(study)
     writer.write(rows, config.folder / "report")
     try:
@@ -239,7 +256,9 @@ def _seconds_used(study: Study) -> float:
         if each.datetime_start is not None:
             start = each.datetime_start.timestamp()
             seconds = max((e["seconds"] for e in evaluations(each).values()), default=0.0)
-            spans.append((start, each.datetime_complete.timestamp() if each.datetime_complete else start + seconds))
+            spans.append(
+                (start, each.datetime_complete.timestamp() if each.datetime_complete else start + seconds)
+            )
     used = end = 0.0
     for start, stop in sorted(spans):
         used += max(0.0, stop - max(start, end))

@@ -64,7 +64,10 @@ def runs(study: Study, method: str) -> dict[int, list[FrozenTrial]]:
     """The retrained runs of each promoted search trial, by seed."""
     found: dict[int, list[FrozenTrial]] = {number: [] for number in promoted(study, method)}
     for trial in study.of(method, "finalists"):
-        if trial.user_attrs["from"] in found and trial.user_attrs["seed_index"] < study.config.finalists.num_seeds:
+        if (
+            trial.user_attrs["from"] in found
+            and trial.user_attrs["seed_index"] < study.config.finalists.num_seeds
+        ):
             found[trial.user_attrs["from"]].append(trial)
     return found
 
@@ -73,7 +76,9 @@ def choose(study: Study, method: str) -> int | None:
     """Number of the promoted search trial that is scored on test; None until all its runs have ended, or if all failed."""
     means: dict[int, float] = {}
     for number, retrained in runs(study, method).items():
-        if len(retrained) < study.config.finalists.num_seeds or not all(t.state.is_finished() for t in retrained):
+        if len(retrained) < study.config.finalists.num_seeds or not all(
+            t.state.is_finished() for t in retrained
+        ):
             return None
         scores = [t.values[0] for t in retrained if t.state == TrialState.COMPLETE]
         if scores:

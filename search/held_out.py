@@ -71,7 +71,9 @@ def score(job: dict[str, Any]) -> Reading:
     study = StudyConfig.model_validate_json(parsed.study)
     trial = build(parsed, study, load(parsed.study))
     if not checkpoint.restore(trial, Path(parsed.folder)):
-        raise FileNotFoundError(f"{parsed.folder} holds no readable checkpoint; it is needed to score on test")
+        raise FileNotFoundError(
+            f"{parsed.folder} holds no readable checkpoint; it is needed to score on test"
+        )
     resources = load(parsed.study, ("test",))
     scores: dict[str, float] = {}
     columns: dict[str, list[Any]] = {name: [] for name in ("task", "row", "target", "prediction", "score")}

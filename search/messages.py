@@ -1,4 +1,4 @@
-"""Pydantic's errors in plain words: the path in the study file, what is allowed, what was got, a "did you mean"."""
+"""Pydantic's errors in plain words: the path in the file, what is allowed, what was got, "did you mean"."""
 
 from __future__ import annotations
 
@@ -119,9 +119,7 @@ def _unknown_key(place: tuple[int | str, ...]) -> str:
         allowed: Sequence[str] = ("min", "max", "log")
     else:
         allowed = list(_fields(place[:-1]))
-    return f"unknown key{did_you_mean(place[-1], allowed)} There are: {', '.join(allowed)}".replace(
-        "key There", "key. There"
-    )
+    return f"unknown key{did_you_mean(place[-1], allowed)}; there are: {', '.join(allowed)}"
 
 
 def _keys(place: tuple[int | str, ...]) -> str:
@@ -157,7 +155,7 @@ def _is_hyperparameter(place: Sequence[int | str]) -> bool:
 
 
 def _without_form(place: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """The path as the file has it: pydantic adds which form of a hyperparameter it tried, and of which type."""
+    """The path as the file has it, without the form of a hyperparameter that pydantic tried."""
     if len(place) > 3 and place[0] == "methods" and place[3] in HYPERPARAMETER_FORMS:
         rest = [part for part in place[4:] if part not in ("bool", "int", "float", "str")]
         return (*place[:3], *rest)

@@ -26,7 +26,9 @@ class Progress(tune.Callback):
     def __init__(self, study: Study, console: Console) -> None:
         self._study = study
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        )
         self._started = self._looked = time.monotonic()
         self._told = {key for key, trial in study.trials() if trial.state.is_finished()}
         self._ended_before = len(self._told)
@@ -78,7 +80,9 @@ class Progress(tune.Callback):
             for key, trial in self._study.trials():
                 if trial.state.is_finished() and key not in self._told:
                     self._told.add(key)
-                    self._console.print(f"{_line(key, trial)}  ({self._left()})", highlight=False, markup=False)
+                    self._console.print(
+                        f"{_line(key, trial)}  ({self._left()})", highlight=False, markup=False
+                    )
 
     def _left(self) -> str:
         """How many trials are to come, and roughly how long, from the pace of this launch."""

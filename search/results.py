@@ -140,9 +140,7 @@ def _finalists(study: Study, method: str, run_ids: dict[Key, str]) -> list[Row]:
     return found
 
 
-def _run(
-    study: Study, key: Key, trial: FrozenTrial, tests: dict[Key, Row], run_ids: dict[Key, str]
-) -> Row:
+def _run(study: Study, key: Key, trial: FrozenTrial, tests: dict[Key, Row], run_ids: dict[Key, str]) -> Row:
     row = _trial(key, trial, run_ids.get(key))
     test = tests.get(key)
     kept = ("seed", "state", "error", "validation", "task_scores", "seconds", "mlflow_run_id", "checkpoint")

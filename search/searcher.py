@@ -76,7 +76,9 @@ class StudySearcher(_NotInSnapshots, Searcher):
         self.study.record_evaluation(key, result["step"], {name: result[name] for name in kept})
         return key
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         """Tells the study; a trial that is stopped with the study stays as it is, to be resumed."""
         key = self.keys.pop(trial_id, None)
         if key is None:
@@ -121,7 +123,11 @@ class HalvingScheduler(_NotInSnapshots, FIFOScheduler):
 
     def _falls_behind(self, key: Key, result: dict[str, Any]) -> bool:
         study = self._searcher.study
-        if key.stage != "search" or not study.config.search.early_stopping or result["step"] not in self._rungs:
+        if (
+            key.stage != "search"
+            or not study.config.search.early_stopping
+            or result["step"] not in self._rungs
+        ):
             return False
         peers = [
             evaluations(peer)[result["step"]]["validation"]

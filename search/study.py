@@ -75,7 +75,9 @@ class Study:
         self._writing = threading.RLock()
         self._storage = connect(config.storage_url, create=not must_exist)
         known = set(optuna.get_all_study_names(self._storage))
-        names = [_name(config, method, stage) for method in config.methods for stage in ("search", "finalists")]
+        names = [
+            _name(config, method, stage) for method in config.methods for stage in ("search", "finalists")
+        ]
         if must_exist and not known & set(names):
             raise NoStudyError(
                 f"there is no study {config.study!r} in {config.storage_url}; start it with promptfront launch"
@@ -134,7 +136,9 @@ class Study:
         """A finalist of a method whose search has ended."""
         for method in self.config.methods:
             search = self.of(method, "search")
-            if len(search) < self.config.search.trials_per_method or not all(t.state.is_finished() for t in search):
+            if len(search) < self.config.search.trials_per_method or not all(
+                t.state.is_finished() for t in search
+            ):
                 continue
             study = self._studies[method, "finalists"]
             with self._writing:
@@ -285,9 +289,13 @@ def connect(url: str, create: bool = True) -> optuna.storages.RDBStorage:
     sqlite = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else None
     if sqlite is not None:
         if not create and not Path(sqlite).exists():
-            raise NoStudyError(f"there is no {sqlite}; start a study with promptfront launch, from the same folder")
+            raise NoStudyError(
+                f"there is no {sqlite}; start a study with promptfront launch, from the same folder"
+            )
         Path(sqlite).parent.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite is not None else {"pool_pre_ping": True}
+    options: dict[str, Any] = (
+        {"connect_args": {"timeout": 60}} if sqlite is not None else {"pool_pre_ping": True}
+    )
     try:
         return optuna.storages.RDBStorage(url, engine_kwargs=options)
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
@@ -310,10 +318,7 @@ def identity(config: StudyConfig, method: str) -> dict[str, Any]:
 
 
 def _refuse_changes(study: str, before: dict[str, Any], now: dict[str, Any]) -> None:
-    changed = [
-        f"  {path}: was {old!r}, is {new!r}"
-        for path, old, new in _differences("", before, now)
-    ]
+    changed = [f"  {path}: was {old!r}, is {new!r}" for path, old, new in _differences("", before, now)]
     if changed:
         raise StudyChangedError(
             f"study {study!r} exists already, with other settings:\n" + "\n".join(changed) + "\n"

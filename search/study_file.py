@@ -56,7 +56,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
     Args:
         path: of the YAML file. Paths in it are relative to its folder, but `output_dir`, which is relative
             to the current one.
-        overrides: `a.b.c=value` each, the value in YAML; a list's items are numbered, as in `tasks.0.few_shot=8`.
+        overrides: `a.b.c=value` each, the value in YAML; a list's items are numbered: `tasks.0.few_shot=8`.
 
     Raises:
         StudyFileError: the file cannot be read, or something in it cannot be; a line for each problem.

@@ -140,7 +140,10 @@ class Tracker:
     def _end(self, run_id: str, trial: FrozenTrial, status: str) -> None:
         scores = [evaluation["validation"] for evaluation in evaluations(trial).values()]
         facts = trial.user_attrs
-        final = {name: facts.get(name) for name in ("trained_parameters", "deployed_parameters", "head_parameters", "seconds")}
+        final = {
+            name: facts.get(name)
+            for name in ("trained_parameters", "deployed_parameters", "head_parameters", "seconds")
+        }
         if scores:
             final |= {"best_validation": max(scores)}
         now = _milliseconds(trial.datetime_complete)
@@ -151,7 +154,10 @@ class Tracker:
         self._client.set_terminated(run_id, status, now)
 
     def _log_test(self, key: Key, reading: dict[str, Any]) -> None:
-        scores = {"test": reading["test"], **{f"test_{name}": value for name, value in reading["task_scores"].items()}}
+        scores = {
+            "test": reading["test"],
+            **{f"test_{name}": value for name, value in reading["task_scores"].items()},
+        }
         now = int(time.time() * 1000)
         self._client.log_batch(
             self._run_id(key), metrics=[Metric(name, value, now, 0) for name, value in scores.items()]
@@ -172,7 +178,9 @@ class Tracker:
             },
         )
         params = {"method": key.method, "seed": facts["seed"], **facts["config"]}
-        self._client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in params.items()])
+        self._client.log_batch(
+            run.info.run_id, params=[Param(name, str(value)) for name, value in params.items()]
+        )
         self._runs[str(key)] = run
         self._study.record_late(key, "mlflow_run_id", run.info.run_id)
         return run
@@ -208,7 +216,9 @@ class Tracker:
             parent: str = found[0].info.run_id
             self._client.update_run(parent, status="RUNNING")
             return parent
-        run = self._client.create_run(self._experiment, run_name=self._study.config.study, tags={kind: "study"})
+        run = self._client.create_run(
+            self._experiment, run_name=self._study.config.study, tags={kind: "study"}
+        )
         params = {
             "model": self._study.config.model.name_or_path,
             "tasks": ", ".join(task.name for task in self._study.config.tasks),
@@ -216,7 +226,9 @@ class Tracker:
             "trials_per_method": self._study.config.search.trials_per_method,
             "seed": self._study.config.seed,
         }
-        self._client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in params.items()])
+        self._client.log_batch(
+            run.info.run_id, params=[Param(name, str(value)) for name, value in params.items()]
+        )
         run_id: str = run.info.run_id
         return run_id
 

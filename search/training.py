@@ -93,9 +93,7 @@ class Trial:
 
     @property
     def counts(self) -> Counts:
-        return Counts(
-            trained_parameters(self.method), self.method.deployed(), trained_parameters(self.heads)
-        )
+        return Counts(trained_parameters(self.method), self.method.deployed(), trained_parameters(self.heads))
 
     @property
     def parameters(self) -> list[nn.Parameter]:

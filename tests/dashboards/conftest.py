@@ -24,12 +24,19 @@ SPACES: dict[str, dict[str, Any]] = {
     },
     "full": {"learning_rate": {"kind": "float", "low": 1e-5, "high": 1e-2, "log": True}},
 }
-TITLES = {"head_only": "Head only", "prompt_tuning": "Prompt tuning", "p_tuning_v2": "P-tuning v2", "full": "Full"}
+TITLES = {
+    "head_only": "Head only",
+    "prompt_tuning": "Prompt tuning",
+    "p_tuning_v2": "P-tuning v2",
+    "full": "Full",
+}
 COSTS = {"head_only": 0, "prompt_tuning": 3840, "p_tuning_v2": 46080, "full": 22713216}
 ACCURACY = {"head_only": 0.70, "prompt_tuning": 0.90, "p_tuning_v2": 0.9, "full": 0.904}
 
 
-def table(accuracy: float, seeds: int, examples: int = EXAMPLES, noise: float = 0.001, salt: int = 0) -> list[list[int]]:
+def table(
+    accuracy: float, seeds: int, examples: int = EXAMPLES, noise: float = 0.001, salt: int = 0
+) -> list[list[int]]:
     """0/1 scores [seeds, examples]: the same examples are hard for every method, seeds flip a few."""
     hardness = np.random.default_rng(0).random(examples)
     rng = np.random.default_rng(salt + 1)

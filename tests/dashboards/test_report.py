@@ -26,20 +26,43 @@ def page_text(folder: Path) -> str:
 
 def empty(rows: dict[str, Any]) -> dict[str, Any]:
     """A study that was interrupted before its first trial."""
-    return {**rows, "trials": [], "finalists": [], "provenance": {}, "partial": True, "outcome": "interrupted"}
+    return {
+        **rows,
+        "trials": [],
+        "finalists": [],
+        "provenance": {},
+        "partial": True,
+        "outcome": "interrupted",
+    }
 
 
 def test_documented_fields(rows: dict[str, Any]) -> None:
     report = build(rows)
     assert report["schema_version"] == 1
-    for name in ("study", "verdict", "methods", "pareto_front", "trials", "test_readings", "partial", "provenance"):
+    for name in (
+        "study",
+        "verdict",
+        "methods",
+        "pareto_front",
+        "trials",
+        "test_readings",
+        "partial",
+        "provenance",
+    ):
         assert name in report
     for name in ("decision", "basis", "method", "config", "reason", "epsilon", "comparisons"):
         assert name in report["verdict"]
     for name in ("method", "against", "difference", "ci_low", "ci_high", "p_value", "p_holm", "tie"):
         assert all(name in row for row in report["verdict"]["comparisons"])
     counts = ["trials", "completed", "pruned", "failed", "best_validation"]
-    for name in ("method", *counts, "trained_parameters", "deployed_parameters", "head_parameters", "finalists"):
+    for name in (
+        "method",
+        *counts,
+        "trained_parameters",
+        "deployed_parameters",
+        "head_parameters",
+        "finalists",
+    ):
         assert all(name in method for method in report["methods"])
     finalist = report["methods"][1]["finalists"][0]
     assert set(finalist) >= {"config", "number", "role", "chosen", "seeds", "validation", "test"}
@@ -58,8 +81,11 @@ def test_documented_fields(rows: dict[str, Any]) -> None:
 def test_counts(rows: dict[str, Any]) -> None:
     method = build(rows)["methods"][1]
     assert [method[name] for name in ("trials", "completed", "pruned", "failed")] == [6, 3, 2, 1]
-    assert method["best_validation"] == max(t["validation"] or 0 for t in rows["trials"] if t["method"] == "prompt_tuning")
-    assert method["deployed_parameters"] == 3840 and method["backbone_share"] == pytest.approx(3840 / 22713216)
+    assert method["best_validation"] == max(
+        t["validation"] or 0 for t in rows["trials"] if t["method"] == "prompt_tuning"
+    )
+    assert method["deployed_parameters"] == 3840
+    assert method["backbone_share"] == pytest.approx(3840 / 22713216)
 
 
 def test_only_the_chosen_finalist_has_a_test(rows: dict[str, Any]) -> None:
@@ -71,8 +97,12 @@ def test_pareto_front(rows: dict[str, Any]) -> None:
     points = [(0, 0.7), (0, 0.6), (100, 0.8), (100, 0.7), (50, 0.65), (200, 0.8), (300, 0.9), (10, None)]
     trials = []
     for number, (cost, validation) in enumerate(points):
-        trials.append({**rows["trials"][0], "number": number, "deployed_parameters": cost, "validation": validation})
-    trials.append({**rows["trials"][0], "number": 99, "deployed_parameters": 1, "validation": 0.99, "state": "PRUNED"})
+        trials.append(
+            {**rows["trials"][0], "number": number, "deployed_parameters": cost, "validation": validation}
+        )
+    trials.append(
+        {**rows["trials"][0], "number": 99, "deployed_parameters": 1, "validation": 0.99, "state": "PRUNED"}
+    )
     assert [point["number"] for point in pareto_front(trials)] == [0, 2, 6]
 
 
@@ -80,13 +110,16 @@ def test_edges_and_effort(rows: dict[str, Any]) -> None:
     report = build(rows)
     full = report["methods"][3]
     assert [(edge["parameter"], edge["bound"]) for edge in full["at_edge"]] == [("learning_rate", "high")]
-    assert report["search"]["stopped_early"] == 8 and report["search"]["ended"] == 20
+    assert report["search"]["stopped_early"] == 8
+    assert report["search"]["ended"] == 20
     assert report["search"]["steps_saved"] == 8 * 30
     assert full["best_came_after"] == 4
 
 
 def test_failures_are_grouped_by_cause(rows: dict[str, Any]) -> None:
-    rows["trials"][0].update(state="FAIL", error="Traceback (most recent call last):\n  File x\nRuntimeError: out of memory")
+    rows["trials"][0].update(
+        state="FAIL", error="Traceback (most recent call last):\n  File x\nRuntimeError: out of memory"
+    )
     rows["finalists"][0]["runs"][0].update(state="FAIL", error=None)
     first, second = build(rows)["failures"]
     assert (first["cause"], first["count"]) == ("RuntimeError: out of memory", 5)
@@ -124,7 +157,12 @@ def test_sections_and_offline(rows: dict[str, Any], tmp_path: Path) -> None:
     ]  # fmt: skip
     assert not re.search(r"https?://|//cdn|@import|url\(", html)
     assert len(html) < 3_000_000
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json", "report.md", "trials.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "report.html",
+        "report.json",
+        "report.md",
+        "trials.csv",
+    ]
 
 
 def test_what_is_missing_is_not_measured(study: Study, tmp_path: Path) -> None:
@@ -135,8 +173,11 @@ def test_what_is_missing_is_not_measured(study: Study, tmp_path: Path) -> None:
     rows["finalists"], rows["partial"], rows["outcome"] = [], True, "budget ended"
     report = write(rows, tmp_path)
     text = page_text(tmp_path)
-    assert report["verdict"]["decision"] == "none" and report["verdict"]["snippet"] is None
-    assert "not measured" in text and "Partial report" in text and "budget ended" in text
+    assert report["verdict"]["decision"] == "none"
+    assert report["verdict"]["snippet"] is None
+    assert "not measured" in text
+    assert "Partial report" in text
+    assert "budget ended" in text
 
 
 def test_few_seeds_are_said(study: Study, tmp_path: Path) -> None:
@@ -148,7 +189,8 @@ def test_few_seeds_are_said(study: Study, tmp_path: Path) -> None:
 
 def test_empty_study(rows: dict[str, Any], tmp_path: Path) -> None:
     report = write(empty(rows), tmp_path)
-    assert report["verdict"]["decision"] == "none" and report["pareto_front"] == []
+    assert report["verdict"]["decision"] == "none"
+    assert report["pareto_front"] == []
     assert "No trial has run" in page_text(tmp_path)
     nothing = {**empty(rows), "methods": [], "tasks": []}
     assert write(nothing, tmp_path)["methods"] == []
@@ -162,7 +204,7 @@ def test_every_optional_value_may_be_missing(rows: dict[str, Any], tmp_path: Pat
         finalist.update(trained_parameters=None, deployed_parameters=None, head_parameters=None)
         for run in finalist["runs"]:
             run.update({name: None for name in run if name not in {"seed", "state"}})
-    rows["provenance"] = {name: None for name in rows["provenance"]}
+    rows["provenance"] = dict.fromkeys(rows["provenance"])
     assert write(rows, tmp_path)["verdict"]["decision"] == "none"
 
 
@@ -189,7 +231,8 @@ def test_text_from_data_is_escaped(rows: dict[str, Any], tmp_path: Path) -> None
     report = write(rows, tmp_path)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert html.count("<script>") == html.count("</script>") == 1
-    assert "<img" not in html and "&lt;script&gt;alert(1)" in html
+    assert "<img" not in html
+    assert "&lt;script&gt;alert(1)" in html
     assert "<script>" not in (tmp_path / "report.md").read_text(encoding="utf-8").split("```")[0]
     assert "<script>" not in leaderboard_markdown(report).split("```")[0]
 
@@ -206,7 +249,9 @@ def test_csv_has_every_trial_and_no_formula(rows: dict[str, Any]) -> None:
 
 def test_leaderboard_is_short_and_reproducible(rows: dict[str, Any]) -> None:
     text = leaderboard_markdown(build(rows))
-    assert "winner by cost" in text and "| prompt_tuning |" in text and "learning_rate: 0.01" in text
+    assert "winner by cost" in text
+    assert "| prompt_tuning |" in text
+    assert "learning_rate: 0.01" in text
     assert len(text) < 4000
 
 
@@ -216,7 +261,9 @@ def test_minimized_objectives_are_refused(rows: dict[str, Any]) -> None:
         build(rows)
 
 
-def test_a_failed_write_leaves_the_old_file(rows: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    rows: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(rows, tmp_path)
     before = (tmp_path / "report.json").read_text()
 

@@ -73,8 +73,10 @@ def test_pairing_examples_helps() -> None:
     b = Sample.of([hard + 0.01 * seed for seed in range(5)])
     other = Sample.of([hard[::-1] + 0.01 * seed for seed in range(5)])
     paired, crossed = difference(a, b), difference(a, other)
-    assert paired.ci_low is not None and paired.ci_low > 0
-    assert crossed.ci_low is not None and crossed.ci_low < 0
+    assert paired.ci_low is not None
+    assert paired.ci_low > 0
+    assert crossed.ci_low is not None
+    assert crossed.ci_low < 0
 
 
 def test_one_seed_is_not_measured() -> None:
@@ -93,8 +95,11 @@ def test_no_spread_at_all() -> None:
 def test_equal_tables_show_no_difference() -> None:
     table = (np.random.default_rng(3).random((5, 80)) < 0.8).astype(float)
     found = difference(Sample.of(table), Sample.of(table))
-    assert found.mean == 0 and found.p_value == pytest.approx(1.0)
-    assert found.ci_low is not None and found.ci_high is not None and found.ci_low <= 0 <= found.ci_high
+    assert found.mean == 0
+    assert found.p_value == pytest.approx(1.0)
+    assert found.ci_low is not None
+    assert found.ci_high is not None
+    assert found.ci_low <= 0 <= found.ci_high
 
 
 def test_other_examples_fall_back_to_seeds() -> None:
@@ -108,13 +113,15 @@ def test_two_tasks_are_weighted_equally() -> None:
     found = mean_interval(Sample(values, (small, large)))
     assert found.mean == pytest.approx((small.mean() + large.mean()) / 2)
     alone = mean_interval(Sample.of(small))
-    assert found.ci_high is not None and alone.ci_high is not None
+    assert found.ci_high is not None
+    assert alone.ci_high is not None
     assert found.ci_high - found.mean < 0.75 * (alone.ci_high - alone.mean)
 
 
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([]) == [] and holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(("seed_std", "example_std"), [(0.03, 0.3), (0.0, 0.3), (0.05, 0.05)])

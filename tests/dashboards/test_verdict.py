@@ -25,13 +25,19 @@ def test_winner_by_cost_is_the_cheapest_within_epsilon(rows: dict[str, Any]) -> 
     found = decide(rows)
     assert (found.decision, found.basis, found.method) == ("winner", "cost", "prompt_tuning")
     assert found.best == "full"
-    assert "0.01" in found.reason and "full" in found.reason and found.reason.endswith(".")
+    assert "0.01" in found.reason
+    assert "full" in found.reason
+    assert found.reason.endswith(".")
 
 
 def test_winner_by_score_beats_all_others(study: Study) -> None:
-    found = decide(study(accuracy={"head_only": 0.6, "prompt_tuning": 0.95, "p_tuning_v2": 0.85, "full": 0.86}))
+    found = decide(
+        study(accuracy={"head_only": 0.6, "prompt_tuning": 0.95, "p_tuning_v2": 0.85, "full": 0.86})
+    )
     assert (found.decision, found.basis, found.method) == ("winner", "score", "prompt_tuning")
-    assert all(row["difference"] > 0 and row["p_holm"] < 0.05 and row["tie"] is False for row in found.comparisons)
+    assert all(
+        row["difference"] > 0 and row["p_holm"] < 0.05 and row["tie"] is False for row in found.comparisons
+    )
 
 
 def test_a_dear_method_wins_by_score(study: Study) -> None:
@@ -48,11 +54,16 @@ def test_the_cheapest_of_all_needs_to_beat_no_one(study: Study) -> None:
 def test_no_difference_where_a_cheaper_method_is_not_beaten(rows: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     accuracy = {"head_only": 0.80, "prompt_tuning": 0.83, "p_tuning_v2": 0.60, "full": 0.60}
-    score_everything(rows, {name: np.tile(rng.random(100) < value, (5, 1)) * 1.0 for name, value in accuracy.items()})
+    score_everything(
+        rows, {name: np.tile(rng.random(100) < value, (5, 1)) * 1.0 for name, value in accuracy.items()}
+    )
     found = decide(rows)
-    assert found.decision == "no difference" and found.basis is None
-    assert found.method == "prompt_tuning" and found.config is not None
-    assert "not shown to be better" in found.reason and "head_only" in found.reason
+    assert found.decision == "no difference"
+    assert found.basis is None
+    assert found.method == "prompt_tuning"
+    assert found.config is not None
+    assert "not shown to be better" in found.reason
+    assert "head_only" in found.reason
 
 
 def test_epsilon_decides_what_is_good_enough(rows: dict[str, Any]) -> None:
@@ -74,7 +85,8 @@ def test_a_finalist_with_a_failed_seed_is_not_compared(rows: dict[str, Any]) -> 
     found = decide(rows)
     assert "prompt_tuning" not in {row["against"] for row in found.comparisons}
     # Known to be cheaper and not beaten: it stops a winner.
-    assert found.method == "p_tuning_v2" and found.decision == "no difference"
+    assert found.method == "p_tuning_v2"
+    assert found.decision == "no difference"
     assert "prompt_tuning" in found.reason
 
 
@@ -86,7 +98,9 @@ def test_one_method_alone_has_won_nothing(study: Study) -> None:
 def test_one_seed_is_not_measured(study: Study) -> None:
     found = decide(study(seeds=1))
     assert found.decision == "no difference"
-    assert all(row["ci_low"] is None and row["tie"] is None and row["p_holm"] is None for row in found.comparisons)
+    assert all(
+        row["ci_low"] is None and row["tie"] is None and row["p_holm"] is None for row in found.comparisons
+    )
 
 
 def test_without_examples_the_reason_says_so(rows: dict[str, Any]) -> None:

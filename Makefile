@@ -1,0 +1,55 @@
+# make demo | test | test-slow | check | format | lock | clean
+
+PYTHON ?= python3
+# Without an NVIDIA driver: PyTorch's CPU build, where an index offers one. With one: PyPI's build, which brings CUDA.
+# Choose another build by TORCH_INDEX, for example
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cu130
+# or TORCH_INDEX= for PyPI alone.
+TORCH_INDEX ?= $(if $(shell command -v nvidia-smi 2>/dev/null),,https://download.pytorch.org/whl/cpu)
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: help demo test test-slow check format lock clean
+
+help:
+	@echo "make demo       install, search on real text (examples/quickstart.yaml), print the verdict"
+	@echo "make test       the fast tests"
+	@echo "make test-slow  tests that kill processes, start clusters or browsers"
+	@echo "make check      what CI runs first: format, lint, types, fast tests"
+	@echo "make format     format the source"
+	@echo "make lock       write constraints.txt anew from what is installed"
+	@echo "make clean      remove the environment (outputs/ stays)"
+
+# torch goes first and alone: asked for by another package, pip would take a CUDA build.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	@echo "Installing, which takes a few minutes ..."
+	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --retries 1 --timeout 15) "$(TORCH)"
+	$(PIP) --editable ".[demo,dev]"
+	@touch $@
+
+demo: .venv/installed
+	$(BIN)/promptfront launch examples/quickstart.yaml
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: .venv/installed
+	$(BIN)/python -m pip --disable-pip-version-check freeze --exclude-editable | sed -E 's/\+(cpu|cu[0-9]+)$$//; /^promptfront/d' > constraints.txt
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,39 @@
+"""What `promptfront methods` shows."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+import methods
+from methods.space import Choice, Range
+
+
+def render(console: Console) -> None:
+    """Prints each method with its hyperparameters: default, what is searched, meaning."""
+    for name in methods.names():
+        module = methods.get(name)
+        baseline = "  (baseline)" if module.Method.baseline else ""
+        console.print(
+            f"\n[bold]{name}[/]{baseline}  {module.__doc__.strip().splitlines()[0]}", highlight=False
+        )
+        table = Table(box=None, padding=(0, 2), show_edge=False)
+        for column in ("hyperparameter", "default", "searched by default", "meaning"):
+            table.add_column(column)
+        for field_name, field in module.Config.fields().items():
+            searched = field.metadata["searched"]
+            allowed = describe(field.metadata["allowed"])
+            table.add_row(
+                field_name,
+                str(field.default),
+                allowed if searched else f"no ({allowed})",
+                field.metadata["help"],
+            )
+        console.print(table)
+
+
+def describe(allowed: Range) -> str:
+    """A range in words: "0.001 to 0.3, log"."""
+    if isinstance(allowed, Choice):
+        return " | ".join(map(str, allowed.choices))
+    return f"{allowed.low:g} to {allowed.high:g}" + (", log" if allowed.log else "")

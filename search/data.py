@@ -1,0 +1,252 @@
+"""Rows of a split: from datasets.load_dataset, or from the user's own Python file.
+
+Only the split that is asked for is read: while the search runs, nobody opens the test split. Messages of
+errors begin with the place within the task's section of the study file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from search import messages
+from search.config import FILE_FORMATS, DataConfig
+from search.errors import StudyFileError
+from search.seeds import derive
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of a split, and of each column with declared class names (a ClassLabel) those names."""
+
+    columns: dict[str, list[Any]]
+    class_names: dict[str, tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def select(self, rows: Sequence[int]) -> Table:
+        """These rows, in this order."""
+        return Table(
+            {name: [values[row] for row in rows] for name, values in self.columns.items()}, self.class_names
+        )
+
+
+class Source(Protocol):
+    """Where splits come from.
+
+    Both functions take the split's name; each column with the place in the task's section that names it; and
+    the place that names the split. They raise a StudyFileError where there is no such split or column, with
+    those that exist, or where the split is empty.
+    """
+
+    def count(self, split: str, columns: Mapping[str, str], field: str) -> int:
+        """Rows of a split; no value is looked at."""
+
+    def read(self, split: str, columns: Mapping[str, str], field: str) -> Table:
+        """Columns of a split."""
+
+
+def open_source(config: DataConfig) -> Source:
+    """The source that a task's `data` section describes; nothing is read yet."""
+    return _OwnFile(config) if config.path.endswith(".py") else _Hub(config)
+
+
+class _OwnFile:
+    """A Python file with a function splits() that returns {split: [row, ...]}, a row being a dict."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self._path = Path(config.path)
+        self._splits: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+
+    def count(self, split: str, columns: Mapping[str, str], field: str) -> int:
+        return len(self._rows(split, columns, field))
+
+    def read(self, split: str, columns: Mapping[str, str], field: str) -> Table:
+        rows = self._rows(split, columns, field)
+        return Table({name: [row[name] for row in rows] for name in columns}, {})
+
+    def _rows(self, split: str, columns: Mapping[str, str], field: str) -> Sequence[Mapping[str, Any]]:
+        if self._splits is None:
+            self._splits = self._run()
+        if split not in self._splits:
+            raise _no_split(field, split, self._splits)
+        rows = self._splits[split]
+        if not rows:
+            raise StudyFileError(f"{field}: the split {split!r} has no rows")
+        for number, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                raise StudyFileError(
+                    f"data.path: rows must be dicts of column to value; row {number} of {split!r} is a "
+                    f"{type(row).__name__}"
+                )
+            _require_columns(columns, row, split, f" in row {number}")
+        return rows
+
+    def _run(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        splits = getattr(_import(self._path), "splits", None)
+        if not callable(splits):
+            raise StudyFileError(f"data.path: {self._path} must have a function splits()")
+        try:
+            found = splits()
+        except Exception as error:
+            raise StudyFileError(
+                f"data.path: splits() of {self._path} failed: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(found, Mapping):
+            raise StudyFileError(
+                f"data.path: splits() of {self._path} must return {{split: [row, ...]}}, "
+                f"not a {type(found).__name__}"
+            )
+        return {str(name): list(rows) for name, rows in found.items()}
+
+
+class _Hub:
+    """Anything datasets.load_dataset takes."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self._config = config
+
+    def count(self, split: str, columns: Mapping[str, str], field: str) -> int:
+        return len(self._data(split, columns, field))
+
+    def read(self, split: str, columns: Mapping[str, str], field: str) -> Table:
+        data = self._data(split, columns, field)
+        names = {
+            name: tuple(data.features[name].names)
+            for name in columns
+            if hasattr(data.features[name], "names")
+        }
+        return Table({name: list(data[name]) for name in columns}, names)
+
+    def _data(self, split: str, columns: Mapping[str, str], field: str) -> Any:
+        data = self._load(split, field)
+        _require_columns(columns, data.column_names, split)
+        if len(data) == 0:
+            raise StudyFileError(f"{field}: the split {split!r} has no rows")
+        return data
+
+    def _load(self, split: str, field: str) -> Any:
+        config = self._config
+        arguments: dict[str, Any] = {"name": config.name, "revision": config.revision, "split": split}
+        if config.data_files is not None:
+            if split not in config.data_files:
+                raise _no_split(field, split, config.data_files)
+            file = config.data_files[split]
+            if config.path in FILE_FORMATS and "://" not in file and not _exists(file):
+                raise StudyFileError(f"data.data_files.{split}: no file {file}")
+            arguments["data_files"] = {split: file}
+        if config.path == "csv":
+            arguments["keep_default_na"] = False  # "None", "NA" and "null" are words in a text or a label
+        return self._load_dataset(arguments, field)
+
+    def _load_dataset(self, arguments: dict[str, Any], field: str) -> Any:
+        import datasets  # slow to import, and an own file needs none of it
+
+        datasets.disable_progress_bars()
+        path, split = self._config.path, arguments["split"]
+        try:
+            return datasets.load_dataset(path, **arguments)
+        except ValueError as error:
+            if "Unknown split" in str(error):
+                there_are = str(error).partition("Should be one of ")[2].strip("[].").replace("'", "")
+                raise _no_split(field, split, there_are.split(", ")) from error
+            raise _cannot_load(path, error) from error
+        except (OSError, RuntimeError, ImportError, datasets.exceptions.DatasetsError) as error:
+            raise _cannot_load(path, error) from error
+
+
+def seeded_order(count: int, seed: int, *names: str) -> list[int]:
+    """The numbers 0 to count-1 in an order drawn from the seed and the names.
+
+    Each number's place comes from a hash of its own, not from a random generator: the same in every version
+    of every library, and the first 4 are among the first 8.
+    """
+    key = derive(seed, *names)
+    return sorted(range(count), key=lambda number: hashlib.sha256(f"{key}/{number}".encode()).digest())
+
+
+def take(
+    order: Sequence[int], classes: Sequence[object], per_class: int | None, at_most: int | None
+) -> list[int]:
+    """The first rows of an order, ascending: `per_class` of each class, then `at_most` of those; None is all."""
+    kept: list[int] = []
+    counts: dict[object, int] = defaultdict(int)
+    for row in order:
+        counts[classes[row]] += 1
+        if per_class is None or counts[classes[row]] <= per_class:
+            kept.append(row)
+    return sorted(kept[:at_most])
+
+
+def cut(order: Sequence[int], classes: Sequence[object], fraction: float) -> tuple[list[int], list[int]]:
+    """Rows that stay and rows cut off, ascending: of every class the same fraction, at least one of two."""
+    of_class: dict[object, list[int]] = defaultdict(list)
+    for row in order:
+        of_class[classes[row]].append(row)
+    off: set[int] = set()
+    for rows in of_class.values():
+        count = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
+        off.update(rows[:count])
+    return [row for row in range(len(order)) if row not in off], sorted(off)
+
+
+def fingerprint(rows: Iterable[Sequence[str | None]]) -> str:
+    """sha256 of rows of texts, which depends on their order."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(repr(tuple(row)).encode())
+    return digest.hexdigest()
+
+
+def _import(path: Path) -> ModuleType:
+    """The user's file as a module of a name of its own, so that it hides nothing that is installed."""
+    if not path.is_file():
+        raise StudyFileError(f"data.path: no file {path}")
+    name = f"promptfront_data_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "a .py file has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise StudyFileError(f"data.path: {path} cannot be run: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _exists(file: str) -> bool:
+    """Whether a path or pattern names a file."""
+    path = Path(file)
+    return path.exists() or any(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+
+
+def _require_columns(columns: Mapping[str, str], there: Iterable[str], split: str, where: str = "") -> None:
+    there = [str(name) for name in there]
+    for name, field in columns.items():
+        if name not in there:
+            hint = messages.did_you_mean(name, there)
+            raise StudyFileError(
+                f"{field}: no column {name!r} in the split {split!r}{where}{hint}; "
+                f"there are: {', '.join(there)}"
+            )
+
+
+def _no_split(field: str, split: str, there: Iterable[str]) -> StudyFileError:
+    there = [str(name) for name in there]
+    advice = "; write null if there is none" if field == "data.test_split" else ""
+    hint = messages.did_you_mean(split, there)
+    return StudyFileError(f"{field}: no split {split!r}{hint}; there are: {', '.join(there)}{advice}")
+
+
+def _cannot_load(path: str, error: Exception) -> StudyFileError:
+    cause = error.__cause__ or error  # datasets wraps a parser's message in one that says nothing
+    return StudyFileError(f"data.path: datasets cannot load {path!r}: {type(cause).__name__}: {cause}")

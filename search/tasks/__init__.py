@@ -1,0 +1,42 @@
+"""The tasks: one file per kind, found by its name. `load` reads a task's data and turns it into tokens.
+
+A kind is a module of this package with a function `load`; `TaskConfig.kind` names it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from search.config import TaskConfig
+from search.tasks.task import Split, Task
+
+__all__ = ["Split", "Task", "load"]
+
+
+def load(
+    config: TaskConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    seed: int,
+    splits: Sequence[str] = ("train", "validation"),
+) -> Task:
+    """The task with the splits asked for; others are not opened, but train, which knows the labels.
+
+    Args:
+        config: the task's section of the study file.
+        tokenizer: of the backbone.
+        max_length: tokens of the longest text, special tokens included; longer ones are cut.
+        seed: the study's, of every subsample.
+        splits: "train", "validation", "test".
+
+    Raises:
+        StudyFileError: data, column, split, label or text is not as it must be. The message begins with the
+            place within the task's section.
+    """
+    task: Task = importlib.import_module(f"search.tasks.{config.kind}").load(
+        config, tokenizer, max_length, seed, tuple(splits)
+    )
+    return task

@@ -1,0 +1,121 @@
+"""The page in a real browser: it renders, sorts, copies, fits a phone, and says nothing on the console."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboards.report import write
+
+pytestmark = pytest.mark.slow
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One headless chromium for the module."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip(
+            "THE PAGE IS NOT TESTED: chromium and chromedriver are needed (apt-get install chromium-driver)"
+        )
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(driver)
+    found = webdriver.Chrome(options=options, service=service)
+    yield found
+    found.quit()
+
+
+def show(browser: Any, rows: dict[str, Any], folder: Path, width: int = 1280) -> None:
+    """Writes the report and opens it in a window of `width` CSS pixels."""
+    write(rows, folder)
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get((folder / "report.html").as_uri())
+
+
+def test_every_section_renders(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
+    show(browser, rows, tmp_path)
+    sections = browser.find_elements("css selector", "main > section")
+    assert len(sections) == 9
+    assert all(section.size["height"] > 60 for section in sections)
+    assert len(browser.find_elements("css selector", "figure > svg")) == 4
+    assert browser.get_log("browser") == []
+
+
+def test_nothing_is_loaded(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
+    show(browser, rows, tmp_path)
+    assert browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)") == []
+
+
+def test_tables_sort(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
+    show(browser, rows, tmp_path)
+    head = browser.find_elements("css selector", "#trial-table th")[3]
+    column = "return [...document.querySelectorAll('#trial-table tbody tr')].map(r => r.cells[3].dataset.v)"
+    for reverse in (False, True):
+        browser.execute_script("arguments[0].click()", head)
+        found = browser.execute_script(column)
+        scores = [float(value) for value in found if value]
+        assert scores == sorted(scores, reverse=reverse)
+        assert len(scores) == 12
+        # What was not measured stays at the end.
+        assert found[len(scores) :] == [""] * (len(found) - len(scores))
+
+
+def test_copy_button(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
+    show(browser, rows, tmp_path)
+    browser.execute_script(
+        "window.copied = null; navigator.clipboard.writeText = async (text) => { window.copied = text; };"
+    )
+    button = browser.find_element("css selector", "#verdict button.copy")
+    button.click()
+    assert button.text == "Copied"
+    assert (
+        browser.execute_script("return window.copied")
+        == "methods:\n  prompt_tuning:\n    learning_rate: 0.01\n"
+    )
+
+
+def test_a_phone_does_not_scroll_sideways(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
+    rows["study"] = "a-study-with-quite-a-long-name-" * 2
+    rows["trials"][5]["error"] = "x" * 500
+    show(browser, rows, tmp_path, width=400)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
+
+
+def test_markup_in_data_runs_nothing(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
+    evil = "</script></style></pre><img src=x onerror='window.evil=1'><script>window.evil=1</script>"
+    rows["study"] = rows["trials"][5]["error"] = rows["provenance"]["study_file"] = evil
+    rows["trials"][0]["params"] = {evil: evil}
+    show(browser, rows, tmp_path)
+    assert browser.execute_script("return window.evil === undefined")
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_an_empty_study_is_a_page_too(browser: Any, rows: dict[str, Any], tmp_path: Path, width: int) -> None:
+    rows.update(trials=[], finalists=[], partial=True, outcome="interrupted", provenance={})
+    show(browser, rows, tmp_path, width)
+    assert len(browser.find_elements("css selector", "main > section")) == 9
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.get_log("browser") == []
