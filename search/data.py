@@ -176,7 +176,7 @@ def seeded_order(count: int, seed: int, *names: str) -> list[int]:
 def take(
     order: Sequence[int], classes: Sequence[object], per_class: int | None, at_most: int | None
 ) -> list[int]:
-    """The first rows of an order, ascending: `per_class` of each class, then `at_most` of those; None is all."""
+    """The first rows of an order, ascending: `per_class` of each class, `at_most` of those; None is all."""
     kept: list[int] = []
     counts: dict[object, int] = defaultdict(int)
     for row in order:

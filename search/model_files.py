@@ -84,7 +84,8 @@ def _in_package(name: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise StudyFileError(
-            f"{_FIELD}: the package {name!r} is not installed; install it: pip install {module.replace('_', '-')}"
+            f"{_FIELD}: the package {name!r} is not installed; install it: "
+            f"pip install {module.replace('_', '-')}"
         )
     roots = [Path(root) for root in spec.submodule_search_locations]
     folders = sorted(
@@ -125,9 +126,9 @@ def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> str:
         raise StudyFileError(f"{_FIELD}: no folder and no hub id {name!r}") from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
         raise StudyFileError(
-            f"{_FIELD}: there is no folder {name!r}, and as a hub id it is not in the cache (HF_HOME) and the hub "
-            f"cannot be reached; give a folder or download it where there is a network. {type(error).__name__}: "
-            f"{error}"
+            f"{_FIELD}: there is no folder {name!r}; as a hub id it is not in the cache (HF_HOME), and the hub "
+            "cannot be reached. Give a folder, or launch once where there is a network. "
+            f"{type(error).__name__}: {error}"
         ) from error
 
 
@@ -138,8 +139,8 @@ def _with_safetensors(folder: Path) -> Path:
         pickles = sorted(file.name for file in folder.glob("*.bin"))
         has = f"only {', '.join(pickles)}, a pickle, which can run any code" if pickles else "no weights"
         raise StudyFileError(
-            f"{_FIELD}: {folder} must have its weights as .safetensors; it has {has}. Save the model again with "
-            "transformers' save_pretrained"
+            f"{_FIELD}: {folder} must have its weights as .safetensors; it has {has}. Save the model again "
+            "with transformers' save_pretrained"
         )
     return folder
 

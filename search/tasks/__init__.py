@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from types import ModuleType
 
 from transformers import PreTrainedTokenizerBase
 
 from search.config import TaskConfig
 from search.tasks.task import Split, Task
 
-__all__ = ["Split", "Task", "load"]
+__all__ = ["Split", "Task", "count", "load"]
 
 
 def load(
@@ -36,7 +37,19 @@ def load(
         StudyFileError: data, column, split, label or text is not as it must be. The message begins with the
             place within the task's section.
     """
-    task: Task = importlib.import_module(f"search.tasks.{config.kind}").load(
-        config, tokenizer, max_length, seed, tuple(splits)
-    )
+    task: Task = _kind(config).load(config, tokenizer, max_length, seed, tuple(splits))
     return task
+
+
+def count(config: TaskConfig, split: str) -> int:
+    """Rows of a split in the data, of which the task may use fewer. Its columns must be there; no value is read.
+
+    Raises:
+        StudyFileError: there is no such split or column, or the split is empty.
+    """
+    rows: int = _kind(config).count(config, split)
+    return rows
+
+
+def _kind(config: TaskConfig) -> ModuleType:
+    return importlib.import_module(f"search.tasks.{config.kind}")

@@ -78,6 +78,12 @@ def load(
     )
 
 
+def count(config: TaskConfig, split: str) -> int:
+    """Rows of a split in the data; see `search.tasks.count`."""
+    name, field = _split_name(config, split)
+    return data.open_source(config.data).count(name, _columns(config), field)
+
+
 class _Reader:
     """Reads a task's splits, and draws the rows that are used."""
 
@@ -92,13 +98,7 @@ class _Reader:
     def rows(self, split: str) -> list[Text]:
         """The rows of a split that are used, in the order of the data."""
         config = self._config
-        where = {
-            "train": config.data.train_split,
-            "validation": config.data.validation_split or config.data.train_split,
-            "test": config.data.test_split,
-        }[split]
-        if where is None:
-            raise StudyFileError("data.test_split: the study has no test split (null)")
+        where, _ = _split_name(config, split)
         table = self._train if where == config.data.train_split else self._read(split)
         targets = _targets(table, config, self._values, where)
         numbers = self._draw(split, targets)
@@ -115,13 +115,8 @@ class _Reader:
         ]
 
     def _read(self, split: str) -> Table:
-        config = self._config
-        columns = {name: "text" for name in template_columns(config.text)}
-        if config.text_pair:
-            columns |= {name: "text_pair" for name in template_columns(config.text_pair)}
-        columns[config.label] = "label"
-        field = f"{split}_split"
-        return self._source.read(getattr(config.data, field), columns, f"data.{field}")
+        name, field = _split_name(self._config, split)
+        return self._source.read(name, _columns(self._config), field)
 
     def _draw(self, split: str, targets: Sequence[int]) -> list[int]:
         """Numbers of the rows that are used; validation is cut from train where it has no split."""
@@ -134,6 +129,25 @@ class _Reader:
             order = [row for row in order if row in mine]
         few_shot = config.few_shot if split == "train" else None
         return data.take(order, targets, few_shot, getattr(config, f"max_{split}_samples"))
+
+
+def _split_name(config: TaskConfig, split: str) -> tuple[str, str]:
+    """The split's name in the data, and the place in the study file that gives it."""
+    field = f"{split}_split"
+    if split == "validation" and config.data.validation_split is None:
+        field = "train_split"
+    name = getattr(config.data, field)
+    if name is None:
+        raise StudyFileError("data.test_split: must name a split to be scored on; it is null")
+    return name, f"data.{field}"
+
+
+def _columns(config: TaskConfig) -> dict[str, str]:
+    """Each column that the task reads to the place in the study file that names it."""
+    columns = {name: "text" for name in template_columns(config.text)}
+    if config.text_pair:
+        columns |= {name: "text_pair" for name in template_columns(config.text_pair)}
+    return columns | {config.label: "label"}
 
 
 def _label_values(train: Table, config: TaskConfig) -> dict[Label, str]:

@@ -1,0 +1,96 @@
+"""Tiny random backbones of every family the methods work on; no weights, no network."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import pytest
+import torch
+import transformers
+from transformers import AutoModel
+
+from methods import attention
+from methods.backbone import Backbone
+
+VOCABULARY = 100
+POSITIONS = 64
+
+_SMALL = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 37,
+    "max_position_embeddings": POSITIONS,
+    "pad_token_id": 0,
+}
+_TOKENS = {"bos_token_id": 1, "eos_token_id": 2}
+_DISTILBERT = {
+    "vocab_size": VOCABULARY,
+    "dim": 32,
+    "n_layers": 2,
+    "n_heads": 4,
+    "hidden_dim": 37,
+    "max_position_embeddings": POSITIONS,
+}
+_GPT2 = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": POSITIONS}
+_OPT = {"ffn_dim": 37, "word_embed_proj_dim": 32}
+FAMILIES = {
+    "bert": ("BertConfig", _SMALL),
+    "distilbert": ("DistilBertConfig", _DISTILBERT),
+    "roberta": ("RobertaConfig", {**_SMALL, "pad_token_id": 1, "max_position_embeddings": POSITIONS + 2}),
+    "albert": ("AlbertConfig", {**_SMALL, "embedding_size": 16}),
+    "electra": ("ElectraConfig", {**_SMALL, "embedding_size": 16}),
+    "modernbert": ("ModernBertConfig", {**_SMALL, **_TOKENS, "cls_token_id": 1, "sep_token_id": 2}),
+    "gpt2": ("GPT2Config", {**_GPT2, **_TOKENS}),
+    "gpt_neox": ("GPTNeoXConfig", {**_SMALL, **_TOKENS}),
+    "opt": ("OPTConfig", {**_SMALL, **_TOKENS, **_OPT}),
+    "llama": ("LlamaConfig", {**_SMALL, **_TOKENS, "num_key_value_heads": 2}),
+    "qwen2": ("Qwen2Config", {**_SMALL, **_TOKENS, "num_key_value_heads": 2}),
+    "qwen3": ("Qwen3Config", {**_SMALL, **_TOKENS, "num_key_value_heads": 2, "head_dim": 8}),
+    "mistral": ("MistralConfig", {**_SMALL, **_TOKENS, "num_key_value_heads": 2, "sliding_window": 4}),
+    "gemma": ("GemmaConfig", {**_SMALL, **_TOKENS, "num_key_value_heads": 1, "head_dim": 8}),
+}
+
+
+def family_config(family: str) -> transformers.PretrainedConfig:
+    name, arguments = FAMILIES[family]
+    return getattr(transformers, name)(**arguments)
+
+
+@functools.cache
+def _model(family: str) -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModel.from_config(family_config(family), attn_implementation=attention.IMPLEMENTATION)
+        with torch.no_grad():  # the usual start is so small that nothing would depend on anything
+            for parameter in model.parameters():
+                if parameter.dim() > 1:
+                    parameter.normal_(std=0.2)
+    return model
+
+
+@pytest.fixture
+def make_backbone() -> Callable[[str], Backbone]:
+    """Builds the tiny backbone of a family."""
+    return lambda family: Backbone(_model(family))
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    """The tiny backbone of each family."""
+    return Backbone(_model(request.param))
+
+
+@pytest.fixture
+def bert() -> Backbone:
+    """A tiny BERT."""
+    return Backbone(_model("bert"))
+
+
+def texts(rows: int, length: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random token ids `[rows, length]` without special tokens, and a mask without padding."""
+    generator = torch.Generator().manual_seed(seed)
+    ids_BT = torch.randint(5, VOCABULARY, (rows, length), generator=generator)
+    return ids_BT, torch.ones_like(ids_BT, dtype=torch.bool)

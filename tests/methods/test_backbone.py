@@ -1,0 +1,114 @@
+"""The backbone: injections that do nothing do nothing, and what cannot work is refused."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModel, BertConfig, MPNetConfig, MPNetModel, T5Config, T5Model
+
+from methods.backbone import Backbone, BackboneError
+from methods.injection import Injection, Prefix, Prompt
+from tests.methods.conftest import family_config, texts
+
+
+def test_without_injection_it_is_the_model(backbone: Backbone) -> None:
+    ids, mask = texts(2, 7)
+    mask[1, 4:] = False
+    plain = AutoModel.from_config(copy.deepcopy(backbone.config), attn_implementation="eager").eval()
+    plain.load_state_dict(backbone.model.state_dict())
+    expected = plain(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    found = backbone.forward(ids, mask, Injection(2))
+    torch.testing.assert_close(found[mask], expected[mask], rtol=1e-4, atol=1e-5)
+
+
+def test_a_masked_injection_is_no_injection(backbone: Backbone) -> None:
+    ids, mask = texts(2, 7)
+    nothing = torch.zeros(2, 3, dtype=torch.bool)
+    prompt = Prompt(torch.randn(2, 3, backbone.shape.embedding_size), nothing)
+    prefixes = {
+        site: Prefix(torch.randn(2, at.heads, 3, at.width), torch.randn(2, at.heads, 3, at.width), nothing)
+        for site, at in backbone.shape.sites.items()
+    }
+    bare = backbone.forward(ids, mask, Injection(2))
+    masked = backbone.forward(ids, mask, Injection(2, prompt=prompt, prefixes=prefixes))
+    torch.testing.assert_close(masked, bare, rtol=1e-4, atol=1e-5)
+
+
+def test_a_prefix_is_seen_through_a_sliding_window(make_backbone: Callable[[str], Backbone]) -> None:
+    backbone = make_backbone("mistral")  # a window of 4 tokens
+    ids, mask = texts(1, 12)
+
+    def last(scale: float) -> torch.Tensor:
+        seen = torch.ones(1, 2, dtype=torch.bool)
+        prefixes = {
+            site: Prefix(torch.ones(1, at.heads, 2, at.width), torch.full((1, at.heads, 2, at.width), scale), seen)
+            for site, at in backbone.shape.sites.items()
+        }
+        return backbone.forward(ids, mask, Injection(1, prefixes=prefixes))[:, -1]
+
+    assert not torch.allclose(last(0.0), last(1.0))
+
+
+def test_a_decoder_does_not_see_the_future(make_backbone: Callable[[str], Backbone]) -> None:
+    backbone = make_backbone("llama")
+    ids, mask = texts(1, 8)
+    seen = torch.ones(1, 2, dtype=torch.bool)
+    prefixes = {
+        site: Prefix(torch.randn(1, at.heads, 2, at.width), torch.randn(1, at.heads, 2, at.width), seen)
+        for site, at in backbone.shape.sites.items()
+    }
+    whole = backbone.forward(ids, mask, Injection(1, prefixes=prefixes))
+    part = backbone.forward(ids[:, :5], mask[:, :5], Injection(1, prefixes=prefixes))
+    torch.testing.assert_close(whole[:, :5], part, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"), [("bert", False), ("gpt2", True), ("llama", True), ("modernbert", False)]
+)
+def test_it_knows_whether_it_is_causal(family: str, expected: bool, make_backbone: Callable[[str], Backbone]) -> None:
+    assert make_backbone(family).shape.causal is expected
+
+
+def test_layers_that_share_a_module_are_sites_of_their_own(make_backbone: Callable[[str], Backbone]) -> None:
+    assert make_backbone("albert").shape.num_layers == 2
+
+
+def test_the_shape_is_known_without_weights(backbone: Backbone, tmp_path: Path) -> None:
+    backbone.config.save_pretrained(tmp_path)
+    assert Backbone.without_weights(str(tmp_path)).shape == backbone.shape
+
+
+def test_it_loads_what_was_saved(bert: Backbone, tmp_path: Path) -> None:
+    bert.model.save_pretrained(tmp_path)
+    assert Backbone.load(str(tmp_path)).fingerprint() == bert.fingerprint()
+
+
+def test_weights_in_a_pickle_are_refused(tmp_path: Path) -> None:
+    model = AutoModel.from_config(family_config("bert"))
+    BertConfig.save_pretrained(model.config, tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(BackboneError, match="safetensors"):
+        Backbone.load(str(tmp_path))
+
+
+def test_a_missing_model_is_named() -> None:
+    with pytest.raises(BackboneError, match="no/such/model"):
+        Backbone.load("/no/such/model")
+
+
+def test_encoder_decoders_are_refused() -> None:
+    model = T5Model(T5Config(vocab_size=50, d_model=16, d_ff=16, num_layers=1, num_heads=2, d_kv=8))
+    with pytest.raises(BackboneError, match="encoder-decoder; choose an encoder or a decoder"):
+        Backbone(model)
+
+
+def test_models_outside_the_attention_interface_are_refused() -> None:
+    model = MPNetModel(
+        MPNetConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    )
+    with pytest.raises(BackboneError, match=r"MPNetModel does not use transformers' attention interface.*BERT"):
+        Backbone(model)

@@ -1,0 +1,153 @@
+"""What is particular to each method: its counts, its start, its formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from transformers import BertConfig, DistilBertConfig
+
+import methods
+from methods import attention
+from methods.backbone import Backbone
+from methods.injection import Injection, Site
+from methods.method import Start, trained_parameters
+from tests.methods.conftest import texts
+from tests.methods.test_contract import build, small_config
+
+
+@pytest.fixture(scope="module")
+def distilbert() -> Backbone:
+    """DistilBERT-base on the meta device: shapes, no weights."""
+    return _on_meta(DistilBertConfig())
+
+
+def _on_meta(config: object) -> Backbone:
+    from transformers import AutoModel
+
+    with torch.device("meta"):
+        return Backbone(AutoModel.from_config(config, attn_implementation=attention.IMPLEMENTATION))
+
+
+def count(name: str, backbone: Backbone, tasks: int = 1, **given: object) -> int:
+    module = methods.get(name)
+    with torch.device("meta"):
+        method = module.Method(module.Config(**given), backbone.shape, tasks)
+    assert method.deployed() == trained_parameters(method)
+    return trained_parameters(method)
+
+
+def test_prompt_tuning_counts(distilbert: Backbone) -> None:
+    assert count("prompt_tuning", distilbert, num_virtual_tokens=5) == 5 * 768 == 3840
+    assert count("prompt_tuning", distilbert, tasks=3, num_virtual_tokens=20) == 3 * 20 * 768
+
+
+def test_p_tuning_v2_counts_keys_and_values(distilbert: Backbone) -> None:
+    assert count("p_tuning_v2", distilbert, num_virtual_tokens=10) == 2 * 6 * 10 * 768
+    bert = _on_meta(BertConfig())
+    assert count("p_tuning_v2", bert, num_virtual_tokens=20) == 2 * 184_320
+
+
+def test_grouped_query_heads_need_fewer_parameters(make_backbone: Callable[[str], Backbone]) -> None:
+    backbone = make_backbone("llama")  # 2 layers, 2 key/value heads of width 8
+    assert count("p_tuning_v2", backbone, num_virtual_tokens=3) == 2 * 2 * 2 * 3 * 8
+
+
+def test_head_only_counts_nothing(distilbert: Backbone) -> None:
+    assert count("head_only", distilbert) == 0
+
+
+def test_a_vocabulary_start_is_made_of_embeddings(bert: Backbone) -> None:
+    prompt = build("prompt_tuning", bert).prompt[0]
+    distances = torch.cdist(prompt, bert.embeddings)
+    assert distances.min(dim=1).values.max() < 1e-5
+
+
+def test_a_label_start_begins_with_the_label_words(bert: Backbone) -> None:
+    module = methods.get("prompt_tuning")
+    method = module.Method(small_config("prompt_tuning", init="labels"), bert.shape, 1)
+    method.initialize(Start(bert, ("topic",), {"topic": [[11, 12], [13]]}, torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(method.prompt[0, :3].detach(), bert.embeddings[[11, 12, 13]])
+
+
+def test_a_normal_start_has_the_scale_of_the_embeddings(bert: Backbone) -> None:
+    module = methods.get("prompt_tuning")
+    config = module.Config(num_virtual_tokens=2000, init="normal")
+    method = module.Method(config, bert.shape, 1)
+    method.initialize(Start(bert, ("topic",), {"topic": []}, torch.Generator().manual_seed(0)))
+    assert method.prompt.std().item() == pytest.approx(bert.embeddings.std().item(), rel=0.1)
+
+
+def test_a_prompt_is_text_whose_tokens_it_copies(make_backbone: Callable[[str], Backbone]) -> None:
+    """A prompt of the embeddings of real tokens gives what those tokens in front of the text give."""
+    for family in ("bert", "roberta", "gpt2", "llama", "opt"):
+        backbone = make_backbone(family)
+        ids, mask = texts(2, 9)
+        whole = backbone.forward(ids, mask, Injection(2))
+        from methods.injection import Prompt, full_mask
+
+        prompt = Prompt(backbone.embeddings[ids[:, :4]], full_mask(2, 4, ids.device))
+        injection = Injection(2, prompt=prompt, offset_B=torch.tensor([4, 4]))
+        split = backbone.forward(ids[:, 4:], mask[:, 4:], injection)
+        torch.testing.assert_close(split, whole[:, 4:], rtol=1e-4, atol=1e-5)
+
+
+def test_prefixes_start_with_each_layers_own_scale(make_backbone: Callable[[str], Backbone]) -> None:
+    for family in ("bert", "llama", "albert"):
+        backbone = make_backbone(family)
+        method = build("p_tuning_v2", backbone, num_virtual_tokens=200)
+        own = backbone.keys_and_values(torch.randint(0, 100, (1, 64), generator=torch.Generator().manual_seed(9)))
+        assert list(own) == list(backbone.shape.sites)
+        for index, site in enumerate(own):
+            for table, (whose, values) in zip(
+                (method.key[index], method.value[index]), zip("KV", own[site], strict=True), strict=True
+            ):
+                assert table.std().item() == pytest.approx(values.std().item(), rel=0.35), (family, site, whose)
+
+
+def test_a_prefix_of_a_texts_keys_and_values_is_that_text(make_backbone: Callable[[str], Backbone]) -> None:
+    """In a causal model, the keys and values of the text's beginning give the rest what the beginning gave."""
+    from methods.injection import Prefix, full_mask
+
+    for family in ("gpt2", "llama", "qwen3", "gpt_neox", "gemma", "opt"):
+        backbone = make_backbone(family)
+        ids, mask = texts(2, 9)
+        whole = backbone.forward(ids, mask, Injection(2))
+        prefixes = {
+            site: Prefix(key, value, full_mask(2, 4, ids.device))
+            for site, (key, value) in backbone.keys_and_values(ids[:, :4]).items()
+        }
+        rest = backbone.forward(
+            ids[:, 4:], mask[:, 4:], Injection(2, prefixes=prefixes, offset_B=torch.tensor([4, 4]))
+        )
+        torch.testing.assert_close(rest, whole[:, 4:], rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_is_of_training_only_and_of_the_trials_own_generator(bert: Backbone) -> None:
+    module = methods.get("p_tuning_v2")
+
+    def prefix(seed: int, training: bool) -> torch.Tensor:
+        method = module.Method(small_config("p_tuning_v2", dropout=0.5), bert.shape, 1)
+        method.initialize(Start(bert, ("topic",), {"topic": []}, torch.Generator().manual_seed(seed)))
+        return method.train(training)(torch.tensor([0])).prefixes[Site("encoder", "self", 0)].key_BNPD
+
+    assert (prefix(0, training=True) == 0).float().mean().item() == pytest.approx(0.5, abs=0.2)
+    assert (prefix(0, training=False) != 0).all()
+    torch.random.manual_seed(1)
+    first = prefix(0, training=True)
+    torch.random.manual_seed(2)
+    assert torch.equal(first, prefix(0, training=True))
+
+
+def test_shifted_positions_need_room(bert: Backbone) -> None:
+    config = small_config("p_tuning_v2", num_virtual_tokens=60, shift_positions=True)
+    (problem,) = config.problems(bert.shape, max_length=10)
+    assert "num_virtual_tokens must be at most 54, not 60" in problem
+
+
+def test_a_prompt_too_long_says_what_is_left(bert: Backbone) -> None:
+    (problem,) = small_config("prompt_tuning", num_virtual_tokens=60).problems(bert.shape, max_length=10)
+    assert problem == (
+        "num_virtual_tokens must be at most 54, not 60: the model has 64 positions and model.max_length takes 10 of them"
+    )

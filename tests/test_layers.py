@@ -1,0 +1,75 @@
+"""Who may import whom, and one door for each heavy library."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = {"methods", "search", "clusters", "dashboards"}
+ALLOWED = {
+    "methods": {"methods"},
+    "clusters": {"clusters"},
+    "dashboards": {"dashboards"},
+    "search": {"search", "methods", "clusters"},
+}
+DOORS = {
+    "mlflow": {"search/tracking.py"},
+    "ray": {"clusters/connect.py", "search/driver.py", "search/searcher.py", "search/trial.py", "search/progress.py"},
+    "datasets": {"search/data.py"},
+}
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
+    """Top-level names that a file imports; without `everywhere`, only when it is itself imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = ast.walk(tree) if everywhere else iter(tree.body)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", sorted(OURS))
+def test_packages_import_only_what_they_may(package: str) -> None:
+    for path in sources(package):
+        if path.name == "cli.py":  # sees everything, lazily
+            continue
+        assert set(imports(path)) & OURS <= ALLOWED[package], path
+
+
+def test_methods_need_torch_and_transformers_only() -> None:
+    heavy = {"ray", "optuna", "mlflow", "datasets", "sklearn", "pandas", "pydantic"}
+    for path in sources("methods"):
+        assert not set(imports(path)) & heavy, path
+
+
+@pytest.mark.parametrize("library", sorted(DOORS))
+def test_heavy_libraries_have_one_door(library: str) -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for package in OURS
+        for path in sources(package)
+        if library in set(imports(path))
+    }
+    assert found <= DOORS[library]
+
+
+def test_the_command_line_imports_nothing_heavy_by_itself() -> None:
+    light = {"__future__", "importlib", "sys", "pathlib", "typing", "typer", "rich", "search"}
+    assert set(imports(ROOT / "search" / "cli.py", everywhere=False)) <= light
+    assert set(imports(ROOT / "search" / "errors.py", everywhere=False)) == {"__future__"}
+
+
+def test_files_stay_readable() -> None:
+    for package in (*OURS, "tests"):
+        for path in sources(package):
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= 320, path
