@@ -149,7 +149,7 @@ class Backbone:
             prompt = injection.prompt.embeddings_BPE.to(embeddings.dtype)
             embeddings = torch.cat([prompt, embeddings], dim=1)
             mask = torch.cat([injection.prompt.mask_BP, mask_BT], dim=1)
-            before = torch.arange(virtual, device=ids_BT.device).expand(rows, -1)
+            before = (injection.prompt.mask_BP.cumsum(1) - 1).clamp(min=0)
             positions = torch.cat([before, positions], dim=1)
         prefixes = attention.Prefixes(self._sites, injection.prefixes) if injection.prefixes else None
         hidden = self._run(embeddings, mask, positions, prefixes)

@@ -113,7 +113,10 @@ def concatenate(injections: Sequence[Injection]) -> Injection:
 
 
 def _stack(parts: Sequence[Tensor | None], rows: Sequence[int], length: int) -> Tensor:
-    """The parts along the rows, each padded with zeros at the end of dimension `length`; None is all padding."""
+    """The parts along the rows, each padded with zeros in dimension `length`; None is all padding.
+
+    The padding comes first, so that a prompt stays next to its text: a sliding window counts what lies between.
+    """
     present = [part for part in parts if part is not None]
     longest = max(part.shape[length] for part in present)
     like = present[0]
@@ -123,7 +126,7 @@ def _stack(parts: Sequence[Tensor | None], rows: Sequence[int], length: int) -> 
         shape[0] = count
         shape[length] = longest - (0 if part is None else part.shape[length])
         padding = like.new_zeros(shape)
-        padded.append(padding if part is None else torch.cat([part, padding], dim=length))
+        padded.append(padding if part is None else torch.cat([padding, part], dim=length))
     return torch.cat(padded)
 
 

@@ -82,39 +82,39 @@ class ModelConfig(Section):
     """The frozen backbone."""
 
     name_or_path: str = Field(
-        description="A Hugging Face hub id, a local folder, or package:NAME for weights that an "
+       default= description="A Hugging Face hub id, a local folder, or package:NAME for weights that an "
         "installed Python package carries"
     )
-    revision: str | None = Field(None, description="Branch, tag or commit of a hub id")
+    revision: str | None = Field(default=None, description="Branch, tag or commit of a hub id")
     sha256: Annotated[str, AfterValidator(_sha256)] | None = Field(
-        None, description="Expected sha256 of model.safetensors, checked before anything starts"
+        default=None, description="Expected sha256 of model.safetensors, checked before anything starts"
     )
-    max_length: int = Field(128, ge=4, description="Longest text in tokens; longer ones are cut")
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Number type of the backbone")
-    trust_remote_code: bool = Field(False, description="Run model code from the hub; only if you trust it")
+    max_length: int = Field(default=128, ge=4, description="Longest text in tokens; longer ones are cut")
+    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="Number type of the backbone")
+    trust_remote_code: bool = Field(default=False, description="Run model code from the hub; only if you trust it")
 
 
 class DataConfig(Section):
     """What datasets.load_dataset is given."""
 
     path: str = Field(
-        description="A hub data set, csv / json / parquet / text with data_files, or your own Python "
+       default= description="A hub data set, csv / json / parquet / text with data_files, or your own Python "
         "file (.py) with a function splits() that returns {split: [row, ...]}"
     )
-    name: str | None = Field(None, description="Configuration of the data set")
+    name: str | None = Field(default=None, description="Configuration of the data set")
     data_files: dict[str, str] | None = Field(
-        None, validate_default=True, description="File of each split, relative to the study file"
+        default=None, validate_default=True, description="File of each split, relative to the study file"
     )
-    revision: str | None = Field(None, description="Branch, tag or commit of a hub data set")
-    train_split: str = Field("train", description="Split to train on")
+    revision: str | None = Field(default=None, description="Branch, tag or commit of a hub data set")
+    train_split: str = Field(default="train", description="Split to train on")
     validation_split: str | None = Field(
-        None, description="Split the search is scored on; null cuts one from train"
+        default=None, description="Split the search is scored on; null cuts one from train"
     )
     test_split: str | None = Field(
-        "test", validate_default=True, description="Split read once, for the finalists; null for none"
+        default="test", validate_default=True, description="Split read once, for the finalists; null for none"
     )
     validation_fraction: float = Field(
-        0.2, gt=0, lt=1, description="Share of train cut off where there is no validation split"
+        default=0.2, gt=0, lt=1, description="Share of train cut off where there is no validation split"
     )
 
     @field_validator("data_files")
@@ -141,26 +141,26 @@ class TaskConfig(Section):
 
     name: Name = Field(max_length=40, description="Name of the task")
     kind: Literal["sequence_classification"] = Field(
-        "sequence_classification", description="Kind of the task"
+        default="sequence_classification", description="Kind of the task"
     )
     data: DataConfig
     text: Template = Field(description='Column of the text, or a template: "{title} {body}"')
-    text_pair: Template | None = Field(None, description="Column of a second text, or a template")
+    text_pair: Template | None = Field(default=None, description="Column of a second text, or a template")
     label: str = Field(description="Column of the label")
     metric: Literal["accuracy", "macro_f1", "matthews_correlation"] = Field(
-        "accuracy", description="Metric, maximized"
+        default="accuracy", description="Metric, maximized"
     )
     few_shot: int | None = Field(
-        None, ge=1, description="Training rows per class, drawn with the study's seed"
+        default=None, ge=1, description="Training rows per class, drawn with the study's seed"
     )
     max_train_samples: int | None = Field(
-        None, ge=1, description="Training rows, drawn with the study's seed"
+        default=None, ge=1, description="Training rows, drawn with the study's seed"
     )
     max_validation_samples: int | None = Field(
-        None, ge=1, description="Validation rows, drawn with the study's seed"
+        default=None, ge=1, description="Validation rows, drawn with the study's seed"
     )
-    max_test_samples: int | None = Field(None, ge=1, description="Test rows, drawn with the study's seed")
-    loss_weight: float = Field(1.0, gt=0, description="Weight of the task's loss, normalized over the tasks")
+    max_test_samples: int | None = Field(default=None, ge=1, description="Test rows, drawn with the study's seed")
+    loss_weight: float = Field(default=1.0, gt=0, description="Weight of the task's loss, normalized over the tasks")
 
 
 class RangeConfig(Section):
@@ -193,37 +193,37 @@ HyperparameterConfig = Annotated[
 class SearchConfig(Section):
     """How much is tried, and what proposes it."""
 
-    trials_per_method: int = Field(16, ge=1, description="Trials of each method, the published default first")
-    sampler: Literal["tpe", "random"] = Field("tpe", description="Optuna sampler")
+    trials_per_method: int = Field(default=16, ge=1, description="Trials of each method, the published default first")
+    sampler: Literal["tpe", "random"] = Field(default="tpe", description="Optuna sampler")
     max_hours: float | None = Field(
-        None, gt=0, description="Wall-clock limit; then a partial report is written (exit 4)"
+        default=None, gt=0, description="Wall-clock limit; then a partial report is written (exit 4)"
     )
-    early_stopping: bool = Field(True, description="Successive halving between the evaluations of a trial")
+    early_stopping: bool = Field(default=True, description="Successive halving between the evaluations of a trial")
     eta: int = Field(
-        3, ge=2, description="A trial stays in the race while it is in the top 1/eta of its rung"
+        default=3, ge=2, description="A trial stays in the race while it is in the top 1/eta of its rung"
     )
 
 
 class TrainingConfig(Section):
     """How each trial is trained."""
 
-    max_steps: int = Field(300, ge=1, description="Optimizer steps of a trial")
+    max_steps: int = Field(default=300, ge=1, description="Optimizer steps of a trial")
     eval_steps: int = Field(
-        50, ge=1, validate_default=True, description="Steps between evaluations on validation"
+        default=50, ge=1, validate_default=True, description="Steps between evaluations on validation"
     )
-    per_device_train_batch_size: int = Field(16, ge=1, description="Rows of a step")
-    per_device_eval_batch_size: int = Field(64, ge=1, description="Rows of an evaluation batch")
+    per_device_train_batch_size: int = Field(default=16, ge=1, description="Rows of a step")
+    per_device_eval_batch_size: int = Field(default=64, ge=1, description="Rows of an evaluation batch")
     warmup_ratio: float = Field(
-        0.1, ge=0, lt=1, description="Share of the steps that warm the learning rate up"
+        default=0.1, ge=0, lt=1, description="Share of the steps that warm the learning rate up"
     )
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
-        "linear", description="Learning rate after warm-up"
+        default="linear", description="Learning rate after warm-up"
     )
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay, on prompts and heads")
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's weight decay, on prompts and heads")
     head_learning_rate: float = Field(
-        3e-3, gt=0, description="Learning rate of the heads (head_only searches its own)"
+        default=3e-3, gt=0, description="Learning rate of the heads (head_only searches its own)"
     )
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping, per trial")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradient clipping, per trial")
 
     @field_validator("eval_steps")
     @classmethod
@@ -236,29 +236,29 @@ class TrainingConfig(Section):
 class FinalistsConfig(Section):
     """The second stage: the best configurations retrained with fresh seeds and scored once on test."""
 
-    num_seeds: int = Field(5, ge=1, description="Fresh seeds of each finalist; 3 give rough intervals")
-    epsilon: float = Field(0.01, ge=0, description="Difference in score that does not matter to you")
+    num_seeds: int = Field(default=5, ge=1, description="Fresh seeds of each finalist; 3 give rough intervals")
+    epsilon: float = Field(default=0.01, ge=0, description="Difference in score that does not matter to you")
 
 
 class ClusterConfig(Section):
     """Where trials run."""
 
     address: str | None = Field(
-        None, description="null: this machine; auto or host:port: a running Ray cluster"
+        default=None, description="null: this machine; auto or host:port: a running Ray cluster"
     )
-    cpus_per_trial: Resource = Field(1, gt=0, description="CPU cores of a trial")
+    cpus_per_trial: Resource = Field(default=1, gt=0, description="CPU cores of a trial")
     gpus_per_trial: Resource | None = Field(
-        None, ge=0, description="GPUs of a trial, fractions allowed; null: 1 if the cluster has one"
+        default=None, ge=0, description="GPUs of a trial, fractions allowed; null: 1 if the cluster has one"
     )
-    max_concurrent_trials: int | None = Field(None, ge=1, description="Trials at once; null: as many as fit")
+    max_concurrent_trials: int | None = Field(default=None, ge=1, description="Trials at once; null: as many as fit")
 
 
 class TrackingConfig(Section):
     """Where results are kept. URLs of SQLite, PostgreSQL or MySQL, or an MLflow server's."""
 
-    storage: str | None = Field(None, description="Optuna storage; null: sqlite in output_dir/optuna.db")
+    storage: str | None = Field(default=None, description="Optuna storage; null: sqlite in output_dir/optuna.db")
     mlflow_uri: str | None = Field(
-        None, description="MLflow; null: MLFLOW_TRACKING_URI if set, else sqlite in output_dir/mlflow.db"
+        default=None, description="MLflow; null: MLFLOW_TRACKING_URI if set, else sqlite in output_dir/mlflow.db"
     )
 
     @field_validator("storage", "mlflow_uri")
@@ -284,13 +284,13 @@ class StudyConfig(Section):
 
     study: Name = Field(max_length=80, description="Name of the study")
     output_dir: Path = Field(
-        Path("outputs"), strict=False, description="Folder of the results; each study has its own inside"
+        default=Path("outputs"), strict=False, description="Folder of the results; each study has its own inside"
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed from which every other seed is derived")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed from which every other seed is derived")
     model: ModelConfig
     tasks: list[TaskConfig] = Field(min_length=1)
     methods: dict[str, Annotated[dict[str, HyperparameterConfig], BeforeValidator(_or_nothing)]] = Field(
-        min_length=1
+       default= min_length=1
     )
     search: SearchConfig = SearchConfig()
     training: TrainingConfig = TrainingConfig()

@@ -172,7 +172,7 @@ class Study:
         """Gives a proposal that a crash cut short the defaults of what it lacks, so that its number is not lost."""
         missing = {
             name: value
-            for name, value in spaces.default_params(self.spaces[method]).items()
+            for name, value in spaces.default_params(method, self.spaces[method]).items()
             if name not in trial.params
         }
         distributions = spaces.distributions(self.spaces[method])
@@ -274,7 +274,7 @@ class Study:
         if "identity" not in study.user_attrs:
             study.set_user_attr("identity", identity(self.config, method))
             if stage == "search":
-                study.enqueue_trial(spaces.default_params(self.spaces[method]))
+                study.enqueue_trial(spaces.default_params(method, self.spaces[method]))
         _refuse_changes(self.config.study, study.user_attrs["identity"], identity(self.config, method))
         return study
 

@@ -67,9 +67,3 @@ def test_the_command_line_imports_nothing_heavy_by_itself() -> None:
     light = {"__future__", "importlib", "sys", "pathlib", "typing", "typer", "rich", "search"}
     assert set(imports(ROOT / "search" / "cli.py", everywhere=False)) <= light
     assert set(imports(ROOT / "search" / "errors.py", everywhere=False)) == {"__future__"}
-
-
-def test_files_stay_readable() -> None:
-    for package in (*OURS, "tests"):
-        for path in sources(package):
-            assert len(path.read_text(encoding="utf-8").splitlines()) <= 320, path
