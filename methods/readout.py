@@ -19,12 +19,12 @@ def sequence_features(hidden_BTH: Tensor, mask_BT: Tensor, readout: str) -> Tens
         readout: "first", "last" or "mean" (over the text's tokens).
 
     Returns:
-        `[B, H]` float32: heads and losses are computed in full precision.
+        `[B, H]`, float32 at least: heads and losses are computed in full precision.
 
     Raises:
         ValueError: unknown readout.
     """
-    hidden_BTH = hidden_BTH.float()
+    hidden_BTH = hidden_BTH.to(torch.promote_types(hidden_BTH.dtype, torch.float32))
     if readout == "mean":
         weights = mask_BT.to(hidden_BTH.dtype)[:, :, None]
         return (hidden_BTH * weights).sum(1) / weights.sum(1)

@@ -82,7 +82,7 @@ class ModelConfig(Section):
     """The frozen backbone."""
 
     name_or_path: str = Field(
-       default= description="A Hugging Face hub id, a local folder, or package:NAME for weights that an "
+        description="A Hugging Face hub id, a local folder, or package:NAME for weights that an "
         "installed Python package carries"
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub id")
@@ -90,15 +90,19 @@ class ModelConfig(Section):
         default=None, description="Expected sha256 of model.safetensors, checked before anything starts"
     )
     max_length: int = Field(default=128, ge=4, description="Longest text in tokens; longer ones are cut")
-    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="Number type of the backbone")
-    trust_remote_code: bool = Field(default=False, description="Run model code from the hub; only if you trust it")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Number type of the backbone"
+    )
+    trust_remote_code: bool = Field(
+        default=False, description="Run model code from the hub; only if you trust it"
+    )
 
 
 class DataConfig(Section):
     """What datasets.load_dataset is given."""
 
     path: str = Field(
-       default= description="A hub data set, csv / json / parquet / text with data_files, or your own Python "
+        description="A hub data set, csv / json / parquet / text with data_files, or your own Python "
         "file (.py) with a function splits() that returns {split: [row, ...]}"
     )
     name: str | None = Field(default=None, description="Configuration of the data set")
@@ -159,8 +163,12 @@ class TaskConfig(Section):
     max_validation_samples: int | None = Field(
         default=None, ge=1, description="Validation rows, drawn with the study's seed"
     )
-    max_test_samples: int | None = Field(default=None, ge=1, description="Test rows, drawn with the study's seed")
-    loss_weight: float = Field(default=1.0, gt=0, description="Weight of the task's loss, normalized over the tasks")
+    max_test_samples: int | None = Field(
+        default=None, ge=1, description="Test rows, drawn with the study's seed"
+    )
+    loss_weight: float = Field(
+        default=1.0, gt=0, description="Weight of the task's loss, normalized over the tasks"
+    )
 
 
 class RangeConfig(Section):
@@ -193,12 +201,16 @@ HyperparameterConfig = Annotated[
 class SearchConfig(Section):
     """How much is tried, and what proposes it."""
 
-    trials_per_method: int = Field(default=16, ge=1, description="Trials of each method, the published default first")
+    trials_per_method: int = Field(
+        default=16, ge=1, description="Trials of each method, the published default first"
+    )
     sampler: Literal["tpe", "random"] = Field(default="tpe", description="Optuna sampler")
     max_hours: float | None = Field(
         default=None, gt=0, description="Wall-clock limit; then a partial report is written (exit 4)"
     )
-    early_stopping: bool = Field(default=True, description="Successive halving between the evaluations of a trial")
+    early_stopping: bool = Field(
+        default=True, description="Successive halving between the evaluations of a trial"
+    )
     eta: int = Field(
         default=3, ge=2, description="A trial stays in the race while it is in the top 1/eta of its rung"
     )
@@ -236,7 +248,9 @@ class TrainingConfig(Section):
 class FinalistsConfig(Section):
     """The second stage: the best configurations retrained with fresh seeds and scored once on test."""
 
-    num_seeds: int = Field(default=5, ge=1, description="Fresh seeds of each finalist; 3 give rough intervals")
+    num_seeds: int = Field(
+        default=5, ge=1, description="Fresh seeds of each finalist; 3 give rough intervals"
+    )
     epsilon: float = Field(default=0.01, ge=0, description="Difference in score that does not matter to you")
 
 
@@ -250,15 +264,20 @@ class ClusterConfig(Section):
     gpus_per_trial: Resource | None = Field(
         default=None, ge=0, description="GPUs of a trial, fractions allowed; null: 1 if the cluster has one"
     )
-    max_concurrent_trials: int | None = Field(default=None, ge=1, description="Trials at once; null: as many as fit")
+    max_concurrent_trials: int | None = Field(
+        default=None, ge=1, description="Trials at once; null: as many as fit"
+    )
 
 
 class TrackingConfig(Section):
     """Where results are kept. URLs of SQLite, PostgreSQL or MySQL, or an MLflow server's."""
 
-    storage: str | None = Field(default=None, description="Optuna storage; null: sqlite in output_dir/optuna.db")
+    storage: str | None = Field(
+        default=None, description="Optuna storage; null: sqlite in output_dir/optuna.db"
+    )
     mlflow_uri: str | None = Field(
-        default=None, description="MLflow; null: MLFLOW_TRACKING_URI if set, else sqlite in output_dir/mlflow.db"
+        default=None,
+        description="MLflow; null: MLFLOW_TRACKING_URI if set, else sqlite in output_dir/mlflow.db",
     )
 
     @field_validator("storage", "mlflow_uri")
@@ -284,13 +303,15 @@ class StudyConfig(Section):
 
     study: Name = Field(max_length=80, description="Name of the study")
     output_dir: Path = Field(
-        default=Path("outputs"), strict=False, description="Folder of the results; each study has its own inside"
+        default=Path("outputs"),
+        strict=False,
+        description="Folder of the results; each study has its own inside",
     )
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed from which every other seed is derived")
     model: ModelConfig
     tasks: list[TaskConfig] = Field(min_length=1)
     methods: dict[str, Annotated[dict[str, HyperparameterConfig], BeforeValidator(_or_nothing)]] = Field(
-       default= min_length=1
+        min_length=1
     )
     search: SearchConfig = SearchConfig()
     training: TrainingConfig = TrainingConfig()

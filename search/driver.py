@@ -200,7 +200,7 @@ def _facts(config: StudyConfig) -> dict[str, Any]:
     """Checks the plan against the model and the data, and collects where the results come from."""
     checked = plan.check(config, probe=False)
     return {
-        **provenance.collect(config, list(checked.tasks)),
+        **provenance.collect(config, checked.loaded),
         "backbone": {
             "name": config.model.name_or_path,
             **{name: getattr(checked.shape, name) for name in ("parameters", "hidden_size")},
@@ -212,9 +212,9 @@ def _facts(config: StudyConfig) -> dict[str, Any]:
                 "kind": task.kind,
                 "metric": task.metric,
                 "labels": list(task.labels),
-                **{name: len(split) for name, split in task.splits.items()},
+                **planned.rows,
             }
-            for task in checked.tasks
+            for task, planned in zip(checked.loaded, checked.tasks, strict=True)
         ],
     }
 

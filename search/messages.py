@@ -49,6 +49,12 @@ def study_file_error(problems: Sequence[Problem], source: object) -> StudyFileEr
     return StudyFileError(f"{source}: {count}\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
+def problem(error: StudyFileError, prefix: str = "") -> Problem:
+    """The problem of an error whose message begins with a place, as those of the model and the data do."""
+    place, _, text = str(error).partition(": ")
+    return Problem(prefix + place, text)
+
+
 def did_you_mean(got: object, allowed: Iterable[object]) -> str:
     """`; did you mean x?` where something allowed is close to what was got, or nothing."""
     by_text = {str(name).lower(): str(name) for name in allowed}

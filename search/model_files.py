@@ -9,16 +9,56 @@ import functools
 import hashlib
 import importlib.util
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from methods.backbone import Backbone, BackboneError, Shape
+from search import messages
 from search.config import ModelConfig
 from search.errors import StudyFileError
+from search.messages import Problem
 
 _PACKAGE = "package:"
 _CHUNK = 1 << 20
 _FIELD = "model.name_or_path"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """What is known of a model without reading its weights; a part that cannot be had has a problem instead."""
+
+    path: str
+    tokenizer: PreTrainedTokenizerBase | None
+    shape: Shape | None
+    problems: tuple[Problem, ...]
+
+
+def inspect(model: ModelConfig) -> ModelFiles:
+    """Looks at everything the study needs of its model, and collects all problems."""
+    found: list[Problem] = []
+    try:
+        path = locate(model)
+    except StudyFileError as error:
+        return ModelFiles("", None, None, (messages.problem(error),))
+    loaded, shape = None, None
+    try:
+        verify(path, model.sha256)
+    except StudyFileError as error:
+        found.append(messages.problem(error))
+    try:
+        loaded = tokenizer(path, model.trust_remote_code)
+    except StudyFileError as error:
+        found.append(messages.problem(error))
+    try:
+        shape = Backbone.without_weights(path, trust_remote_code=model.trust_remote_code).shape
+    except BackboneError as error:
+        found.append(Problem(_FIELD, str(error)))
+    if shape is not None and shape.max_positions is not None and model.max_length > shape.max_positions:
+        text = f"must be at most {shape.max_positions}, the model's positions, not {model.max_length}"
+        found.append(Problem("model.max_length", text))
+    return ModelFiles(path, loaded, shape, tuple(found))
 
 
 def locate(model: ModelConfig) -> str:

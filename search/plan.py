@@ -6,11 +6,9 @@ has counts and estimates. Estimates are upper bounds: they take no early stoppin
 
 from __future__ import annotations
 
-import itertools
-import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,11 +17,10 @@ from rich.table import Table
 from transformers import PreTrainedTokenizerBase
 
 import methods
-from methods.backbone import Backbone, BackboneError, Shape
+from methods.backbone import Backbone, Shape
 from methods.method import trained_parameters
-from methods.space import Choice, Range, Scalar
 from search import messages, model_files, spaces, tasks
-from search.config import StudyConfig, TaskConfig, TrainingConfig
+from search.config import StudyConfig
 from search.errors import StudyFileError
 from search.messages import Problem
 from search.spaces import Space
@@ -31,7 +28,6 @@ from search.tasks import Task
 from search.training import Pack, Trial, predict
 
 _PROBE_STEPS = 2
-_MOST_CORNERS = 256
 _START_SECONDS = 30.0
 """Ray, and the imports of its worker processes."""
 _PROCESS_BYTES = 600 * 2**20
@@ -70,6 +66,7 @@ class Plan:
     """What a study will do and cost.
 
     Attributes:
+        loaded: the tasks, with train and validation.
         seconds: of the whole study, at most, or None without a probe.
         parallel_trials: that run at once on this machine.
     """
@@ -79,7 +76,263 @@ class Plan:
     shape: Shape
     head_parameters: int
     tasks: tuple[TaskPlan, ...]
+    loaded: tuple[Task, ...]
     methods: tuple[MethodPlan, ...]
     parallel_trials: int
     seconds: float | None
     warnings: tuple[str, ...]
+
+
+def check(config: StudyConfig, probe: bool = True) -> Plan:
+    """Checks the study against its model, its data and this machine.
+
+    Args:
+        config: the study.
+        probe: train and evaluate a little of each method, for the time estimate.
+
+    Raises:
+        StudyFileError: something cannot be; a line for each problem.
+    """
+    found: list[Problem] = _machine_problems(config)
+    model = model_files.inspect(config.model)
+    found += model.problems
+    loaded, task_plans = _tasks(config, model.tokenizer, found)
+    method_spaces = {}
+    for method, overrides in config.methods.items():
+        problems = spaces.problems(method, overrides)
+        if not problems:
+            method_spaces[method] = spaces.space(method, overrides)
+            if model.shape is not None:
+                problems = spaces.corner_problems(
+                    method, method_spaces[method], model.shape, config.model.max_length
+                )
+        found += problems
+    if found:
+        raise messages.study_file_error(found, f"study {config.study}")
+    shape = model.shape
+    assert shape is not None, "a model without a shape has a problem"
+    assert model.tokenizer is not None, "a model without a tokenizer has a problem"
+    timer = _Timer(config, model.path, model.tokenizer.pad_token_id, loaded) if probe else None
+    plans = tuple(
+        _method_plan(config, method, space, shape, loaded, timer) for method, space in method_spaces.items()
+    )
+    parallel = _parallel_trials(config)
+    return Plan(
+        study=config.study,
+        model=model.path,
+        shape=shape,
+        head_parameters=_head_parameters(loaded, shape),
+        tasks=task_plans,
+        loaded=tuple(loaded),
+        methods=plans,
+        parallel_trials=parallel,
+        seconds=_seconds(config, plans, parallel),
+        warnings=tuple(f"task {task.name}: {warning}" for task in loaded for warning in task.warnings),
+    )
+
+
+def seconds_per_step(trial: Trial, backbone: Backbone, pad_id: int, steps: int = _PROBE_STEPS) -> float:
+    """Seconds of a training step, measured over a few real ones after one that warms up."""
+    pack = Pack(backbone, pad_id)
+    pack.attach(trial)
+    pack.step()
+    start = time.perf_counter()
+    for _ in range(steps):
+        pack.step()
+    return (time.perf_counter() - start) / steps
+
+
+def seconds_per_row(trial: Trial, backbone: Backbone, pad_id: int) -> float:
+    """Seconds of evaluating one row, measured over one batch of the first task's validation split."""
+    texts = trial.tasks[0].splits["validation"].input_ids[: trial.settings.per_device_eval_batch_size]
+    start = time.perf_counter()
+    predict(backbone, trial.method, trial.heads[0], 0, texts, trial.config.readout, len(texts), pad_id)
+    return (time.perf_counter() - start) / len(texts)
+
+
+def _machine_problems(config: StudyConfig) -> list[Problem]:
+    """A trial that asks for more than this machine has would wait for ever."""
+    if config.cluster.address is not None:
+        return []
+    found = []
+    cpus, gpus = _cpus(), torch.cuda.device_count()
+    if config.cluster.cpus_per_trial > cpus:
+        text = f"must be at most {cpus}, the cores of this machine, not {config.cluster.cpus_per_trial:g}"
+        found.append(Problem("cluster.cpus_per_trial", text))
+    if (config.cluster.gpus_per_trial or 0) > gpus:
+        text = f"must be at most {gpus}, the GPUs of this machine, not {config.cluster.gpus_per_trial:g}"
+        found.append(Problem("cluster.gpus_per_trial", text))
+    return found
+
+
+def _tasks(
+    config: StudyConfig, tokenizer: PreTrainedTokenizerBase | None, found: list[Problem]
+) -> tuple[list[Task], tuple[TaskPlan, ...]]:
+    """The tasks that load, with train and validation; of test the split and its columns are looked at."""
+    loaded, plans = [], []
+    for index, section in enumerate(config.tasks):
+        rows = {}
+        try:
+            if tokenizer is None:  # splits and columns at least
+                tasks.count(section, "train")
+                tasks.count(section, "validation")
+            else:
+                task = tasks.load(section, tokenizer, config.model.max_length, config.seed)
+                loaded.append(task)
+                rows = {split: len(task.splits[split]) for split in task.splits}
+        except StudyFileError as error:
+            found.append(messages.problem(error, f"tasks.{index}."))
+        try:
+            if section.data.test_split is not None:
+                count = tasks.count(section, "test")
+                rows["test"] = min(count, section.max_test_samples or count)
+        except StudyFileError as error:
+            found.append(messages.problem(error, f"tasks.{index}."))
+        if loaded and "train" in rows:
+            plans.append(TaskPlan(section.name, loaded[-1].labels, rows))
+    return loaded, tuple(plans)
+
+
+def _method_plan(
+    config: StudyConfig, method: str, space: Space, shape: Shape, loaded: Sequence[Task], timer: _Timer | None
+) -> MethodPlan:
+    ranges = {name: range_ for name, range_ in space.ranges.items() if name != "learning_rate"}
+    configs = [spaces.make_config(method, params, space) for params in spaces.corners(ranges)]
+    trained, deployed = [], []
+    for method_config in configs:
+        with torch.device("meta"):
+            built = methods.get(method).Method(method_config, shape, len(config.tasks))
+        trained.append(trained_parameters(built))
+        deployed.append(built.deployed())
+    virtual = max(getattr(method_config, "num_virtual_tokens", 0) for method_config in configs)
+    return MethodPlan(
+        method=method,
+        trials=config.search.trials_per_method,
+        trained_parameters=(min(trained), max(trained)),
+        deployed_parameters=(min(deployed), max(deployed)),
+        memory_bytes=_memory_bytes(config, shape, max(trained), virtual, loaded),
+        seconds_per_trial=timer.seconds_per_trial(method, space) if timer else None,
+    )
+
+
+class _Timer:
+    """Trains and evaluates a little of a method on this machine, with the cores that a trial will have."""
+
+    def __init__(self, config: StudyConfig, path: str, pad_id: int, loaded: Sequence[Task]) -> None:
+        self._config = config
+        self._tasks = loaded
+        self._pad_id = pad_id
+        self._backbone = Backbone.load(
+            path,
+            dtype=getattr(torch, config.model.dtype),
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            trust_remote_code=config.model.trust_remote_code,
+        )
+
+    def seconds_per_trial(self, method: str, space: Space) -> float:
+        """Of a whole trial in the middle of the space: its steps, and every evaluation on validation."""
+        training = self._config.training
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, int(self._config.cluster.cpus_per_trial)))
+        try:
+            trial = Trial(
+                methods.get(method).Method,
+                spaces.make_config(method, spaces.middle(space.ranges), space),
+                self._backbone,
+                self._tasks,
+                [1 / len(self._tasks)] * len(self._tasks),
+                training.model_copy(update={"max_steps": _PROBE_STEPS + 1}),
+                self._config.seed,
+            )
+            step = seconds_per_step(trial, self._backbone, self._pad_id)
+            row = seconds_per_row(trial, self._backbone, self._pad_id)
+        finally:
+            torch.set_num_threads(threads)
+        evaluations = -(-training.max_steps // training.eval_steps)
+        rows = sum(len(task.splits["validation"]) for task in self._tasks)
+        return training.max_steps * step + evaluations * rows * row
+
+
+def _seconds(config: StudyConfig, plans: Sequence[MethodPlan], parallel: int) -> float | None:
+    """Every trial and every finalist trained to its end, `parallel` at a time."""
+    finalists = _FINALISTS_PER_METHOD * config.finalists.num_seeds
+    total = 0.0
+    for plan in plans:
+        if plan.seconds_per_trial is None:
+            return None
+        total += (plan.trials + finalists) * plan.seconds_per_trial
+    return _START_SECONDS + total / parallel
+
+
+def _memory_bytes(
+    config: StudyConfig, shape: Shape, trained: int, virtual: int, loaded: Sequence[Task]
+) -> int:
+    """The process, the model, the optimizer's state, and what the backward pass keeps of the longest batch."""
+    width = {"float32": 4, "bfloat16": 2}[config.model.dtype]
+    longest = max(len(ids) for task in loaded for split in task.splits.values() for ids in split.input_ids)
+    tokens = config.training.per_device_train_batch_size * (longest + virtual)
+    per_token = 18 * shape.hidden_size + 2 * next(iter(shape.sites.values())).heads * (longest + virtual)
+    kept = tokens * per_token * (shape.num_layers if trained else 1)
+    return _PROCESS_BYTES + width * (shape.parameters + kept) + 16 * trained
+
+
+def _head_parameters(loaded: Sequence[Task], shape: Shape) -> int:
+    with torch.device("meta"):
+        return sum(trained_parameters(task.head(shape.hidden_size)) for task in loaded)
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _parallel_trials(config: StudyConfig) -> int:
+    """Trials at once on this machine, or on one like it."""
+    cluster = config.cluster
+    fit = max(1, int(_cpus() // cluster.cpus_per_trial))
+    gpus = torch.cuda.device_count()
+    if gpus:
+        fit = min(fit, max(1, int(gpus // (cluster.gpus_per_trial or 1))))
+    return min(fit, cluster.max_concurrent_trials or fit)
+
+
+def render(plan: Plan, console: Console) -> None:
+    """Prints the plan."""
+    model = Table(title=f"Study {plan.study}", title_justify="left", show_header=False)
+    model.add_row("model", plan.model)
+    model.add_row("backbone", f"{plan.shape.parameters:,} parameters, frozen")
+    for task in plan.tasks:
+        rows = ", ".join(f"{count:,} {split}" for split, count in task.rows.items())
+        model.add_row(f"task {task.name}", f"{rows}; {len(task.labels)} labels: {', '.join(task.labels)}")
+    model.add_row("heads", f"{plan.head_parameters:,} parameters")
+    console.print(model)
+    table = Table("method")
+    for column in ("trials", "trained parameters", "deployed parameters", "memory", "time of a trial"):
+        table.add_column(column, justify="right")
+    for method in plan.methods:
+        table.add_row(
+            method.method,
+            str(method.trials),
+            _between(method.trained_parameters),
+            _between(method.deployed_parameters),
+            f"{method.memory_bytes / 2**30:.1f} GiB",
+            _duration(method.seconds_per_trial),
+        )
+    console.print(table)
+    at_once = "1 trial" if plan.parallel_trials == 1 else f"{plan.parallel_trials} trials"
+    if plan.seconds is not None:
+        console.print(f"At most about {_duration(plan.seconds)} on this machine, {at_once} at a time.")
+    for warning in plan.warnings:
+        console.print(f"Note: {warning}", style="yellow", highlight=False)
+
+
+def _between(ends: tuple[int, int]) -> str:
+    low, high = ends
+    return f"{low:,}" if low == high else f"{low:,} - {high:,}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

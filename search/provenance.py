@@ -9,6 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from search.tasks import Task
 _PACKAGES = ("promptfront", "ray", "torch", "transformers", "datasets", "optuna", "mlflow", "scikit-learn")
 
 
-def collect(config: StudyConfig, tasks: list[Task]) -> dict[str, Any]:
+def collect(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, Any]:
     """The provenance of a launch, as plain values; `tasks` are loaded, for the hashes of their splits."""
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain")

@@ -6,6 +6,7 @@ resumed safely; Tune's restore forgets the scheduler. Here Tune only runs trials
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import Any
@@ -72,8 +73,9 @@ class StudySearcher(_NotInSnapshots, Searcher):
             return key
         counts = ("trained_parameters", "deployed_parameters", "head_parameters")
         self.study.record_facts(key, **{name: result[name] for name in counts})
-        kept = ("validation", "task_scores", "loss", "seconds", "checkpoint")
-        self.study.record_evaluation(key, result["step"], {name: result[name] for name in kept})
+        kept = {name: result[name] for name in ("validation", "loss", "seconds", "checkpoint")}
+        scores = json.loads(result["task_scores"])
+        self.study.record_evaluation(key, result["step"], {**kept, "task_scores": scores})
         return key
 
     def on_trial_complete(

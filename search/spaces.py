@@ -6,18 +6,22 @@ is asked with; `make_config` turns what it answers into the method's configurati
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import optuna
 
 import methods
+from methods.backbone import Shape
 from methods.method import MethodConfig
 from methods.space import Choice, Float, Int, Range, Scalar
 from search import messages
 from search.config import HyperparameterConfig, RangeConfig
 from search.messages import Problem
+
+_MOST_CORNERS = 256
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,45 @@ def make_config(method: str, params: Mapping[str, Scalar], space: Space) -> Meth
     """The method's configuration: what was searched, what is fixed, and defaults for the rest."""
     config: MethodConfig = methods.get(method).Config(**{**space.fixed, **params})
     return config
+
+
+def corner_problems(method: str, space: Space, shape: Shape, max_length: int) -> list[Problem]:
+    """What cannot run at the ends of the method's ranges, once each."""
+    found: dict[str, Problem] = {}
+    path = f"methods.{method}"
+    fields = methods.get(method).Config.fields()
+    for params in corners(space.ranges):
+        for text in make_config(method, params, space).problems(shape, max_length):
+            name, _, rest = text.partition(" ")
+            problem = Problem(f"{path}.{name}", rest) if name in fields else Problem(path, text)
+            found.setdefault(problem.path, problem)
+    return list(found.values())
+
+
+def corners(ranges: Mapping[str, Range]) -> Iterator[dict[str, Scalar]]:
+    """Parameters at the ends of the ranges, in all combinations; of very many only the lowest and highest."""
+    ends = [
+        range_.choices if isinstance(range_, Choice) else (range_.low, range_.high)
+        for range_ in ranges.values()
+    ]
+    if math.prod(map(len, ends)) > _MOST_CORNERS:
+        combinations: Iterable[tuple[Scalar, ...]] = zip(*((v[0], v[-1]) for v in ends), strict=True)
+    else:
+        combinations = itertools.product(*ends)
+    for values in combinations:
+        yield dict(zip(ranges, values, strict=True))
+
+
+def middle(ranges: Mapping[str, Range]) -> dict[str, Scalar]:
+    """Parameters in the middle of each range, on its own scale."""
+    return {name: _middle(range_) for name, range_ in ranges.items()}
+
+
+def _middle(range_: Range) -> Scalar:
+    if isinstance(range_, Choice):
+        return range_.choices[len(range_.choices) // 2]
+    middle = math.sqrt(range_.low * range_.high) if range_.log else (range_.low + range_.high) / 2
+    return round(middle) if isinstance(range_, Int) else middle
 
 
 def _override_problem(allowed: Range, override: HyperparameterConfig) -> str:

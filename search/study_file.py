@@ -6,6 +6,7 @@ Everything that can be known without the model and the data is checked here, all
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,6 +82,14 @@ def dump(config: StudyConfig) -> str:
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
+def inline(value: object) -> str:
+    """A value as YAML in one line."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -89,7 +98,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise StudyFileError(f"cannot read the study file {path}: {error}") from None
     try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        content = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise StudyFileError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
@@ -108,7 +117,7 @@ def _override(content: dict[str, Any], override: str) -> Problem | None:
             "", f"--set {override}: must be a path and a value, such as search.trials_per_method=8"
         )
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         return Problem(path, f"--set {override}: the value is not valid YAML: {error}")
     *parents, last = path.split(".")

@@ -8,6 +8,7 @@ reports why. It writes nothing but its checkpoints.
 from __future__ import annotations
 
 import functools
+import json
 import time
 import traceback
 from collections.abc import Callable
@@ -193,7 +194,7 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
     return {
         "step": trial.step,
         "validation": mean(scores.values()),
-        "task_scores": scores,
+        "task_scores": json.dumps(scores),  # Tune flattens what is nested
         "loss": loss,
         "seconds": trial.seconds,
         "checkpoint": None,

@@ -144,9 +144,9 @@ def _split_name(config: TaskConfig, split: str) -> tuple[str, str]:
 
 def _columns(config: TaskConfig) -> dict[str, str]:
     """Each column that the task reads to the place in the study file that names it."""
-    columns = {name: "text" for name in template_columns(config.text)}
+    columns = dict.fromkeys(template_columns(config.text), "text")
     if config.text_pair:
-        columns |= {name: "text_pair" for name in template_columns(config.text_pair)}
+        columns |= dict.fromkeys(template_columns(config.text_pair), "text_pair")
     return columns | {config.label: "label"}
 
 

