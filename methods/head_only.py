@@ -23,9 +23,7 @@ class Config(MethodConfig):
     learning_rate: float = hyperparameter(
         3e-3, allowed=Float(3e-4, 1e-1, log=True), help="AdamW's peak learning rate, of the head"
     )
-    readout: str = hyperparameter(
-        "mean", allowed=Choice(READOUTS), help="text position(s) the head reads"
-    )
+    readout: str = hyperparameter("mean", allowed=Choice(READOUTS), help="text position(s) the head reads")
 
 
 class Method(method.Method):

@@ -92,16 +92,16 @@ def concatenate(injections: Sequence[Injection]) -> Injection:
     prompt = None
     if any(prompts):
         prompt = Prompt(
-            _stack([p and p.embeddings_BPE for p in prompts], rows, length=1),
-            _stack([p and p.mask_BP for p in prompts], rows, length=1),
+            _stack([p.embeddings_BPE if p else None for p in prompts], rows, length=1),
+            _stack([p.mask_BP if p else None for p in prompts], rows, length=1),
         )
     prefixes = {}
     for site in sorted({site for injection in injections for site in injection.prefixes}):
         at_site = [injection.prefixes.get(site) for injection in injections]
         prefixes[site] = Prefix(
-            _stack([p and p.key_BNPD for p in at_site], rows, length=2),
-            _stack([p and p.value_BNPD for p in at_site], rows, length=2),
-            _stack([p and p.mask_BP for p in at_site], rows, length=1),
+            _stack([p.key_BNPD if p else None for p in at_site], rows, length=2),
+            _stack([p.value_BNPD if p else None for p in at_site], rows, length=2),
+            _stack([p.mask_BP if p else None for p in at_site], rows, length=1),
         )
     return Injection(
         rows=sum(rows),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -126,7 +126,7 @@ class Start:
 
     backbone: Backbone
     tasks: tuple[str, ...]
-    label_ids: dict[str, Sequence[Sequence[int]]]
+    label_ids: Mapping[str, Sequence[Sequence[int]]]
     generator: torch.Generator
 
 

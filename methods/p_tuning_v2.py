@@ -107,4 +107,5 @@ class Method(method.Method):
             return table
         assert self._generator is not None, "initialize gives the generator that dropout draws from"
         kept = torch.rand(table.shape, generator=self._generator) >= rate
-        return table * kept.to(table.device) / (1 - rate)
+        dropped: Tensor = table * kept.to(table.device) / (1 - rate)
+        return dropped

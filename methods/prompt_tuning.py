@@ -60,7 +60,9 @@ class Method(method.Method):
     def initialize(self, start: Start) -> None:
         weight_VE = start.backbone.embeddings.detach().float().cpu()
         for index, task in enumerate(start.tasks):
-            ids = self._start_ids(weight_VE, [id for label in start.label_ids[task] for id in label], start.generator)
+            ids = self._start_ids(
+                weight_VE, [id for label in start.label_ids[task] for id in label], start.generator
+            )
             self.prompt[index] = weight_VE[ids]
         if self.config.init == "normal":
             noise = torch.randn(self.prompt.shape, generator=start.generator)

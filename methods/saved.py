@@ -95,7 +95,9 @@ def read(folder: Path) -> Saved:
 class Predictor:
     """A frozen model with a trained method: text in, labels out."""
 
-    def __init__(self, saved: Saved, backbone: Backbone, tokenizer: Any, method: Method, heads: nn.ModuleList) -> None:
+    def __init__(
+        self, saved: Saved, backbone: Backbone, tokenizer: Any, method: Method, heads: nn.ModuleList
+    ) -> None:
         self.saved = saved
         self._backbone = backbone
         self._tokenizer = tokenizer
@@ -159,7 +161,9 @@ def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -
                 {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
             )
     except (SafetensorError, RuntimeError) as error:
-        raise SavedError(f"{folder / 'method.safetensors'} does not fit {folder / 'method.json'}: {error}") from error
+        raise SavedError(
+            f"{folder / 'method.safetensors'} does not fit {folder / 'method.json'}: {error}"
+        ) from error
     tokenizer = AutoTokenizer.from_pretrained(path)
     return Predictor(saved, backbone, tokenizer, method.to(device), heads.to(device))
 

@@ -15,7 +15,7 @@ def render(console: Console) -> None:
         module = methods.get(name)
         baseline = "  (baseline)" if module.Method.baseline else ""
         console.print(
-            f"\n[bold]{name}[/]{baseline}  {module.__doc__.strip().splitlines()[0]}", highlight=False
+            f"\n[bold]{name}[/]{baseline}  {(module.__doc__ or '').strip().splitlines()[0]}", highlight=False
         )
         table = Table(box=None, padding=(0, 2), show_edge=False)
         for column in ("hyperparameter", "default", "searched by default", "meaning"):

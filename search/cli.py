@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.console import Console
 from search.errors import NoStudyError, PromptfrontError
 
 if TYPE_CHECKING:
+    from dashboards.rows import Rows
     from search.config import StudyConfig
     from search.driver import Launched
 
@@ -121,7 +122,7 @@ def _tell(config: StudyConfig, launched: Launched, study: Path) -> None:
             f"[yellow]warning:[/] {_escape(error)}. Launch again to write what is missing.", soft_wrap=True
         )
     page = config.folder / "report" / "report.html"
-    verdict = report.build(launched.rows)["verdict"]
+    verdict = report.build(cast("Rows", launched.rows))["verdict"]
     again = f"promptfront launch {study}"
     codes = {Outcome.INTERRUPTED: 130, Outcome.BUDGET_ENDED: 4, Outcome.NOTHING_FEASIBLE: 3}
     match launched.outcome:
@@ -174,7 +175,7 @@ def report(
     from search import driver
 
     folder = out or config.folder / "report"
-    written = dashboard.write(driver.read_rows(config), folder)
+    written = dashboard.write(cast("Rows", driver.read_rows(config)), folder)
     console.print(
         f"[bold]Verdict:[/] {_escape(written['verdict']['reason'])}", soft_wrap=True, highlight=False
     )
@@ -198,7 +199,7 @@ def export(
     from search import driver
     from search.export import export as write
 
-    chosen = method or dashboard.build(driver.read_rows(config))["verdict"]["method"]
+    chosen = method or dashboard.build(cast("Rows", driver.read_rows(config)))["verdict"]["method"]
     folder = write(config, chosen, out)
     console.print(
         f"Wrote {folder}. In Python:\n\n    from methods import saved\n"

@@ -94,6 +94,7 @@ class StudySearcher(_NotInSnapshots, Searcher):
         elif key in self.pruned:
             self.study.tell(key, TrialState.PRUNED, **facts)
         elif complete:
+            assert last is not None
             self.study.tell(key, TrialState.COMPLETE, last["validation"], **facts)
         elif not self.stopping:
             self.study.tell(key, TrialState.FAIL, **facts, error="the worker process was lost, several times")
@@ -115,7 +116,7 @@ class HalvingScheduler(_NotInSnapshots, FIFOScheduler):
         self._rungs = halving.rungs(config.training.max_steps, config.training.eval_steps, config.search.eta)
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
-        if result.get("error", None) is None and "step" not in result:
+        if result.get("error") is None and "step" not in result:
             return TrialScheduler.CONTINUE  # Tune's own last word on a function that has returned
         key = self._searcher.record(trial.trial_id, result)
         if result["error"] is not None or not self._falls_behind(key, result):

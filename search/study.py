@@ -75,17 +75,14 @@ class Study:
         self._writing = threading.RLock()
         self._storage = connect(config.storage_url, create=not must_exist)
         known = set(optuna.get_all_study_names(self._storage))
-        names = [
-            _name(config, method, stage) for method in config.methods for stage in ("search", "finalists")
-        ]
-        if must_exist and not known & set(names):
+        if must_exist and not known & {_name(config, method, "search") for method in config.methods}:
             raise NoStudyError(
                 f"there is no study {config.study!r} in {config.storage_url}; start it with promptfront launch"
             )
         self._studies: dict[tuple[str, str], optuna.Study] = {}
         for method in config.methods:
-            self._studies[method, "search"] = self._open(method, "search", ["maximize", "minimize"], known)
-            self._studies[method, "finalists"] = self._open(method, "finalists", ["maximize"], known)
+            self._studies[method, "search"] = self._open(method, "search")
+            self._studies[method, "finalists"] = self._open(method, "finalists")
         self._interrupted = [key for key, trial in self.trials() if trial.state == TrialState.RUNNING]
         self._running: set[Key] = set()
 
@@ -97,10 +94,7 @@ class Study:
         Returns:
             "wait" while what comes next depends on trials that run, "done" when nothing is left.
         """
-        if self._interrupted:
-            assignment = self._assignment(self._interrupted.pop(0))
-        else:
-            assignment = self._propose() or self._next_finalist()
+        assignment = self._resume() or self._propose() or self._next_finalist()
         if assignment is None:
             return "wait" if self._running else "done"
         self._running.add(assignment.key)
@@ -119,6 +113,10 @@ class Study:
             ):
                 return False
         return True
+
+    def _resume(self) -> Assignment | None:
+        """A trial that was running when the last driver ended."""
+        return self._assignment(self._interrupted.pop(0)) if self._interrupted else None
 
     def _propose(self) -> Assignment | None:
         """Asks the sampler of the method that has had the fewest trials."""
@@ -266,8 +264,11 @@ class Study:
         """The trials of one method and stage, by number."""
         return self._studies[method, stage].get_trials(deepcopy=False)
 
-    def _open(self, method: str, stage: Stage, directions: list[str], known: set[str]) -> optuna.Study:
+    def _open(self, method: str, stage: Stage) -> optuna.Study:
         name = _name(self.config, method, stage)
+        directions: list[Literal["maximize", "minimize"]] = ["maximize"]  # the validation score
+        if stage == "search":
+            directions.append("minimize")  # deployed parameters
         study = optuna.create_study(
             study_name=name, storage=self._storage, directions=directions, load_if_exists=True
         )

@@ -119,7 +119,7 @@ def _override(content: dict[str, Any], override: str) -> Problem | None:
     try:
         value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        return Problem(path, f"--set {override}: the value is not valid YAML: {error}")
+        return Problem(path, f"--set {override}: the value is not valid YAML: {' '.join(str(error).split())}")
     *parents, last = path.split(".")
     place: Any = content
     for depth, key in enumerate(parents):

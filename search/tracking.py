@@ -7,6 +7,7 @@ crash, or after MLflow was away. A thread calls it while trials run; training ne
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -29,6 +30,9 @@ from search.study import Key, Study, evaluations
 
 _TRIAL = "promptfront.trial"
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
+for _name in ("mlflow", "alembic"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
 _INTERVAL = 2.0  # seconds between two writes of the thread
 
 

@@ -1,0 +1,105 @@
+"""Search spaces: a method's own, the study file's changes, and Optuna's view of both."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+
+import methods
+from methods.backbone import Shape
+from methods.space import Choice, Float, Int
+from search import spaces
+from search.config import RangeConfig
+from search.errors import StudyFileError
+
+SHAPE = Shape(
+    hidden_size=16, embedding_size=16, vocab_size=40, sites={}, max_positions=40, causal=False, parameters=1
+)
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_without_overrides_it_is_the_methods_own(method: str) -> None:
+    space = spaces.space(method, {})
+    config = methods.get(method).Config
+    assert space.fixed == {}
+    assert space.ranges == config.space()
+    assert spaces.make_config(method, spaces.default_params(method, space), space) == config()
+
+
+def test_a_value_fixes_a_list_chooses_a_range_narrows() -> None:
+    space = spaces.space(
+        "prompt_tuning",
+        {"learning_rate": 1, "init": ["vocab", "labels"], "num_virtual_tokens": RangeConfig(min=4, max=9)},
+    )
+    assert space.fixed == {"learning_rate": 1.0}
+    assert isinstance(space.fixed["learning_rate"], float)
+    assert space.ranges == {"init": Choice(("vocab", "labels")), "num_virtual_tokens": Int(4, 9)}
+
+
+def test_a_list_of_one_is_a_value() -> None:
+    space = spaces.space("head_only", {"readout": ["first"]})
+    assert space.fixed == {"readout": "first"}
+    assert "readout" not in space.ranges
+
+
+def test_what_is_not_searched_by_default_can_be() -> None:
+    space = spaces.space("p_tuning_v2", {"dropout": RangeConfig(min=0, max=0.5)})
+    assert space.ranges["dropout"] == Float(0.0, 0.5)
+
+
+def test_distributions_are_optunas() -> None:
+    space = spaces.space("prompt_tuning", {"num_virtual_tokens": RangeConfig(min=4, max=9, log=True)})
+    found = spaces.distributions(space)
+    assert found["num_virtual_tokens"] == optuna.distributions.IntDistribution(4, 9, log=True)
+    assert isinstance(found["learning_rate"], optuna.distributions.FloatDistribution)
+    assert isinstance(found["init"], optuna.distributions.CategoricalDistribution)
+
+
+def test_what_optuna_draws_makes_a_configuration() -> None:
+    space = spaces.space("prompt_tuning", {"readout": "first"})
+    trial = optuna.create_study().ask(spaces.distributions(space))
+    config = spaces.make_config("prompt_tuning", trial.params, space)
+    assert config.readout == "first"
+    assert config.problems(SHAPE, 12) == [] or trial.params["num_virtual_tokens"] > 28
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (RangeConfig(min=2, max=6), 6),
+        (RangeConfig(min=40, max=60), 40),
+        (RangeConfig(min=10, max=60), 20),
+        ([3, 5], 3),
+        ([3, 20], 20),
+    ],
+)
+def test_the_first_trial_is_the_default_as_near_as_the_file_allows(override: object, expected: int) -> None:
+    space = spaces.space("prompt_tuning", {"num_virtual_tokens": override})
+    assert spaces.default_params("prompt_tuning", space)["num_virtual_tokens"] == expected
+
+
+def test_every_mistake_is_named() -> None:
+    with pytest.raises(StudyFileError) as caught:
+        spaces.space("prompt_tuning", {"lr": 1, "init": "lables"})
+    assert "methods.prompt_tuning.lr" in str(caught.value)
+    assert "did you mean labels?" in str(caught.value)
+
+
+def test_corners_are_all_combinations_of_ends() -> None:
+    ranges = {"a": Int(1, 3), "b": Choice((True, False, "x"))}
+    assert len(list(spaces.corners(ranges))) == 6
+    many = {str(i): Int(1, 3) for i in range(12)}
+    assert [set(corner.values()) for corner in spaces.corners(many)] == [{1}, {3}]
+    assert list(spaces.corners({})) == [{}]
+
+
+def test_the_middle_is_on_the_ranges_own_scale() -> None:
+    ranges = {"a": Float(0.01, 1, log=True), "b": Int(4, 9), "c": Choice(("x", "y", "z"))}
+    assert spaces.middle(ranges) == {"a": pytest.approx(0.1), "b": 6, "c": "y"}
+
+
+def test_a_prompt_longer_than_the_positions_leave_is_a_problem() -> None:
+    space = spaces.space("prompt_tuning", {})
+    (problem,) = spaces.corner_problems("prompt_tuning", space, SHAPE, max_length=12)
+    assert problem.path == "methods.prompt_tuning.num_virtual_tokens"
+    assert problem.text.startswith("must be at most 28, not 100")
