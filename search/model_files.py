@@ -23,6 +23,8 @@ from search.messages import Problem
 _PACKAGE = "package:"
 _CHUNK = 1 << 20
 _FIELD = "model.name_or_path"
+_TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
+"""Without any of them transformers makes an empty tokenizer and says nothing."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedTokenizer
     Raises:
         StudyFileError: the folder has no tokenizer that can be loaded.
     """
+    if not any(file for pattern in _TOKENIZER_FILES for file in Path(path).glob(pattern)):
+        raise StudyFileError(f"{_FIELD}: {path} has no tokenizer; save one there with its save_pretrained")
     try:
         loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             path, trust_remote_code=trust_remote_code

@@ -110,7 +110,7 @@ def test_file_mistakes(files: dict[str, str], tmp_path: Path) -> None:
         read(DataConfig(path=str(tmp_path / "none.py")))
     broken = tmp_path / "broken.csv"
     broken.write_text('a,b\n"1,2\n3,4,5\n')
-    with pytest.raises(StudyFileError, match="data.path: datasets cannot load 'csv'"):
+    with pytest.raises(StudyFileError, match=r"data\.path: datasets cannot load 'csv'"):
         read(DataConfig(path="csv", data_files={"train": str(broken)}))
 
 
@@ -126,7 +126,7 @@ def test_a_folder_and_a_wrong_split_in_it(files: dict[str, str], tmp_path: Path)
 
 def test_unknown_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
-    with pytest.raises(StudyFileError, match="data.path: datasets cannot load"):
+    with pytest.raises(StudyFileError, match=r"data\.path: datasets cannot load"):
         read(DataConfig(path=str(tmp_path / "nothing")))
 
 

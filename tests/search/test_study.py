@@ -29,7 +29,13 @@ def end(study: Study, assignment: Assignment, validation: float | None, deployed
     if validation is None:
         study.tell(assignment.key, TrialState.FAIL, error="diverged")
         return
-    evaluation = {"validation": validation, "loss": 1.0, "task_scores": {}, "seconds": 1.0, "checkpoint": None}
+    evaluation = {
+        "validation": validation,
+        "loss": 1.0,
+        "task_scores": {},
+        "seconds": 1.0,
+        "checkpoint": None,
+    }
     study.record_evaluation(assignment.key, 6, evaluation)
     study.tell(assignment.key, TrialState.COMPLETE, validation, deployed_parameters=deployed)
 
@@ -56,7 +62,10 @@ def test_every_method_gets_its_budget_the_default_first(config: StudyConfig) -> 
     for method in config.methods:
         mine = [a for a in search if a.key.method == method]
         assert [a.key.number for a in mine] == [0, 1, 2]
-        assert mine[0].config["learning_rate"] == {"head_only": 3e-3, "prompt_tuning": 3e-2, "p_tuning_v2": 1e-2}[method]
+        assert (
+            mine[0].config["learning_rate"]
+            == {"head_only": 3e-3, "prompt_tuning": 3e-2, "p_tuning_v2": 1e-2}[method]
+        )
     assert len({a.seed for a in done}) == len(done), "every trial has a seed of its own"
 
 
@@ -77,7 +86,9 @@ def test_proposals_depend_on_the_results(study: dict[str, Any], tmp_path: Path) 
     """After the start-up trials; with random scores in their place, the same seeds propose otherwise."""
     rates = {}
     for name in ("low", "high"):
-        config = load({**study, "study": name, "methods": {"prompt_tuning": {}}}, tmp_path, trials_per_method=15)
+        config = load(
+            {**study, "study": name, "methods": {"prompt_tuning": {}}}, tmp_path, trials_per_method=15
+        )
         sign = 1 if name == "low" else -1
         score = lambda a, sign=sign: (-sign * float(a.config["learning_rate"]), 5)  # noqa: E731
         done = [a for a in run(Study(config), score) if a.key.stage == "search"]
@@ -193,7 +204,9 @@ def test_the_cheapest_within_epsilon_is_promoted_too(config: StudyConfig) -> Non
     while not isinstance(assignment := study.next(), str):
         origin = study.trial(assignment.key).user_attrs["from"]
         end(study, assignment, 0.88 if origin == 1 else 0.885)
-    assert finalists.choose(study, "prompt_tuning") == 1, "within epsilon on fresh seeds, the cheaper is chosen"
+    assert finalists.choose(study, "prompt_tuning") == 1, (
+        "within epsilon on fresh seeds, the cheaper is chosen"
+    )
     assert finalists.choose(study, "head_only") == 0
 
 

