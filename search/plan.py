@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import PreTrainedTokenizerBase
 
 import methods
 from methods.backbone import Backbone, Shape
@@ -23,6 +22,7 @@ from search import messages, model_files, spaces, tasks
 from search.config import StudyConfig
 from search.errors import StudyFileError
 from search.messages import Problem
+from search.model_files import ModelFiles
 from search.spaces import Space
 from search.tasks import Task
 from search.training import Pack, Trial, predict
@@ -96,7 +96,7 @@ def check(config: StudyConfig, probe: bool = True) -> Plan:
     found: list[Problem] = _machine_problems(config)
     model = model_files.inspect(config.model)
     found += model.problems
-    loaded, task_plans = _tasks(config, model.tokenizer, found)
+    loaded, task_plans = _tasks(config, model, found)
     method_spaces = {}
     for method, overrides in config.methods.items():
         problems = spaces.problems(method, overrides)
@@ -166,18 +166,19 @@ def _machine_problems(config: StudyConfig) -> list[Problem]:
 
 
 def _tasks(
-    config: StudyConfig, tokenizer: PreTrainedTokenizerBase | None, found: list[Problem]
+    config: StudyConfig, model: ModelFiles, found: list[Problem]
 ) -> tuple[list[Task], tuple[TaskPlan, ...]]:
     """The tasks that load, with train and validation; of test the split and its columns are looked at."""
     loaded, plans = [], []
     for index, section in enumerate(config.tasks):
         rows = {}
         try:
-            if tokenizer is None:  # splits and columns at least
+            if model.tokenizer is None:  # splits and columns at least
                 tasks.count(section, "train")
                 tasks.count(section, "validation")
             else:
-                task = tasks.load(section, tokenizer, config.model.max_length, config.seed)
+                task = tasks.load(section, model.tokenizer, config.model.max_length, config.seed)
+                found += _vocabulary_problems(task, model)
                 loaded.append(task)
                 rows = {split: len(task.splits[split]) for split in task.splits}
         except StudyFileError as error:
@@ -191,6 +192,17 @@ def _tasks(
         if loaded and "train" in rows:
             plans.append(TaskPlan(section.name, loaded[-1].labels, rows))
     return loaded, tuple(plans)
+
+
+def _vocabulary_problems(task: Task, model: ModelFiles) -> list[Problem]:
+    """Tokens that the model has no embedding for."""
+    highest = max(max(ids) for split in task.splits.values() for ids in split.input_ids)
+    if model.shape is None or highest < model.shape.vocab_size:
+        return []
+    text = (
+        f"is not the tokenizer's: token {highest} is beyond the model's {model.shape.vocab_size} embeddings"
+    )
+    return [Problem("model.name_or_path", text)]
 
 
 def _method_plan(
@@ -305,9 +317,10 @@ def render(plan: Plan, console: Console) -> None:
         model.add_row(f"task {task.name}", f"{rows}; {len(task.labels)} labels: {', '.join(task.labels)}")
     model.add_row("heads", f"{plan.head_parameters:,} parameters")
     console.print(model)
-    table = Table("method")
-    for column in ("trials", "trained parameters", "deployed parameters", "memory", "time of a trial"):
-        table.add_column(column, justify="right")
+    table = Table(title="Parameters beside the heads", title_justify="left")
+    table.add_column("method", no_wrap=True)
+    for column in ("trials", "trained", "deployed", "memory", "trial"):
+        table.add_column(column, justify="right", no_wrap=True)
     for method in plan.methods:
         table.add_row(
             method.method,

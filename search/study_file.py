@@ -105,7 +105,15 @@ def _read(path: Path) -> dict[str, Any]:
         raise StudyFileError(
             f"{path} must hold sections such as model: and tasks:, not {messages.show(content)}"
         )
-    return content
+    unshared: dict[str, Any] = _unshared(content)
+    return unshared
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which what YAML's aliases (*name) repeat is there more than once, to be overridden apart."""
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
 
 
 def _override(content: dict[str, Any], override: str) -> Problem | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -191,6 +192,8 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
     for index, task in enumerate(resources.tasks):
         split = task.splits["validation"]
         scores[task.name], _ = task.score(logits(trial, index, split, study, resources), split.targets)
+    if not math.isfinite(mean(scores.values())):
+        raise DivergedError(f"the validation score is {mean(scores.values())} at step {trial.step}")
     return {
         "step": trial.step,
         "validation": mean(scores.values()),

@@ -41,13 +41,13 @@ def test_bbc_news_has_no_text_in_two_splits() -> None:
 
 
 @needs_demo
-def test_quickstart_trains_on_eight_articles_per_class() -> None:
+def test_quickstart_has_the_rows_it_asks_for() -> None:
     config = load(EXAMPLES / "quickstart.yaml")
     path = model_files.locate(config.model)
     model_files.verify(path, config.model.sha256)
     tokenizer = model_files.tokenizer(path)
     task = tasks.load(config.tasks[0], tokenizer, config.model.max_length, config.seed)
-    assert set(Counter(task.splits["train"].targets).values()) == {8}
-    assert len(task.splits["validation"]) == 150
-    assert tasks.count(config.tasks[0], "test") >= 400
+    assert set(Counter(task.splits["train"].targets).values()) == {config.tasks[0].few_shot}
+    assert len(task.splits["validation"]) == config.tasks[0].max_validation_samples
+    assert tasks.count(config.tasks[0], "test") >= (config.tasks[0].max_test_samples or 0)
     assert task.warnings == ()

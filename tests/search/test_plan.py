@@ -177,12 +177,12 @@ def test_a_hub_id_that_is_not_cached_offline(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_pickled_weights_are_refused(model_copy: Path) -> None:
     (model_copy / "model.safetensors").rename(model_copy / "pytorch_model.bin")
-    with pytest.raises(StudyFileError, match="only pytorch_model.bin, a pickle, which can run any code"):
+    with pytest.raises(StudyFileError, match=r"only pytorch_model\.bin, a pickle, which can run any code"):
         locate(str(model_copy))
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(StudyFileError, match="has no config.json"):
+    with pytest.raises(StudyFileError, match=r"has no config\.json"):
         locate(str(tmp_path))
 
 
@@ -195,7 +195,7 @@ def test_sha256(model_copy: Path) -> None:
     with pytest.raises(StudyFileError, match=f"expected {digest}; .* has "):
         model_files.verify(str(model_copy), digest)
     weights.rename(model_copy / "model-00001-of-00002.safetensors")
-    with pytest.raises(StudyFileError, match="is for one file model.safetensors"):
+    with pytest.raises(StudyFileError, match=r"is for one file model\.safetensors"):
         model_files.verify(str(model_copy), digest)
 
 
@@ -210,4 +210,15 @@ def test_a_model_without_a_tokenizer(model_copy: Path) -> None:
     for file in model_copy.glob("*token*"):
         file.unlink()
     found = model_files.inspect(ModelConfig(name_or_path=str(model_copy)))
-    assert "cannot load the tokenizer" in str(found.problems[0])
+    assert "has no tokenizer" in str(found.problems[0])
+
+
+def test_a_tokenizer_of_another_model(
+    study: Any, model_copy: Path, tmp_path: Path, tiny_tokenizer: Any
+) -> None:
+    embeddings = len(tiny_tokenizer)
+    tiny_tokenizer.add_tokens(["zebra"])
+    tiny_tokenizer.save_pretrained(model_copy)
+    (tmp_path / "train.csv").write_text("text,label\nzebra,animals\nbread,food\nmap,travel\n")
+    (found,) = problems(study, tmp_path, "model.name_or_path=model")
+    assert f"token {embeddings} is beyond the model's {embeddings} embeddings" in found

@@ -236,6 +236,14 @@ def test_files_that_are_no_study(tmp_path: Path, text: str, expected: str) -> No
         load(path)
 
 
+def test_what_aliases_repeat_is_overridden_apart(study: Any, tmp_path: Path) -> None:
+    study["tasks"].append({**study["tasks"][0], "name": "other"})
+    path = write_study(study, tmp_path)
+    assert "*id001" in path.read_text()
+    config = load(path, ["tasks.0.data.test_split=null"])
+    assert [task.data.test_split for task in config.tasks] == [None, "test"]
+
+
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(StudyFileError, match="promptfront init"):
         load(tmp_path / "none.yaml")
