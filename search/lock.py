@@ -23,8 +23,12 @@ def held(folder: Path) -> Iterator[None]:
 
     Raises:
         StudyHeldError: another process holds it.
+        StorageError: the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write to {folder}: {error}; choose another output_dir") from error
     holder = folder / "driver.txt"
     lock = filelock.FileLock(folder / "driver.lock")
     try:

@@ -10,22 +10,18 @@ attributes of the trial, and what is learned after its end (test scores, run ids
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from search import finalists, spaces
+from search import finalists, identity, spaces, storage
 from search.config import Scalar, StudyConfig
-from search.errors import NoStudyError, StorageError, StudyChangedError
+from search.errors import NoStudyError
 from search.seeds import derive
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -73,7 +69,7 @@ class Study:
         self.config = config
         self.spaces = {name: spaces.space(name, given) for name, given in config.methods.items()}
         self._writing = threading.RLock()
-        self._storage = connect(config.storage_url, create=not must_exist)
+        self._storage = storage.connect(config.storage_url, create=not must_exist)
         known = set(optuna.get_all_study_names(self._storage))
         if must_exist and not known & {_name(config, method, "search") for method in config.methods}:
             raise NoStudyError(
@@ -273,34 +269,13 @@ class Study:
             study_name=name, storage=self._storage, directions=directions, load_if_exists=True
         )
         if "identity" not in study.user_attrs:
-            study.set_user_attr("identity", identity(self.config, method))
+            study.set_user_attr("identity", identity.of(self.config, method))
             if stage == "search":
                 study.enqueue_trial(spaces.default_params(method, self.spaces[method]))
-        _refuse_changes(self.config.study, study.user_attrs["identity"], identity(self.config, method))
+        identity.refuse_changes(
+            self.config.study, study.user_attrs["identity"], identity.of(self.config, method)
+        )
         return study
-
-
-def connect(url: str, create: bool = True) -> optuna.storages.RDBStorage:
-    """The Optuna storage at a URL.
-
-    Raises:
-        NoStudyError: a SQLite file that is not there, and must not be created.
-        StorageError: it cannot be reached.
-    """
-    sqlite = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else None
-    if sqlite is not None:
-        if not create and not Path(sqlite).exists():
-            raise NoStudyError(
-                f"there is no {sqlite}; start a study with promptfront launch, from the same folder"
-            )
-        Path(sqlite).parent.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = (
-        {"connect_args": {"timeout": 60}} if sqlite is not None else {"pool_pre_ping": True}
-    )
-    try:
-        return optuna.storages.RDBStorage(url, engine_kwargs=options)
-    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
-        raise StorageError(f"cannot reach the Optuna storage {_without_password(url)}: {error}") from error
 
 
 def evaluations(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
@@ -311,39 +286,5 @@ def evaluations(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
-def identity(config: StudyConfig, method: str) -> dict[str, Any]:
-    """What makes trials comparable: a study with another identity is another study."""
-    content = json.loads(config.model_dump_json())
-    kept = {name: content[name] for name in ("model", "tasks", "training", "seed")}
-    return {**kept, "space": content["methods"][method]}
-
-
-def _refuse_changes(study: str, before: dict[str, Any], now: dict[str, Any]) -> None:
-    changed = [f"  {path}: was {old!r}, is {new!r}" for path, old, new in _differences("", before, now)]
-    if changed:
-        raise StudyChangedError(
-            f"study {study!r} exists already, with other settings:\n" + "\n".join(changed) + "\n"
-            "Trials under different settings cannot be compared: change them back, or give the study another name."
-        )
-
-
-def _differences(path: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in sorted(before.keys() | now.keys()):
-            yield from _differences(f"{path}.{name}".lstrip("."), before.get(name), now.get(name))
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for index, (old, new) in enumerate(zip(before, now, strict=True)):
-            yield from _differences(f"{path}.{index}", old, new)
-    elif before != now:
-        yield path, before, now
-
-
 def _name(config: StudyConfig, method: str, stage: str) -> str:
     return f"{config.study}/{method}" + ("/finalists" if stage == "finalists" else "")
-
-
-def _without_password(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return "(not a database URL)"

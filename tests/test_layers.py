@@ -18,7 +18,13 @@ ALLOWED = {
 }
 DOORS = {
     "mlflow": {"search/tracking.py"},
-    "ray": {"clusters/connect.py", "search/driver.py", "search/searcher.py", "search/trial.py", "search/progress.py"},
+    "ray": {
+        "clusters/connect.py",
+        "search/driver.py",
+        "search/searcher.py",
+        "search/trial.py",
+        "search/progress.py",
+    },
     "datasets": {"search/data.py"},
 }
 

@@ -45,7 +45,9 @@ def test_a_prefix_is_seen_through_a_sliding_window(make_backbone: Callable[[str]
     def last(scale: float) -> torch.Tensor:
         seen = torch.ones(1, 2, dtype=torch.bool)
         prefixes = {
-            site: Prefix(torch.ones(1, at.heads, 2, at.width), torch.full((1, at.heads, 2, at.width), scale), seen)
+            site: Prefix(
+                torch.ones(1, at.heads, 2, at.width), torch.full((1, at.heads, 2, at.width), scale), seen
+            )
             for site, at in backbone.shape.sites.items()
         }
         return backbone.forward(ids, mask, Injection(1, prefixes=prefixes))[:, -1]
@@ -69,7 +71,9 @@ def test_a_decoder_does_not_see_the_future(make_backbone: Callable[[str], Backbo
 @pytest.mark.parametrize(
     ("family", "expected"), [("bert", False), ("gpt2", True), ("llama", True), ("modernbert", False)]
 )
-def test_it_knows_whether_it_is_causal(family: str, expected: bool, make_backbone: Callable[[str], Backbone]) -> None:
+def test_it_knows_whether_it_is_causal(
+    family: str, expected: bool, make_backbone: Callable[[str], Backbone]
+) -> None:
     assert make_backbone(family).shape.causal is expected
 
 
@@ -108,7 +112,11 @@ def test_encoder_decoders_are_refused() -> None:
 
 def test_models_outside_the_attention_interface_are_refused() -> None:
     model = MPNetModel(
-        MPNetConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+        MPNetConfig(
+            vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        )
     )
-    with pytest.raises(BackboneError, match=r"MPNetModel does not use transformers' attention interface.*BERT"):
+    with pytest.raises(
+        BackboneError, match=r"MPNetModel does not use transformers' attention interface.*BERT"
+    ):
         Backbone(model)

@@ -204,5 +204,3 @@ def test_an_import_error_of_a_method_is_not_swallowed(monkeypatch: pytest.Monkey
     monkeypatch.setattr(methods, "names", lambda: ("is_not_there",))
     with pytest.raises(ModuleNotFoundError):
         methods.get("is_not_there")
-
-

@@ -92,13 +92,19 @@ def test_prefixes_start_with_each_layers_own_scale(make_backbone: Callable[[str]
     for family in ("bert", "llama", "albert"):
         backbone = make_backbone(family)
         method = build("p_tuning_v2", backbone, num_virtual_tokens=200)
-        own = backbone.keys_and_values(torch.randint(0, 100, (1, 64), generator=torch.Generator().manual_seed(9)))
+        own = backbone.keys_and_values(
+            torch.randint(0, 100, (1, 64), generator=torch.Generator().manual_seed(9))
+        )
         assert list(own) == list(backbone.shape.sites)
         for index, site in enumerate(own):
             for table, (whose, values) in zip(
                 (method.key[index], method.value[index]), zip("KV", own[site], strict=True), strict=True
             ):
-                assert table.std().item() == pytest.approx(values.std().item(), rel=0.35), (family, site, whose)
+                assert table.std().item() == pytest.approx(values.std().item(), rel=0.35), (
+                    family,
+                    site,
+                    whose,
+                )
 
 
 def test_a_prefix_of_a_texts_keys_and_values_is_that_text(make_backbone: Callable[[str], Backbone]) -> None:

