@@ -140,7 +140,9 @@ def _run(study: Study, tracker: Tracker, console: Console) -> Outcome:
                 return Outcome.INTERRUPTED
             if study.finished():
                 console.print("Scoring the finalists on the test split ...")
-                held_out.read(study, lambda jobs: _score_all(jobs, request))
+                held_out.read(study, lambda jobs: _score_all(jobs, request, interrupted))
+                if held_out.unread(study):
+                    return Outcome.INTERRUPTED
                 completed = any(t.state == TrialState.COMPLETE for _, t in study.trials())
                 return Outcome.DONE if completed else Outcome.NOTHING_FEASIBLE
         return Outcome.BUDGET_ENDED
@@ -167,13 +169,21 @@ def _tune(
 
 
 def _score_all(
-    jobs: list[dict[str, Any]], request: dict[str, float]
+    jobs: list[dict[str, Any]], request: dict[str, float], interrupted: threading.Event
 ) -> Iterator[tuple[int, held_out.Reading]]:
-    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request.get("gpu", 0))(held_out.score)
+    """Scores jobs where a GPU is, if trials ask for one; else here, where the libraries are loaded already."""
+    if "gpu" not in request:
+        for index, job in enumerate(jobs):
+            if interrupted.is_set():
+                return
+            yield index, held_out.score(job)
+        return
+    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request["gpu"])(held_out.score)
     pending = {remote.remote(job): index for index, job in enumerate(jobs)}
-    while pending:
-        (ready,), _ = ray.wait(list(pending))
-        yield pending.pop(ready), ray.get(ready)
+    while pending and not interrupted.is_set():
+        ready, _ = ray.wait(list(pending), timeout=1)
+        for done in ready:
+            yield pending.pop(done), ray.get(done)
 
 
 def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> Launched:

@@ -29,6 +29,7 @@ from search.errors import StorageError
 from search.study import Key, Study, evaluations
 
 _TRIAL = "promptfront.trial"
+_STATE = "promptfront.state"  # set with the last that is written of a trial
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -124,7 +125,7 @@ class Tracker:
         """Brings the trial's run up to date, creating it if need be."""
         run = self._runs.get(str(key)) or self._create(key, trial)
         status = _STATUS.get(trial.state)
-        if run.info.status == status:  # written by an earlier launch
+        if run.data.tags.get(_STATE) == trial.state.name:  # written by an earlier launch
             self._ended.add(key)
             if "test" in run.data.metrics:
                 self._tested.add(key)
@@ -152,7 +153,7 @@ class Tracker:
             final |= {"best_validation": max(scores)}
         now = _milliseconds(trial.datetime_complete)
         metrics = [Metric(name, float(value), now, 0) for name, value in final.items() if value is not None]
-        self._client.log_batch(run_id, metrics=metrics, tags=[RunTag("promptfront.state", trial.state.name)])
+        self._client.log_batch(run_id, metrics=metrics, tags=[RunTag(_STATE, trial.state.name)])
         if "error" in facts:
             self._client.log_text(run_id, facts["error"], "error.txt")
         self._client.set_terminated(run_id, status, now)

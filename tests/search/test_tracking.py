@@ -146,6 +146,10 @@ def test_nothing_is_left_running(config: StudyConfig, tmp_path: Path) -> None:
     assert start(resumed) == key
     tracker.sync()
     assert {run.info.status for run in runs(config).values()} == {"RUNNING"}
+    resumed.tell(key, TrialState.PRUNED, seconds=1.0)
+    tracker.sync()
+    assert runs(config)[str(key)].info.status == "KILLED", "stopped early now, interrupted before"
+    assert "best_validation" in runs(config)[str(key)].data.metrics
 
 
 def test_the_environment_names_the_store(config: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
