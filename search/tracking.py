@@ -78,7 +78,12 @@ class Tracker:
         with self._lock, self._errors():
             tests = self._study.late_facts(held_out.TEST)
             for key, trial in self._study.trials():
-                if trial.state != TrialState.WAITING and key not in self._ended:
+                # a trial that has no configuration yet is being proposed, in another thread
+                if (
+                    "config" in trial.user_attrs
+                    and trial.state != TrialState.WAITING
+                    and key not in self._ended
+                ):
                     self._project(key, trial)
                 if key in tests and key not in self._tested:
                     self._log_test(key, tests[key])
@@ -115,7 +120,7 @@ class Tracker:
         self.sync()
         with self._lock, self._errors():
             for key, trial in self._study.trials():
-                if trial.state == TrialState.RUNNING:
+                if trial.state == TrialState.RUNNING and str(key) in self._runs:
                     self._client.set_terminated(self._run_id(key), "KILLED")
             self._client.set_tag(self._parent, "mlflow.note.content", description)
             self._client.log_artifacts(self._parent, str(report), "report")
@@ -171,6 +176,7 @@ class Tracker:
 
     def _create(self, key: Key, trial: FrozenTrial) -> Run:
         facts = trial.user_attrs
+        params = {"method": key.method, "seed": facts["seed"], **facts["config"]}
         run = self._client.create_run(
             self._experiment,
             start_time=_milliseconds(trial.datetime_start),
@@ -182,12 +188,10 @@ class Tracker:
                 **({"promptfront.from": f"{key.method}-{facts['from']:03d}"} if "from" in facts else {}),
             },
         )
-        params = {"method": key.method, "seed": facts["seed"], **facts["config"]}
-        self._client.log_batch(
-            run.info.run_id, params=[Param(name, str(value)) for name, value in params.items()]
-        )
         self._runs[str(key)] = run
         self._study.record_late(key, "mlflow_run_id", run.info.run_id)
+        logged = [Param(name, str(value)) for name, value in params.items()]
+        self._client.log_batch(run.info.run_id, params=logged)
         return run
 
     def _run_id(self, key: Key) -> str:

@@ -91,6 +91,14 @@ def test_each_trial_is_a_child_run_with_its_curve_and_status(config: StudyConfig
     assert "loss is nan" in Path(artifact).read_text()
 
 
+def test_a_trial_that_is_being_proposed_has_no_run_yet(config: StudyConfig) -> None:
+    study = Study(config)
+    study._studies["prompt_tuning", "search"].ask()  # its configuration is not recorded
+    tracker = Tracker(study)
+    tracker.sync()
+    assert set(runs(config)) == {"tiny"}
+
+
 def test_a_second_driver_goes_on_with_the_same_runs(config: StudyConfig) -> None:
     """The first one died: its run is RUNNING, half its curve is written."""
     first = Study(config)
