@@ -7,7 +7,6 @@ has counts and estimates. Estimates are upper bounds: they take no early stoppin
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,22 +15,19 @@ from rich.console import Console
 from rich.table import Table
 
 import methods
-from methods.backbone import Backbone, Shape
+from methods.backbone import Shape
 from methods.method import trained_parameters
-from search import messages, model_files, spaces, tasks
+from search import estimates, messages, model_files, spaces, tasks
 from search.config import StudyConfig
 from search.errors import StudyFileError
+from search.estimates import Timer
 from search.messages import Problem
 from search.model_files import ModelFiles
 from search.spaces import Space
 from search.tasks import Task
-from search.training import Pack, Trial, predict
 
-_PROBE_STEPS = 2
 _START_SECONDS = 30.0
 """Ray, and the imports of its worker processes."""
-_PROCESS_BYTES = 600 * 2**20
-"""A worker process with torch and transformers, without a model."""
 _FINALISTS_PER_METHOD = 2
 
 
@@ -112,7 +108,7 @@ def check(config: StudyConfig, probe: bool = True) -> Plan:
     shape = model.shape
     assert shape is not None, "a model without a shape has a problem"
     assert model.tokenizer is not None, "a model without a tokenizer has a problem"
-    timer = _Timer(config, model.path, model.tokenizer.pad_token_id, loaded) if probe else None
+    timer = Timer(config, model.path, model.tokenizer.pad_token_id, loaded) if probe else None
     plans = tuple(
         _method_plan(config, method, space, shape, loaded, timer) for method, space in method_spaces.items()
     )
@@ -129,25 +125,6 @@ def check(config: StudyConfig, probe: bool = True) -> Plan:
         seconds=_seconds(config, plans, parallel),
         warnings=tuple(f"task {task.name}: {warning}" for task in loaded for warning in task.warnings),
     )
-
-
-def seconds_per_step(trial: Trial, backbone: Backbone, pad_id: int, steps: int = _PROBE_STEPS) -> float:
-    """Seconds of a training step, measured over a few real ones after one that warms up."""
-    pack = Pack(backbone, pad_id)
-    pack.attach(trial)
-    pack.step()
-    start = time.perf_counter()
-    for _ in range(steps):
-        pack.step()
-    return (time.perf_counter() - start) / steps
-
-
-def seconds_per_row(trial: Trial, backbone: Backbone, pad_id: int) -> float:
-    """Seconds of evaluating one row, measured over one batch of the first task's validation split."""
-    texts = trial.tasks[0].splits["validation"].input_ids[: trial.settings.per_device_eval_batch_size]
-    start = time.perf_counter()
-    predict(backbone, trial.method, trial.heads[0], 0, texts, trial.config.readout, len(texts), pad_id)
-    return (time.perf_counter() - start) / len(texts)
 
 
 def _machine_problems(config: StudyConfig) -> list[Problem]:
@@ -206,7 +183,7 @@ def _vocabulary_problems(task: Task, model: ModelFiles) -> list[Problem]:
 
 
 def _method_plan(
-    config: StudyConfig, method: str, space: Space, shape: Shape, loaded: Sequence[Task], timer: _Timer | None
+    config: StudyConfig, method: str, space: Space, shape: Shape, loaded: Sequence[Task], timer: Timer | None
 ) -> MethodPlan:
     ranges = {name: range_ for name, range_ in space.ranges.items() if name != "learning_rate"}
     configs = [spaces.make_config(method, params, space) for params in spaces.corners(ranges)]
@@ -222,47 +199,9 @@ def _method_plan(
         trials=config.search.trials_per_method,
         trained_parameters=(min(trained), max(trained)),
         deployed_parameters=(min(deployed), max(deployed)),
-        memory_bytes=_memory_bytes(config, shape, max(trained), virtual, loaded),
+        memory_bytes=estimates.memory_bytes(config, shape, max(trained), virtual, loaded),
         seconds_per_trial=timer.seconds_per_trial(method, space) if timer else None,
     )
-
-
-class _Timer:
-    """Trains and evaluates a little of a method on this machine, with the cores that a trial will have."""
-
-    def __init__(self, config: StudyConfig, path: str, pad_id: int, loaded: Sequence[Task]) -> None:
-        self._config = config
-        self._tasks = loaded
-        self._pad_id = pad_id
-        self._backbone = Backbone.load(
-            path,
-            dtype=getattr(torch, config.model.dtype),
-            device="cuda" if torch.cuda.is_available() else "cpu",
-            trust_remote_code=config.model.trust_remote_code,
-        )
-
-    def seconds_per_trial(self, method: str, space: Space) -> float:
-        """Of a whole trial in the middle of the space: its steps, and every evaluation on validation."""
-        training = self._config.training
-        threads = torch.get_num_threads()
-        torch.set_num_threads(max(1, int(self._config.cluster.cpus_per_trial)))
-        try:
-            trial = Trial(
-                methods.get(method).Method,
-                spaces.make_config(method, spaces.middle(space.ranges), space),
-                self._backbone,
-                self._tasks,
-                [1 / len(self._tasks)] * len(self._tasks),
-                training.model_copy(update={"max_steps": _PROBE_STEPS + 1}),
-                self._config.seed,
-            )
-            step = seconds_per_step(trial, self._backbone, self._pad_id)
-            row = seconds_per_row(trial, self._backbone, self._pad_id)
-        finally:
-            torch.set_num_threads(threads)
-        evaluations = -(-training.max_steps // training.eval_steps)
-        rows = sum(len(task.splits["validation"]) for task in self._tasks)
-        return training.max_steps * step + evaluations * rows * row
 
 
 def _seconds(config: StudyConfig, plans: Sequence[MethodPlan], parallel: int) -> float | None:
@@ -274,18 +213,6 @@ def _seconds(config: StudyConfig, plans: Sequence[MethodPlan], parallel: int) ->
             return None
         total += (plan.trials + finalists) * plan.seconds_per_trial
     return _START_SECONDS + total / parallel
-
-
-def _memory_bytes(
-    config: StudyConfig, shape: Shape, trained: int, virtual: int, loaded: Sequence[Task]
-) -> int:
-    """The process, the model, the optimizer's state, and what the backward pass keeps of the longest batch."""
-    width = {"float32": 4, "bfloat16": 2}[config.model.dtype]
-    longest = max(len(ids) for task in loaded for split in task.splits.values() for ids in split.input_ids)
-    tokens = config.training.per_device_train_batch_size * (longest + virtual)
-    per_token = 18 * shape.hidden_size + 2 * next(iter(shape.sites.values())).heads * (longest + virtual)
-    kept = tokens * per_token * (shape.num_layers if trained else 1)
-    return _PROCESS_BYTES + width * (shape.parameters + kept) + 16 * trained
 
 
 def _head_parameters(loaded: Sequence[Task], shape: Shape) -> int:

@@ -1,0 +1,89 @@
+"""What a trial costs in time, by a probe of a few real steps, and in memory, by a formula."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+
+import methods
+from methods.backbone import Backbone, Shape
+from search import spaces
+from search.config import StudyConfig
+from search.spaces import Space
+from search.tasks import Task
+from search.training import Pack, Trial, predict
+
+_PROBE_STEPS = 2
+_PROCESS_BYTES = 600 * 2**20
+"""A worker process with torch and transformers, without a model."""
+
+
+class Timer:
+    """Trains and evaluates a little of a method on this machine, with the cores that a trial will have."""
+
+    def __init__(self, config: StudyConfig, path: str, pad_id: int, loaded: Sequence[Task]) -> None:
+        self._config = config
+        self._tasks = loaded
+        self._pad_id = pad_id
+        self._backbone = Backbone.load(
+            path,
+            dtype=getattr(torch, config.model.dtype),
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            trust_remote_code=config.model.trust_remote_code,
+        )
+
+    def seconds_per_trial(self, method: str, space: Space) -> float:
+        """Of a whole trial in the middle of the space: its steps, and every evaluation on validation."""
+        training = self._config.training
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, int(self._config.cluster.cpus_per_trial)))
+        try:
+            trial = Trial(
+                methods.get(method).Method,
+                spaces.make_config(method, spaces.middle(space.ranges), space),
+                self._backbone,
+                self._tasks,
+                [1 / len(self._tasks)] * len(self._tasks),
+                training.model_copy(update={"max_steps": _PROBE_STEPS + 1}),
+                self._config.seed,
+            )
+            step = seconds_per_step(trial, self._backbone, self._pad_id)
+            row = seconds_per_row(trial, self._backbone, self._pad_id)
+        finally:
+            torch.set_num_threads(threads)
+        evaluations = -(-training.max_steps // training.eval_steps)
+        rows = sum(len(task.splits["validation"]) for task in self._tasks)
+        return training.max_steps * step + evaluations * rows * row
+
+
+def seconds_per_step(trial: Trial, backbone: Backbone, pad_id: int, steps: int = _PROBE_STEPS) -> float:
+    """Seconds of a training step, measured over a few real ones after one that warms up."""
+    pack = Pack(backbone, pad_id)
+    pack.attach(trial)
+    pack.step()
+    start = time.perf_counter()
+    for _ in range(steps):
+        pack.step()
+    return (time.perf_counter() - start) / steps
+
+
+def seconds_per_row(trial: Trial, backbone: Backbone, pad_id: int) -> float:
+    """Seconds of evaluating one row, measured over one batch of the first task's validation split."""
+    texts = trial.tasks[0].splits["validation"].input_ids[: trial.settings.per_device_eval_batch_size]
+    start = time.perf_counter()
+    predict(backbone, trial.method, trial.heads[0], 0, texts, trial.config.readout, len(texts), pad_id)
+    return (time.perf_counter() - start) / len(texts)
+
+
+def memory_bytes(
+    config: StudyConfig, shape: Shape, trained: int, virtual: int, loaded: Sequence[Task]
+) -> int:
+    """The process, the model, the optimizer's state, and what the backward pass keeps of the longest batch."""
+    width = {"float32": 4, "bfloat16": 2}[config.model.dtype]
+    longest = max(len(ids) for task in loaded for split in task.splits.values() for ids in split.input_ids)
+    tokens = config.training.per_device_train_batch_size * (longest + virtual)
+    per_token = 18 * shape.hidden_size + 2 * next(iter(shape.sites.values())).heads * (longest + virtual)
+    kept = tokens * per_token * (shape.num_layers if trained else 1)
+    return _PROCESS_BYTES + width * (shape.parameters + kept) + 16 * trained
