@@ -13,8 +13,9 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -78,8 +79,8 @@ class Writer:
         description: (rows) is a Markdown summary.
     """
 
-    write: Any
-    description: Any
+    write: Callable[[Any, Path], object]
+    description: Callable[[Any], str]
 
 
 def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:

@@ -21,7 +21,6 @@ from search.errors import StudyFileError
 from search.messages import Problem
 
 _PACKAGE = "package:"
-_CHUNK = 1 << 20
 _FIELD = "model.name_or_path"
 _TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
 """Without any of them transformers makes an empty tokenizer and says nothing."""
@@ -93,10 +92,18 @@ def verify(path: str, sha256: str | None) -> None:
     if not file.is_file():
         shards = ", ".join(sorted(shard.name for shard in Path(path).glob("*.safetensors")))
         raise StudyFileError(f"model.sha256: is for one file model.safetensors; {path} has {shards}")
-    stat = file.stat()
-    got = _sha256(file, stat.st_size, stat.st_mtime_ns)
+    got = weights_sha256(path)[file.name]
     if got != sha256:
         raise StudyFileError(f"model.sha256: expected {sha256}; {file} has {got}")
+
+
+def weights_sha256(path: str) -> dict[str, str]:
+    """sha256 of each weights file in a model's folder."""
+    found = {}
+    for file in sorted(Path(path).glob("*.safetensors")):
+        stat = file.stat()
+        found[file.name] = _sha256(file, stat.st_size, stat.st_mtime_ns)
+    return found
 
 
 def tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -196,8 +203,5 @@ def _weights(folder: Path) -> bool:
 @functools.lru_cache(maxsize=4)
 def _sha256(file: Path, size: int, modified: int) -> str:
     """sha256 of a file, computed once for as long as its size and time stay the same."""
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

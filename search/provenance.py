@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -32,21 +31,12 @@ def collect(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, Any]:
         "commit": commit,
         "dirty": None if status is None else bool(status),
         "seed": config.seed,
-        "model": {"name": config.model.name_or_path, "sha256": weights_sha256(Path(path))},
+        "model": {"name": config.model.name_or_path, "sha256": model_files.weights_sha256(path)},
         "data": {task.name: {name: split.sha256 for name, split in task.splits.items()} for task in tasks},
         "machine": _machine(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "study_file": study_file.dump(config),
     }
-
-
-def weights_sha256(folder: Path) -> dict[str, str]:
-    """sha256 of each weights file in the folder."""
-    found = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
 
 
 def _versions() -> dict[str, str | None]:
