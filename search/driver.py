@@ -94,9 +94,10 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
         facts = _facts(config)
         study = Study(config)
         (config.folder / "config.yaml").write_text(study_file.dump(config), encoding="utf-8")
-        _write_facts(config, facts)
-        tracker = Tracker(study)
         ended_before = study.finished() and not held_out.unread(study)
+        if not ended_before:  # a finished study keeps the provenance of the launch that made its results
+            _write_facts(config, facts)
+        tracker = Tracker(study)
         outcome = Outcome.NOTHING_TO_DO if ended_before else _run(study, tracker, console)
         return _write(study, tracker, outcome, writer)
 

@@ -148,11 +148,12 @@ def test_a_study_from_launch_to_prediction(folder: Path) -> None:
 
     runs = mlflow_runs(folder)
     before = report(folder)
-    code, output = run("launch", "study.yaml", cwd=folder)
+    code, output = run("launch", "study.yaml", "--set", "search.eta=3", cwd=folder)
     assert code == 0, output
     assert "Nothing to do" in output
     assert mlflow_runs(folder) == runs
     assert report(folder)["trials"] == before["trials"]
+    assert report(folder)["provenance"] == before["provenance"]
 
     code, output = run("export", "tiny", "--method", "p_tuning_v2", "--out", "exported", cwd=folder)
     assert code == 0, output
