@@ -26,7 +26,7 @@ from rich.console import Console
 from clusters.connect import connected
 from search import held_out, lock, plan, provenance, results, study_file, trial
 from search.config import StudyConfig
-from search.errors import NoStudyError, StudyFileError
+from search.errors import NoStudyError, PromptfrontError, StudyFileError
 from search.progress import Progress
 from search.searcher import HalvingScheduler, StopWhen, StudySearcher
 from search.study import Study, evaluations
@@ -98,7 +98,7 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
         if not ended_before:  # a finished study keeps the provenance of the launch that made its results
             _write_facts(config, facts)
         tracker = Tracker(study)
-        outcome = Outcome.NOTHING_TO_DO if ended_before else _run(study, tracker, console)
+        outcome = _ended(study, Outcome.NOTHING_TO_DO) if ended_before else _run(study, tracker, console)
         return _write(study, tracker, outcome, writer)
 
 
@@ -110,8 +110,14 @@ def read_rows(config: StudyConfig) -> dict[str, Any]:
     """
     study = Study(config, must_exist=True)
     finished = study.finished() and not held_out.unread(study)
-    outcome = Outcome.DONE if finished else Outcome.INTERRUPTED
+    outcome = _ended(study, Outcome.DONE) if finished else Outcome.INTERRUPTED
     return results.rows(study, outcome.value, _with_test_hashes(study, _read_facts(config)))
+
+
+def _ended(study: Study, outcome: Outcome) -> Outcome:
+    """How a study without trials left has ended: as `outcome` says, if any trial could be completed."""
+    completed = any(each.state == TrialState.COMPLETE for _, each in study.trials())
+    return outcome if completed else Outcome.NOTHING_FEASIBLE
 
 
 def _read_facts(config: StudyConfig) -> dict[str, Any]:
@@ -145,8 +151,11 @@ def _run(study: Study, tracker: Tracker, console: Console) -> Outcome:
                 held_out.read(study, lambda jobs: _score_all(jobs, request, interrupted))
                 if held_out.unread(study):
                     return Outcome.INTERRUPTED
-                completed = any(t.state == TrialState.COMPLETE for _, t in study.trials())
-                return Outcome.DONE if completed else Outcome.NOTHING_FEASIBLE
+                return _ended(study, Outcome.DONE)
+        if not stopper.budget_ended:
+            raise PromptfrontError(
+                "Ray Tune ended before the study did; nothing is lost: launch again to go on"
+            )
         return Outcome.BUDGET_ENDED
 
 

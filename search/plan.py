@@ -7,7 +7,7 @@ has counts and estimates. Estimates are upper bounds: they take no early stoppin
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -123,8 +123,20 @@ def check(config: StudyConfig, probe: bool = True) -> Plan:
         methods=plans,
         parallel_trials=parallel,
         seconds=_seconds(config, plans, parallel),
-        warnings=tuple(f"task {task.name}: {warning}" for task in loaded for warning in task.warnings),
+        warnings=(
+            *(f"task {task.name}: {warning}" for task in loaded for warning in task.warnings),
+            *_missing_test_splits(config),
+        ),
     )
+
+
+def _missing_test_splits(config: StudyConfig) -> Iterator[str]:
+    for task in config.tasks:
+        if task.data.test_split is None:
+            yield (
+                f"task {task.name}: without data.test_split no finalist is scored on held-out data, "
+                "and the verdict will be none"
+            )
 
 
 def _machine_problems(config: StudyConfig) -> list[Problem]:

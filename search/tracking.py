@@ -19,6 +19,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,6 +30,7 @@ from search.errors import StorageError
 from search.study import Key, Study, evaluations
 
 _TRIAL = "promptfront.trial"
+_EXPERIMENT_KIND = "mlflow.experimentKind"  # without it, MLflow's page opens for chat applications
 _STATE = "promptfront.state"  # set with the last that is written of a trial
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
 for _name in ("mlflow", "alembic"):
@@ -214,7 +216,9 @@ class Tracker:
         # A local store would put artifacts under the current directory; they belong beside the database.
         local = (self._study.config.output_dir / "mlartifacts").absolute().as_uri()
         location = f"{local}/{name}" if self._uri.startswith("sqlite:") else None
-        created: str = self._client.create_experiment(name, artifact_location=location)
+        created: str = self._client.create_experiment(
+            name, artifact_location=location, tags={_EXPERIMENT_KIND: "custom_model_development"}
+        )
         return created
 
     def _open_parent(self) -> str:
@@ -225,9 +229,8 @@ class Tracker:
             parent: str = found[0].info.run_id
             self._client.update_run(parent, status="RUNNING")
             return parent
-        run = self._client.create_run(
-            self._experiment, run_name=self._study.config.study, tags={kind: "study"}
-        )
+        tags = resolve_tags({kind: "study"})  # with the user and the commit, as MLflow's own runs have them
+        run = self._client.create_run(self._experiment, run_name=self._study.config.study, tags=tags)
         params = {
             "model": self._study.config.model.name_or_path,
             "tasks": ", ".join(task.name for task in self._study.config.tasks),

@@ -236,6 +236,8 @@ def test_a_study_in_which_all_fails_ends_3(study: dict[str, Any], tmp_path: Path
     assert code == 3, output
     assert "diverged" in output
     assert report(tmp_path)["verdict"]["decision"] == "none"
+    code, output = run("launch", "study.yaml", cwd=tmp_path)
+    assert code == 3, "launching it again is no success either: " + output
 
 
 def test_the_budget_of_hours_ends_4_and_more_of_it_goes_on(long_folder: Path) -> None:

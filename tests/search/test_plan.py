@@ -119,9 +119,11 @@ def test_on_a_cluster_this_machines_cores_do_not_matter(study: Any, tmp_path: Pa
     plan.check(load(path, ["cluster.cpus_per_trial=1000", "cluster.address=auto"]), probe=False)
 
 
-def test_no_test_split_is_no_problem(study: Any, tmp_path: Path) -> None:
+def test_no_test_split_is_warned_of(study: Any, tmp_path: Path) -> None:
     made = plan.check(load(write_study(study, tmp_path), ["tasks.0.data.test_split=null"]), probe=False)
     assert "test" not in made.tasks[0].rows
+    (warning,) = made.warnings
+    assert "without data.test_split no finalist is scored" in warning
 
 
 def test_duplicates_are_warned_of(study: Any, tmp_path: Path) -> None:

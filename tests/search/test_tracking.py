@@ -145,7 +145,9 @@ def test_nothing_is_left_running(config: StudyConfig, tmp_path: Path) -> None:
     found = runs(config)
     assert {run.info.status for run in found.values()} == {"KILLED"}
     assert found["tiny"].data.tags["mlflow.note.content"] == "# Leaderboard"
+    assert "mlflow.user" in found["tiny"].data.tags
     client = MlflowClient(uri(config))
+    assert client.get_experiment_by_name("tiny").tags["mlflow.experimentKind"] == "custom_model_development"
     assert [file.path for file in client.list_artifacts(found["tiny"].info.run_id, "report")] == [
         "report/report.html"
     ]
