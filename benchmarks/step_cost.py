@@ -22,6 +22,7 @@ from transformers import AutoModel
 
 import methods
 from methods.backbone import Backbone
+from methods.method import Rows
 from search import model_files
 from search.config import ModelConfig, TrainingConfig
 from search.tasks import Split
@@ -55,9 +56,13 @@ def main() -> None:
         module = methods.get(name)
         prompted = "num_virtual_tokens" in module.Config.fields()
         config = module.Config(**({"num_virtual_tokens": given.virtual_tokens} if prompted else {}))
-        pack = Pack(backbone, 0)
+        pack = Pack()
         pack.attach(Trial(module.Method, config, backbone, [task], [1.0], settings, seed=0))
-        injection = pack.trials[0].method(torch.zeros(1, dtype=torch.long, device=device))
+        rows = Rows(
+            torch.zeros(1, dtype=torch.long, device=device),
+            torch.zeros(1, backbone.shape.hidden_size, device=device),
+        )
+        injection = pack.trials[0].method(rows, pack.trials[0].backbone)
         virtual = given.virtual_tokens if injection.prompt is not None else 0
         step, bare = in_turns(pack.step, bare_step(plain, given.rows, given.tokens + virtual), given.repeats)
         print(f"{name:15} step / bare = {step / bare:.2f}   ({1000 * step:.0f} ms / {1000 * bare:.0f} ms)")
@@ -67,10 +72,10 @@ def made_task(rows: int, tokens: int, vocabulary: int) -> SequenceClassification
     """Random texts of one length, two classes."""
     draw = random.Random(0)
     texts = [[draw.randrange(5, vocabulary) for _ in range(tokens)] for _ in range(4 * rows)]
-    split = Split(texts, [draw.randrange(2) for _ in texts], sha256="")
+    split = Split(texts, [[draw.randrange(2)] for _ in texts], sha256="")
     return SequenceClassification(
         name="made", metric="accuracy", labels=("a", "b"), label_ids=[[5], [6]],
-        splits={"train": split},
+        splits={"train": split}, encode=lambda text: [],
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
-from methods import attention
+from methods import attention, layers
+from methods.heads import has_model_head
 from methods.injection import Injection, Site
+from methods.layout import arrange, take
+from methods.readout import sequence_features
 
 _PROBE_TOKENS = 4
 
@@ -44,7 +48,10 @@ class Shape:
         sites: where keys and values can be prepended, in the order of the forward.
         max_positions: tokens the position embeddings leave, or None where there is no limit.
         causal: whether a position sees only those before it.
+        prompts_are_prefixes: whether a prompt in front of the text is the same as its keys and values: the model is
+            causal, and no sliding window hides the prompt from the end of the text.
         parameters: scalars of the frozen model.
+        model_head: whether the model's class for classification can be the head (`readout: model`).
     """
 
     hidden_size: int
@@ -53,7 +60,9 @@ class Shape:
     sites: dict[Site, SiteShape]
     max_positions: int | None
     causal: bool
+    prompts_are_prefixes: bool
     parameters: int
+    model_head: bool
 
     @property
     def num_layers(self) -> int:
@@ -64,14 +73,19 @@ class Shape:
 class Backbone:
     """A frozen model. Build it by `load`, or by `without_weights` for its shape alone."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, not_in_file: frozenset[str] = frozenset()) -> None:
+        self._not_in_file = not_in_file
         self.model = model.eval().requires_grad_(False)
         self.config: Any = model.config
         self._refuse_what_cannot_work()
         self._options = {"use_cache": False} if "use_cache" in self._arguments() else {}
         self._first_position = _first_position(model)
-        probe = self._probe(torch.zeros(1, _PROBE_TOKENS, dtype=torch.long, device=self.device))
+        with torch.no_grad():
+            probe = self._probe(
+                self.embed(torch.zeros(1, _PROBE_TOKENS, dtype=torch.long, device=self.device))
+            )
         self._sites = probe.sites
+        self._blocks = layers.blocks(self.model, self._sites)
         self.shape = self._shape(probe)
 
     @classmethod
@@ -89,16 +103,23 @@ class Backbone:
             BackboneError: it cannot be loaded, or its attention cannot be reached.
         """
         try:
-            model = AutoModel.from_pretrained(
+            model, info = AutoModel.from_pretrained(
                 path,
                 dtype=dtype,
                 attn_implementation=attention.IMPLEMENTATION,
                 trust_remote_code=trust_remote_code,
                 use_safetensors=True,
+                output_loading_info=True,
             )
         except (OSError, ValueError, ImportError) as error:
             raise BackboneError(f"cannot load the model {path!r}: {error}") from error
-        return cls(model.to(device))
+        # A pooler that is not in the file has a random start, differs from load to load, and is not used.
+        missing = frozenset(info["missing_keys"])
+        if lost := sorted(name for name in missing if not name.startswith("pooler.")):
+            raise BackboneError(
+                f"the weights file of {path!r} lacks {len(lost)} tensors of the model: {lost[0]} ..."
+            )
+        return cls(model.to(device), missing)
 
     @classmethod
     def without_weights(cls, path: str, *, trust_remote_code: bool = False) -> Backbone:
@@ -129,7 +150,7 @@ class Backbone:
         """Hidden states at the text's positions.
 
         Args:
-            ids_BT: `[B, T]` int64, token ids, padded on the right.
+            ids_BT: `[B, T]` int64, token ids; padding may be on either side.
             mask_BT: `[B, T]` bool, False at padding.
             injection: of the same B rows.
 
@@ -138,42 +159,85 @@ class Backbone:
         """
         rows, length = ids_BT.shape
         assert injection.rows == rows, f"injection of {injection.rows} rows for a batch of {rows}"
-        embeddings = self.model.get_input_embeddings()(ids_BT)  # type: ignore[operator]
-        positions = torch.arange(length, device=ids_BT.device).expand(rows, -1)
+        embeddings, mask, text_BT = self.embed(ids_BT), mask_BT, None
+        if injection.prompt is not None:
+            embeddings, mask, text_BT = arrange(injection.prompt, embeddings, mask_BT)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
         if injection.offset_B is not None:
             positions = positions + injection.offset_B[:, None]
-        mask = mask_BT
-        virtual = 0
-        if injection.prompt is not None:
-            virtual = injection.prompt.mask_BP.shape[1]
-            prompt = injection.prompt.embeddings_BPE.to(embeddings.dtype)
-            embeddings = torch.cat([prompt, embeddings], dim=1)
-            mask = torch.cat([injection.prompt.mask_BP, mask_BT], dim=1)
-            before = (injection.prompt.mask_BP.cumsum(1) - 1).clamp(min=0)
-            positions = torch.cat([before, positions], dim=1)
         prefixes = attention.Prefixes(self._sites, injection.prefixes) if injection.prefixes else None
         hidden = self._run(embeddings, mask, positions, prefixes)
-        return hidden[:, virtual:]
+        return hidden[:, -length:] if text_BT is None else take(hidden, text_BT)
 
-    def keys_and_values(self, ids_BT: Tensor) -> dict[Site, tuple[Tensor, Tensor]]:
-        """Each site's own keys and values, `[B, N, T, D]`, as they enter the attention, for texts without padding."""
-        return self._probe(ids_BT).keys_and_values
+    @torch.no_grad()
+    def features(self, ids_BT: Tensor, mask_BT: Tensor, readout: str) -> Tensor:
+        """What the bare model makes of texts, `[B, H]` float32: the query of methods that look at their input."""
+        hidden = self.forward(ids_BT, mask_BT, Injection(rows=len(ids_BT)))
+        return sequence_features(hidden, mask_BT, readout)
+
+    def embed(self, ids_BT: Tensor) -> Tensor:
+        """Input embeddings of tokens, `[B, T, E]`."""
+        embeddings: Tensor = self.model.get_input_embeddings()(ids_BT)  # type: ignore[operator]
+        return embeddings
+
+    def keys_and_values(self, embeddings_BTE: Tensor) -> dict[Site, tuple[Tensor, Tensor]]:
+        """Each site's own keys and values, `[B, N, T, D]`, as they enter the attention, for input without padding.
+
+        Those of a prompt, used as prefixes, are the prompt, in a model with `prompts_are_prefixes`.
+        """
+        return self._probe(embeddings_BTE).keys_and_values
+
+    def project(self, inputs: Mapping[Site, Tensor]) -> dict[Site, tuple[Tensor, Tensor]]:
+        """Keys and values that each layer makes of the given vectors, were they its input.
+
+        The vectors take the layer's whole path: its norm where it comes first, its projections, `k_norm` where there
+        is one, and the rotation of positions 0 to P - 1. What the layer makes of them beside is dropped, so a
+        gradient reaches each vector through its own keys and values alone.
+
+        Args:
+            inputs: by site, `[R, P, H]` float; other sites are left out.
+
+        Returns:
+            By the same sites, keys and values `[R, N, P, D]`.
+        """
+        order = list(self.shape.sites)
+
+        def replace(call: int, hidden_RPH: Tensor) -> Tensor:
+            return inputs[order[call]].to(hidden_RPH.dtype) if order[call] in inputs else hidden_RPH
+
+        rows, length, _ = next(iter(inputs.values())).shape
+        nothing = self.embeddings.new_zeros(rows, length, self.shape.embedding_size)
+        with layers.visited(self._blocks, replace):
+            made = self.keys_and_values(nothing)
+        return {site: made[site] for site in inputs}
+
+    @torch.no_grad()
+    def layer_inputs(self, embeddings_BTE: Tensor) -> dict[Site, Tensor]:
+        """What enters each layer, `[B, T, H]`, for input without padding."""
+        found: list[Tensor] = []
+
+        def keep(call: int, hidden_BTH: Tensor) -> Tensor:
+            found.append(hidden_BTH)
+            return hidden_BTH
+
+        with layers.visited(self._blocks, keep):
+            self._probe(embeddings_BTE)
+        return dict(zip(self.shape.sites, found, strict=True))
 
     def fingerprint(self) -> str:
         """sha256 of all weights: equal before and after anything we do."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
+            if name in self._not_in_file:
+                continue
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    def _probe(self, ids_BT: Tensor) -> attention.Probe:
+    def _probe(self, embeddings_BTE: Tensor) -> attention.Probe:
         probe = attention.Probe()
-        positions = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand(len(ids_BT), -1)
-        with torch.no_grad():
-            embeddings = self.model.get_input_embeddings()(ids_BT)  # type: ignore[operator]
-            mask = torch.ones_like(ids_BT, dtype=torch.bool)
-            self._run(embeddings, mask, positions, probe)
+        mask = torch.ones(embeddings_BTE.shape[:2], dtype=torch.bool, device=embeddings_BTE.device)
+        self._run(embeddings_BTE.to(self.embeddings.dtype), mask, mask.cumsum(1) - 1, probe)
         return probe
 
     def _run(
@@ -211,6 +275,7 @@ class Backbone:
             )
         text = self.config.get_text_config()
         limit = getattr(text, "max_position_embeddings", None)
+        causal = any(site.stack == "decoder" for site in probe.keys_and_values)
         return Shape(
             hidden_size=text.hidden_size,
             embedding_size=self.embeddings.shape[1],
@@ -220,9 +285,18 @@ class Backbone:
                 for site, (key, _) in probe.keys_and_values.items()
             },
             max_positions=None if limit is None else limit - self._first_position,
-            causal=any(site.stack == "decoder" for site in probe.keys_and_values),
+            causal=causal,
+            prompts_are_prefixes=causal and not _has_sliding_window(text),
             parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            model_head=has_model_head(self.config, pooler=not self._not_in_file),
         )
+
+
+def _has_sliding_window(config: Any) -> bool:
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None:
+        return any("sliding" in kind for kind in kinds)
+    return getattr(config, "sliding_window", None) is not None
 
 
 def _first_position(model: nn.Module) -> int:

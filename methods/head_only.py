@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from methods import method
+from methods.backbone import Backbone
 from methods.injection import Injection
-from methods.method import READOUTS, MethodConfig, Start, hyperparameter
+from methods.method import READOUTS, MethodConfig, Rows, Start, hyperparameter
 from methods.space import Choice, Float
 
 
@@ -23,7 +22,12 @@ class Config(MethodConfig):
     learning_rate: float = hyperparameter(
         3e-3, allowed=Float(3e-4, 1e-1, log=True), help="AdamW's peak learning rate, of the head"
     )
-    readout: str = hyperparameter("mean", allowed=Choice(READOUTS), help="text position(s) the head reads")
+    readout: str = hyperparameter(
+        "mean",
+        allowed=Choice(READOUTS),
+        searched=Choice(("first", "mean", "last")),
+        help="what the head reads: the first or last text position, the mean of all, or as the model's own class does",
+    )
 
 
 class Method(method.Method):
@@ -35,5 +39,5 @@ class Method(method.Method):
     def initialize(self, start: Start) -> None:
         """There is nothing to start."""
 
-    def forward(self, task_B: Tensor) -> Injection:
-        return Injection(rows=len(task_B))
+    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
+        return Injection(rows=len(rows))

@@ -32,15 +32,18 @@ class Site(NamedTuple):
 
 @dataclass(frozen=True)
 class Prompt:
-    """Embeddings in front of the text.
+    """Embeddings among those of the text.
 
     Attributes:
-        embeddings_BPE: `[B, P, E]` float.
+        embeddings_BPE: `[B, P, E]` float, in the order in which the model shall see them.
         mask_BP: `[B, P]` bool, False where a row has fewer than P virtual tokens.
+        halves_BP: `[B, P]` int64, how many halves of the row's text stand before the virtual token: 0 in front,
+            1 in the middle, 2 behind. None: all in front.
     """
 
     embeddings_BPE: Tensor
     mask_BP: Tensor
+    halves_BP: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,9 @@ class Injection:
 
     Attributes:
         rows: B.
-        prompt: in front of the text, or None.
+        prompt: embeddings among the text's, or None.
         prefixes: by site; a site that is missing is left alone.
-        offset_B: `[B]` int64, position of the text's first token, or None for 0. With a prompt it is the
-            row's own number of virtual tokens.
+        offset_B: `[B]` int64, position of the row's first token (of text or prompt), or None for 0.
         auxiliary_loss_B: `[B]` float, added to the row's loss, or None.
     """
 
@@ -94,6 +96,9 @@ def concatenate(injections: Sequence[Injection]) -> Injection:
         prompt = Prompt(
             _stack([p.embeddings_BPE if p else None for p in prompts], rows, length=1),
             _stack([p.mask_BP if p else None for p in prompts], rows, length=1),
+            _stack([_halves(p) if p else None for p in prompts], rows, length=1)
+            if any(p and p.halves_BP is not None for p in prompts)
+            else None,
         )
     prefixes = {}
     for site in sorted({site for injection in injections for site in injection.prefixes}):
@@ -109,6 +114,12 @@ def concatenate(injections: Sequence[Injection]) -> Injection:
         prefixes=prefixes,
         offset_B=_stack_rows([injection.offset_B for injection in injections], rows),
         auxiliary_loss_B=_stack_rows([injection.auxiliary_loss_B for injection in injections], rows),
+    )
+
+
+def _halves(prompt: Prompt) -> Tensor:
+    return (
+        torch.zeros_like(prompt.mask_BP, dtype=torch.long) if prompt.halves_BP is None else prompt.halves_BP
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -18,28 +18,30 @@ import torch
 from torch import Tensor, nn
 
 from methods.injection import Injection
-from methods.space import Choice, Float, Int, Range, Scalar
+from methods.space import Allowed, Choice, Float, Int, Range, Scalar
 
 if TYPE_CHECKING:
     from methods.backbone import Backbone, Shape
 
 V = TypeVar("V", int, float, str, bool)
 
-READOUTS = ("first", "mean", "last")
+READOUTS = ("first", "mean", "last", "model")
 
 
-def hyperparameter(default: V, *, allowed: Range, help: str, searched: bool = True) -> V:
+def hyperparameter(default: V, *, allowed: Allowed, help: str, searched: bool | Range = True) -> V:
     """A field of a `MethodConfig`: its published default, what is allowed, and what is searched.
 
     Args:
         default: the published default, the first trial of every study.
-        allowed: the values the default search space holds. A study may go beyond a range's bounds
-            (the config's `problems` tell what cannot work), but not beyond a choice's values.
+        allowed: the values it may have. A study may go beyond a range's bounds (the config's `problems` tell what
+            cannot work), but not beyond a choice's values.
         help: one line for `promptfront methods` and the study file.
-        searched: whether the default search space holds it; otherwise it keeps its default.
+        searched: what the default search space holds: all that is allowed, a part of it, or nothing (it keeps its
+            default).
     """
+    space = (allowed if searched else None) if isinstance(searched, bool) else searched
     return dataclasses.field(  # type: ignore[no-any-return]
-        default=default, metadata={"allowed": allowed, "help": help, "searched": searched}
+        default=default, metadata={"allowed": allowed, "help": help, "searched": space}
     )
 
 
@@ -51,7 +53,10 @@ class MethodConfig:
         3e-3, allowed=Float(1e-4, 1e-1, log=True), help="AdamW's peak learning rate"
     )
     readout: str = hyperparameter(
-        "mean", allowed=Choice(READOUTS), searched=False, help="text position(s) the head reads"
+        "mean",
+        allowed=Choice(READOUTS),
+        searched=False,
+        help="what the head reads: the first or last text position, the mean of all, or as the model's own class does",
     )
 
     @classmethod
@@ -63,9 +68,9 @@ class MethodConfig:
     def space(cls) -> dict[str, Range]:
         """The default search space: the range of every searched field."""
         return {
-            name: field.metadata["allowed"]
+            name: field.metadata["searched"]
             for name, field in cls.fields().items()
-            if field.metadata["searched"]
+            if field.metadata["searched"] is not None
         }
 
     def to_dict(self) -> dict[str, Scalar]:
@@ -81,6 +86,11 @@ class MethodConfig:
         found = []
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             found.append(f"learning_rate must be above 0, not {self.learning_rate}")
+        if self.readout == "model" and not shape.model_head:
+            found.append(
+                "readout must be first, last or mean, not model: the model has no class for classification, "
+                "or its file has no weights for the pooler that the class reads"
+            )
         for name, field in type(self).fields().items():
             allowed, value = field.metadata["allowed"], getattr(self, name)
             if isinstance(allowed, Choice) and value not in allowed.choices:
@@ -114,6 +124,23 @@ class PromptConfig(MethodConfig):
 
 
 @dataclass(frozen=True)
+class Rows:
+    """What a method is told of the rows of a batch.
+
+    Attributes:
+        task_B: `[B]` int64, index of each row's task.
+        query_BH: `[B, H]` float32, what the bare model makes of each row (`Backbone.features`), for a method that
+            asks for it by `query`; otherwise None.
+    """
+
+    task_B: Tensor
+    query_BH: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.task_B)
+
+
+@dataclass(frozen=True)
 class Start:
     """What a method may start its parameters from.
 
@@ -122,44 +149,61 @@ class Start:
         tasks: names of the study's tasks, in their order.
         label_ids: token ids of each task's label words, one list per label.
         generator: the trial's own source of random numbers (CPU).
+        encode: token ids of a text, without special tokens.
     """
 
     backbone: Backbone
     tasks: tuple[str, ...]
     label_ids: Mapping[str, Sequence[Sequence[int]]]
     generator: torch.Generator
+    encode: Callable[[str], list[int]]
 
 
 class Method(nn.Module, ABC):
     """Produces the injection for the rows of a batch.
 
-    A method is built from a configuration, the backbone's shape and the number of tasks, with parameters
-    of no meaning yet; `initialize` gives them their start. A saved method is loaded without `initialize`.
+    A method is built from a configuration, the backbone and the number of tasks, with parameters of no meaning
+    yet; `initialize` gives them their start. A saved method is loaded without `initialize`. It keeps no reference
+    to the backbone that it shares with others.
     """
 
     title: ClassVar[str]
     """The name people know it by."""
     baseline: ClassVar[bool] = False
     """Whether it is there to be compared with rather than to be chosen."""
+    private_backbone: ClassVar[bool] = False
+    """Whether it trains a copy of the backbone (`own_backbone`): its rows share no forward with those of others."""
 
-    def __init__(self, config: Any, shape: Shape, num_tasks: int) -> None:
+    def __init__(self, config: Any, backbone: Backbone, num_tasks: int) -> None:
         super().__init__()
         self.config = config
         self.num_tasks = num_tasks
+
+    @property
+    def query(self) -> str | None:
+        """The readout of the bare model's features that `forward` needs as `Rows.query_BH`; None: it needs none."""
+        return None
+
+    @property
+    def own_backbone(self) -> Backbone | None:
+        """The copy that a method with `private_backbone` trains."""
+        return None
 
     @abstractmethod
     def initialize(self, start: Start) -> None:
         """Gives the parameters their start, drawing from `start.generator` only."""
 
     @abstractmethod
-    def forward(self, task_B: Tensor) -> Injection:
-        """The injection for rows of the tasks `task_B` (int64 `[B]`, index of the row's task)."""
+    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
+        """The injection for the rows of a batch, into the backbone that runs them."""
 
-    def deployed(self) -> int:
-        """Parameters that a deployed model needs beside backbone and heads, counted as scalars."""
-        return trained_parameters(self)
+    def deployed(self, backbone: Backbone) -> Method:
+        """The method that makes the same injections of nothing but what a deployed model needs.
 
+        A network that only helps training is run once and left out: the result is another method, or this one.
+        """
+        return self
 
-def trained_parameters(module: nn.Module) -> int:
-    """Scalars that receive a gradient."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    def metrics(self) -> dict[str, float]:
+        """What is worth a curve of its own beside the scores, by name; asked after each evaluation."""
+        return {}

@@ -7,9 +7,9 @@ its reparameterisation:
     attention_l(q, [K_l; k], [V_l; v]),   K_l, V_l in R^{N x P x D} trained, for each layer l.
 
 Differences from the paper: the keys and values start matched to each layer's own (mean and standard deviation
-per head and dimension, of a probe of random tokens) rather than from N(0, 0.02): keys and values of frozen
-layers differ in scale by layer, and a prefix out of scale takes all attention or none. By default the text
-keeps its positions; `shift_positions` starts it at P, as the paper's code and peft do.
+per head and dimension, of a probe of random tokens), or from those of a given text, rather than from N(0, 0.02):
+keys and values of frozen layers differ in scale by layer, and a prefix out of scale takes all attention or none.
+By default the text keeps its positions; `shift_positions` starts it at P, as the paper's code and peft do.
 
 Counts: trained = deployed = tasks * sum over layers of 2 * N * P * D (2*L*P*H where all heads have their own
 keys and values).
@@ -23,17 +23,16 @@ import torch
 from torch import Tensor, nn
 
 from methods import method
-from methods.backbone import Shape
-from methods.injection import Injection, Prefix, full_mask
-from methods.method import PromptConfig, Start, hyperparameter
-from methods.space import Choice, Float, Int
-
-_PROBE_TOKENS = 256
+from methods.backbone import Backbone, Shape
+from methods.injection import Injection
+from methods.key_value_site import KeyValueConfig, chosen_sites, random_text, table_injection
+from methods.method import Rows, Start, hyperparameter
+from methods.space import Choice, Float, Int, Text
 
 
 @dataclass(frozen=True)
-class Config(PromptConfig):
-    """Length, dropout, start and learning rate of the prefixes."""
+class Config(KeyValueConfig):
+    """Length, dropout, start, layers and learning rate of the prefixes."""
 
     learning_rate: float = hyperparameter(
         1e-2, allowed=Float(1e-3, 6e-2, log=True), help="AdamW's peak learning rate, of the prefixes"
@@ -44,61 +43,69 @@ class Config(PromptConfig):
     dropout: float = hyperparameter(
         0.0, allowed=Float(0.0, 0.2), searched=False, help="dropout on the prefixes, in training"
     )
-    shift_positions: bool = hyperparameter(
-        False, allowed=Choice((False, True)), searched=False, help="start the text at position P"
+    init: str = hyperparameter(
+        "matched",
+        allowed=Choice(("matched", "text")),
+        searched=False,
+        help="start: a normal that matches each layer's own keys and values, or those of init_text",
+    )
+    init_text: str = hyperparameter(
+        "", allowed=Text(), searched=False, help="the text that init: text starts from"
     )
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
         found = super().problems(shape, max_length)
         if not 0 <= self.dropout < 1:
             found.append(f"dropout must be at least 0 and below 1, not {self.dropout}")
-        if self.shift_positions:
-            found += self._position_problem(shape, max_length)
+        if (self.init == "text") != bool(self.init_text):
+            found.append("init_text must be given where init is text, and only there")
         return found
 
 
 class Method(method.Method):
-    """Per site, `key.<layer>` and `value.<layer>` `[tasks, N, P, D]`."""
+    """Per chosen site, `key.<number>` and `value.<number>` `[tasks, N, P, D]`."""
 
     title = "P-tuning v2"
 
-    def __init__(self, config: Config, shape: Shape, num_tasks: int) -> None:
-        super().__init__(config, shape, num_tasks)
-        self._sites = tuple(shape.sites)
+    def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
+        super().__init__(config, backbone, num_tasks)
+        self._sites = chosen_sites(config.layers, backbone.shape)
         self._generator: torch.Generator | None = None
 
         def tables() -> nn.ParameterList:
+            shapes = [backbone.shape.sites[site] for site in self._sites]
             return nn.ParameterList(
                 nn.Parameter(torch.empty(num_tasks, at.heads, config.num_virtual_tokens, at.width))
-                for at in shape.sites.values()
+                for at in shapes
             )
 
         self.key, self.value = tables(), tables()
 
     @torch.no_grad()
     def initialize(self, start: Start) -> None:
-        shape = start.backbone.shape
         self._generator = start.generator
-        length = min(_PROBE_TOKENS, shape.max_positions or _PROBE_TOKENS)
-        ids = torch.randint(shape.vocab_size, (1, length), generator=start.generator)
-        probe = start.backbone.keys_and_values(ids.to(start.backbone.device))
+        probe = start.backbone.keys_and_values(random_text(start))
+        given = start.backbone.keys_and_values(self._given_text(start)) if self.config.init == "text" else {}
         for index, site in enumerate(self._sites):
-            for table, own in zip((self.key[index], self.value[index]), probe[site], strict=True):
-                own_NTD = own[0].float().cpu()
+            for which, table in enumerate((self.key[index], self.value[index])):
+                own_NTD = probe[site][which][0].float().cpu()
                 mean, std = own_NTD.mean(1, keepdim=True), own_NTD.std(1, keepdim=True)
                 table.copy_(mean + std * torch.randn(table.shape, generator=start.generator))
+                if given:
+                    text_NTD = given[site][which][0].float().cpu()
+                    table[:, :, : text_NTD.shape[1]] = text_NTD
 
-    def forward(self, task_B: Tensor) -> Injection:
-        rows, length = len(task_B), self.config.num_virtual_tokens
-        mask_BP = full_mask(rows, length, task_B.device)
-        return Injection(
-            rows=rows,
-            prefixes={
-                site: Prefix(self._drop(key[task_B]), self._drop(value[task_B]), mask_BP)
-                for site, key, value in zip(self._sites, self.key, self.value, strict=True)
-            },
-            offset_B=torch.full_like(task_B, length) if self.config.shift_positions else None,
-        )
+    def _given_text(self, start: Start) -> Tensor:
+        """Input embeddings of init_text, `[1, T, E]`, at most P tokens; where it has fewer, the rest is matched."""
+        ids = start.encode(self.config.init_text)[: self.config.num_virtual_tokens]
+        return start.backbone.embed(torch.tensor([ids], device=start.backbone.device))
+
+    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
+        tables = {
+            site: (self._drop(key), self._drop(value))
+            for site, key, value in zip(self._sites, self.key, self.value, strict=True)
+        }
+        return table_injection(tables, rows, self.config.shift_positions)
 
     def _drop(self, table: Tensor) -> Tensor:
         """Dropout from the trial's own generator, so that a trial is the same alone and in a pack."""

@@ -21,14 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from methods import method
-from methods.backbone import Shape
-from methods.injection import Injection, Prompt, full_mask
-from methods.method import PromptConfig, Start, hyperparameter
-from methods.space import Choice, Float, Int
+from methods.backbone import Backbone, Shape
+from methods.injection import Injection
+from methods.input_site import InputConfig, prompt_injection
+from methods.method import Rows, Start, hyperparameter
+from methods.space import Choice, Float, Int, Text
 
 
 @dataclass(frozen=True)
-class Config(PromptConfig):
+class Config(InputConfig):
     """Length, start and learning rate of the prompt."""
 
     learning_rate: float = hyperparameter(
@@ -39,12 +40,19 @@ class Config(PromptConfig):
     )
     init: str = hyperparameter(
         "vocab",
-        allowed=Choice(("vocab", "labels", "normal")),
-        help="start: embeddings of sampled tokens, of the class-label words, or a matching normal",
+        allowed=Choice(("vocab", "labels", "text", "normal")),
+        searched=Choice(("vocab", "labels", "normal")),
+        help="start: embeddings of sampled tokens, of the class-label words, of init_text, or a matching normal",
+    )
+    init_text: str = hyperparameter(
+        "", allowed=Text(), searched=False, help="the text that init: text starts from"
     )
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
-        return super().problems(shape, max_length) + self._position_problem(shape, max_length)
+        found = super().problems(shape, max_length)
+        if (self.init == "text") != bool(self.init_text):
+            found.append("init_text must be given where init is text, and only there")
+        return found
 
 
 class Method(method.Method):
@@ -52,34 +60,30 @@ class Method(method.Method):
 
     title = "Prompt tuning"
 
-    def __init__(self, config: Config, shape: Shape, num_tasks: int) -> None:
-        super().__init__(config, shape, num_tasks)
-        self.prompt = nn.Parameter(torch.empty(num_tasks, config.num_virtual_tokens, shape.embedding_size))
+    def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
+        super().__init__(config, backbone, num_tasks)
+        size = backbone.shape.embedding_size
+        self.prompt = nn.Parameter(torch.empty(num_tasks, config.num_virtual_tokens, size))
 
     @torch.no_grad()
     def initialize(self, start: Start) -> None:
         weight_VE = start.backbone.embeddings.detach().float().cpu()
         for index, task in enumerate(start.tasks):
-            ids = self._start_ids(
-                weight_VE, [id for label in start.label_ids[task] for id in label], start.generator
-            )
-            self.prompt[index] = weight_VE[ids]
+            given = {
+                "labels": [id for label in start.label_ids[task] for id in label],
+                "text": start.encode(self.config.init_text),
+            }.get(self.config.init, [])
+            self.prompt[index] = weight_VE[self._start_ids(len(weight_VE), given, start.generator)]
         if self.config.init == "normal":
             noise = torch.randn(self.prompt.shape, generator=start.generator)
             self.prompt.copy_(weight_VE.mean(0) + noise * weight_VE.std(0))
 
-    def _start_ids(self, weight_VE: Tensor, label_ids: list[int], generator: torch.Generator) -> Tensor:
-        """Tokens whose embeddings the prompt starts from, `[P]`: the labels' first, then sampled ones."""
-        sampled = torch.randint(len(weight_VE), (self.config.num_virtual_tokens,), generator=generator)
-        if self.config.init == "labels":
-            given = torch.tensor(label_ids[: len(sampled)], dtype=torch.long)
-            sampled[: len(given)] = given
-        return sampled
+    def _start_ids(self, vocab_size: int, given: list[int], generator: torch.Generator) -> Tensor:
+        """Tokens whose embeddings the prompt starts from, `[P]`: those given first, then sampled ones."""
+        ids = torch.randint(vocab_size, (self.config.num_virtual_tokens,), generator=generator)
+        first = torch.tensor(given[: len(ids)], dtype=torch.long)
+        ids[: len(first)] = first
+        return ids
 
-    def forward(self, task_B: Tensor) -> Injection:
-        rows, length = len(task_B), self.prompt.shape[1]
-        return Injection(
-            rows=rows,
-            prompt=Prompt(self.prompt[task_B], full_mask(rows, length, task_B.device)),
-            offset_B=torch.full_like(task_B, length),
-        )
+    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
+        return prompt_injection(self.prompt, rows, self.config.placement, backbone)

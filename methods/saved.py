@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 import methods
+from methods import heads, parameters
 from methods.backbone import Backbone
-from methods.method import Method
-from methods.readout import sequence_features
+from methods.method import Method, Rows
 
-FORMAT = 1
+FORMAT = 2
 
 
 class SavedError(ValueError):
@@ -33,9 +33,10 @@ class SavedError(ValueError):
 
 @dataclass(frozen=True)
 class SavedTask:
-    """A task's name and labels, in the order of the head's outputs."""
+    """A task's name, kind (`search/tasks/`) and labels, in the order of the head's outputs."""
 
     name: str
+    kind: str
     labels: tuple[str, ...]
 
 
@@ -44,8 +45,10 @@ class Saved:
     """What `method.json` says.
 
     Attributes:
-        method: name of the method.
+        method: name of the method that was trained.
         config: its hyperparameters.
+        form: name of the method that is deployed: the same, or one without what only helps training.
+        form_config: its hyperparameters.
         tasks: in the order of the method's tables.
         model: hub id or folder of the frozen model.
         model_sha256: of the frozen model's weights (`Backbone.fingerprint`).
@@ -54,17 +57,26 @@ class Saved:
 
     method: str
     config: dict[str, Any]
+    form: str
+    form_config: dict[str, Any]
     tasks: tuple[SavedTask, ...]
     model: str
     model_sha256: str
     max_length: int
 
 
-def save(folder: Path, saved: Saved, method: Method, heads: nn.ModuleList) -> None:
-    """Writes the folder; what was there under the same names is replaced."""
+def save(folder: Path, saved: Saved, form: Method, task_heads: nn.ModuleList) -> None:
+    """Writes the folder; what was there under the same names is replaced.
+
+    Args:
+        folder: made if need be.
+        saved: what to say of it.
+        form: the method in the form that is deployed (`Method.deployed`).
+        task_heads: of the tasks, in their order.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"method.{name}": tensor for name, tensor in method.state_dict().items()}
-    tensors |= {f"heads.{name}": tensor for name, tensor in heads.state_dict().items()}
+    tensors = {f"method.{name}": tensor for name, tensor in parameters.state(form).items()}
+    tensors |= {f"heads.{name}": tensor for name, tensor in parameters.state(task_heads).items()}
     path = folder / "method.safetensors"
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
     content = {"format": FORMAT, "sha256": _sha256(path), **asdict(saved)}
@@ -82,7 +94,9 @@ def read(folder: Path) -> Saved:
         if content.pop("format") != FORMAT:
             raise SavedError(f"{folder} has another format than {FORMAT}; export it again")
         digest = content.pop("sha256")
-        content["tasks"] = tuple(SavedTask(task["name"], tuple(task["labels"])) for task in content["tasks"])
+        content["tasks"] = tuple(
+            SavedTask(task["name"], task["kind"], tuple(task["labels"])) for task in content["tasks"]
+        )
         saved = Saved(**content)
         found = _sha256(folder / "method.safetensors")
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
@@ -96,15 +110,15 @@ class Predictor:
     """A frozen model with a trained method: text in, labels out."""
 
     def __init__(
-        self, saved: Saved, backbone: Backbone, tokenizer: Any, method: Method, heads: nn.ModuleList
+        self, saved: Saved, backbone: Backbone, tokenizer: Any, method: Method, task_heads: nn.ModuleList
     ) -> None:
         self.saved = saved
         self._backbone = backbone
         self._tokenizer = tokenizer
         self._method = method.eval()
-        self._heads = heads.eval()
+        self._heads = task_heads.eval()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def logits(self, texts: Sequence[str], task: str | None = None) -> Tensor:
         """`[len(texts), C]` float32, on the CPU; `task` may be left out where there is only one."""
         index = self._index(task)
@@ -113,11 +127,16 @@ class Predictor:
         for ids in encoded:
             ids_1T = torch.tensor([ids], device=self._backbone.device)
             mask_1T = torch.ones_like(ids_1T, dtype=torch.bool)
-            injection = self._method(torch.tensor([index], device=self._backbone.device))
-            hidden = self._backbone.forward(ids_1T, mask_1T, injection)
-            features = sequence_features(hidden, mask_1T, self.saved.config["readout"])
-            outputs.append(self._heads[index](features)[0].cpu())
+            outputs.append(self._heads[index](self._hidden(ids_1T, mask_1T, index), mask_1T)[0].cpu())
         return torch.stack(outputs)
+
+    def _hidden(self, ids_BT: Tensor, mask_BT: Tensor, index: int) -> Tensor:
+        """Hidden states `[B, T, H]` of texts of the task of number `index`."""
+        query = self._method.query
+        query_BH = None if query is None else self._backbone.features(ids_BT, mask_BT, query)
+        rows = Rows(torch.full((len(ids_BT),), index, device=ids_BT.device), query_BH)
+        backbone = self._method.own_backbone or self._backbone
+        return backbone.forward(ids_BT, mask_BT, self._method(rows, backbone))
 
     def predict(self, texts: Sequence[str], task: str | None = None) -> list[str]:
         """The most likely label of each text."""
@@ -151,21 +170,21 @@ def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -
     backbone = Backbone.load(path, device=device)
     if backbone.fingerprint() != saved.model_sha256:
         raise SavedError(f"the weights of {path} are not those that {folder} was trained on")
-    module = methods.get(saved.method)
-    method: Method = module.Method(module.Config(**saved.config), backbone.shape, len(saved.tasks))
-    heads = nn.ModuleList(nn.Linear(backbone.shape.hidden_size, len(task.labels)) for task in saved.tasks)
+    module = methods.get(saved.form)
+    method: Method = module.Method(module.Config(**saved.form_config), backbone, len(saved.tasks))
+    readout, used = saved.form_config["readout"], method.own_backbone or backbone
+    made = nn.ModuleList(heads.make(task.kind, readout, len(task.labels), used) for task in saved.tasks)
     try:
         tensors = load_file(folder / "method.safetensors")
-        for prefix, part in (("method.", method), ("heads.", heads)):
-            part.load_state_dict(
-                {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-            )
-    except (SafetensorError, RuntimeError) as error:
+        for prefix, part in (("method.", method), ("heads.", made)):
+            mine = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+            parameters.load_state(part, mine)
+    except (SafetensorError, ValueError) as error:
         raise SavedError(
             f"{folder / 'method.safetensors'} does not fit {folder / 'method.json'}: {error}"
         ) from error
     tokenizer = AutoTokenizer.from_pretrained(path)
-    return Predictor(saved, backbone, tokenizer, method.to(device), heads.to(device))
+    return Predictor(saved, backbone, tokenizer, method.to(device), made.to(device))
 
 
 def _sha256(path: Path) -> str:

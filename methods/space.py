@@ -36,4 +36,10 @@ class Choice:
     choices: tuple[Scalar, ...]
 
 
+@dataclass(frozen=True)
+class Text:
+    """Any text. It is no range to search; a study file may list texts to choose from."""
+
+
 Range = Float | Int | Choice
+Allowed = Range | Text

@@ -57,12 +57,24 @@ def by_length(texts: Sequence[Sequence[int]], batch_size: int) -> list[list[int]
     return [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
 
 
-def collate(texts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids `[B, T]` int64, padded on the right to the longest text, and their mask `[B, T]` bool."""
+def collate(texts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids `[B, T]` int64, padded on the right to the longest text, and their mask `[B, T]` bool.
+
+    Padding is masked everywhere, so it does not matter which token it is: 0.
+    """
     longest = max(map(len, texts))
-    ids_BT = torch.full((len(texts), longest), pad_id, dtype=torch.long)
+    ids_BT = torch.zeros(len(texts), longest, dtype=torch.long)
     mask_BT = torch.zeros(len(texts), longest, dtype=torch.bool)
     for row, text in enumerate(texts):
         ids_BT[row, : len(text)] = torch.tensor(text, dtype=torch.long)
         mask_BT[row, : len(text)] = True
     return ids_BT.to(device), mask_BT.to(device)
+
+
+def collate_read(read: Sequence[Sequence[int] | None], mask_BT: Tensor) -> Tensor:
+    """Places to read `[B, T]` bool, from a list of positions per row (None: nowhere)."""
+    read_BT = torch.zeros(mask_BT.shape, dtype=torch.bool)
+    for row, positions in enumerate(read):
+        if positions:
+            read_BT[row, torch.tensor(positions)] = True
+    return read_BT.to(mask_BT.device)

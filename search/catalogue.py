@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 import methods
-from methods.space import Choice, Range
+from methods.space import Allowed, Choice, Text
 
 
 def render(console: Console) -> None:
@@ -22,18 +22,19 @@ def render(console: Console) -> None:
             table.add_column(column)
         for field_name, field in module.Config.fields().items():
             searched = field.metadata["searched"]
-            allowed = describe(field.metadata["allowed"])
             table.add_row(
                 field_name,
                 str(field.default),
-                allowed if searched else f"no ({allowed})",
+                describe(searched) if searched else f"no ({describe(field.metadata['allowed'])})",
                 field.metadata["help"],
             )
         console.print(table)
 
 
-def describe(allowed: Range) -> str:
+def describe(allowed: Allowed) -> str:
     """A range in words: "0.001 to 0.3, log"."""
     if isinstance(allowed, Choice):
         return " | ".join(map(str, allowed.choices))
+    if isinstance(allowed, Text):
+        return "any text"
     return f"{allowed.low:g} to {allowed.high:g}" + (", log" if allowed.log else "")

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from methods import parameters
 from search.training import Trial
 
 _KEPT = 2
@@ -22,8 +23,8 @@ def save(trial: Trial, folder: Path) -> Path:
     """Writes `folder/step-N.safetensors` and removes all but the last two."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
-        **{f"method.{name}": tensor for name, tensor in trial.method.state_dict().items()},
-        **{f"heads.{name}": tensor for name, tensor in trial.heads.state_dict().items()},
+        **{f"method.{name}": tensor for name, tensor in parameters.state(trial.method).items()},
+        **{f"heads.{name}": tensor for name, tensor in parameters.state(trial.heads).items()},
         "generator": trial.generator.get_state(),
     }
     for index, state in trial.optimizer.state_dict()["state"].items():
@@ -63,8 +64,8 @@ def _load(trial: Trial, tensors: dict[str, torch.Tensor]) -> None:
     def under(prefix: str) -> dict[str, torch.Tensor]:
         return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
-    trial.method.load_state_dict(under("method."))
-    trial.heads.load_state_dict(under("heads."))
+    parameters.load_state(trial.method, under("method."))
+    parameters.load_state(trial.heads, under("heads."))
     trial.generator.set_state(tensors["generator"])
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in under("optimizer.").items():

@@ -12,7 +12,7 @@ from methods.backbone import Backbone, Shape
 from search import spaces
 from search.config import StudyConfig
 from search.spaces import Space
-from search.tasks import Task
+from search.tasks import Split, Task
 from search.training import Pack, Trial, predict
 
 _PROBE_STEPS = 2
@@ -23,10 +23,9 @@ _PROCESS_BYTES = 600 * 2**20
 class Timer:
     """Trains and evaluates a little of a method on this machine, with the cores that a trial will have."""
 
-    def __init__(self, config: StudyConfig, path: str, pad_id: int, loaded: Sequence[Task]) -> None:
+    def __init__(self, config: StudyConfig, path: str, loaded: Sequence[Task]) -> None:
         self._config = config
         self._tasks = loaded
-        self._pad_id = pad_id
         self._backbone = Backbone.load(
             path,
             dtype=getattr(torch, config.model.dtype),
@@ -49,8 +48,8 @@ class Timer:
                 training.model_copy(update={"max_steps": _PROBE_STEPS + 1}),
                 self._config.seed,
             )
-            step = seconds_per_step(trial, self._backbone, self._pad_id)
-            row = seconds_per_row(trial, self._backbone, self._pad_id)
+            step = seconds_per_step(trial)
+            row = seconds_per_row(trial, self._backbone)
         finally:
             torch.set_num_threads(threads)
         evaluations = -(-training.max_steps // training.eval_steps)
@@ -58,9 +57,9 @@ class Timer:
         return training.max_steps * step + evaluations * rows * row
 
 
-def seconds_per_step(trial: Trial, backbone: Backbone, pad_id: int, steps: int = _PROBE_STEPS) -> float:
+def seconds_per_step(trial: Trial, steps: int = _PROBE_STEPS) -> float:
     """Seconds of a training step, measured over a few real ones after one that warms up."""
-    pack = Pack(backbone, pad_id)
+    pack = Pack()
     pack.attach(trial)
     pack.step()
     start = time.perf_counter()
@@ -69,12 +68,15 @@ def seconds_per_step(trial: Trial, backbone: Backbone, pad_id: int, steps: int =
     return (time.perf_counter() - start) / steps
 
 
-def seconds_per_row(trial: Trial, backbone: Backbone, pad_id: int) -> float:
+def seconds_per_row(trial: Trial, backbone: Backbone) -> float:
     """Seconds of evaluating one row, measured over one batch of the first task's validation split."""
-    texts = trial.tasks[0].splits["validation"].input_ids[: trial.settings.per_device_eval_batch_size]
+    whole, size = trial.tasks[0].splits["validation"], trial.settings.per_device_eval_batch_size
+    batch = Split(
+        whole.input_ids[:size], whole.targets[:size], whole.sha256, whole.read and whole.read[:size]
+    )
     start = time.perf_counter()
-    predict(backbone, trial.method, trial.heads[0], 0, texts, trial.config.readout, len(texts), pad_id)
-    return (time.perf_counter() - start) / len(texts)
+    predict(trial, 0, batch, backbone, size)
+    return (time.perf_counter() - start) / len(batch)
 
 
 def memory_bytes(

@@ -42,15 +42,18 @@ def export(config: StudyConfig, method: str | None, out: Path | None) -> Path:
     if not checkpoint.restore(trial, Path(job.folder)):
         raise NoStudyError(f"{job.folder} holds no readable checkpoint of {key}; train it again")
     folder = out or config.folder / "export" / method
+    form = trial.method.deployed(trial.backbone)
     content = saved.Saved(
         method=method,
         config=facts["config"],
-        tasks=tuple(saved.SavedTask(task.name, task.labels) for task in resources.tasks),
+        form=type(form).__module__.rpartition(".")[2],
+        form_config=form.config.to_dict(),
+        tasks=tuple(saved.SavedTask(task.name, task.kind, task.labels) for task in resources.tasks),
         model=model_files.locate(config.model),
         model_sha256=resources.backbone.fingerprint(),
         max_length=config.model.max_length,
     )
-    saved.save(folder, content, trial.method, trial.heads)
+    saved.save(folder, content, form, trial.heads)
     return folder
 
 

@@ -80,12 +80,12 @@ def score(job: dict[str, Any]) -> Reading:
     for index, task in enumerate(resources.tasks):
         split = task.splits["test"]
         output = logits(trial, index, split, study, resources)
-        scores[task.name], each = task.score(output, split.targets)
+        scores[task.name], parts = task.score(output, split.targets)
         columns["task"] += [task.name] * len(split)
         columns["row"] += range(len(split))
-        columns["target"] += [task.labels[target] for target in split.targets]
-        columns["prediction"] += [task.labels[int(label)] for label in output.argmax(1)]
-        columns["score"] += each or [None] * len(split)
+        columns["target"] += [task.answer(targets) for targets in split.targets]
+        columns["prediction"] += [task.answer(each.argmax(1).tolist()) for each in output]
+        columns["score"] += parts or [None] * len(split)
     return {
         "test": mean(scores.values()),
         "task_scores": scores,

@@ -82,7 +82,7 @@ def _methods() -> list[str]:
         mine = [f"{name}: # {module.Method.title}"]
         for field, definition in module.Config.fields().items():
             searched = definition.metadata["searched"]
-            value = _range(definition.metadata["allowed"]) if searched else inline(definition.default)
+            value = _range(searched) if searched else inline(definition.default)
             mine += [f"  # {field}: {value} # {definition.metadata['help']}"]
         lines += _indented(mine if name in _METHODS else [f"# {line}" for line in mine])
     return lines

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from methods.backbone import Backbone, BackboneError, Shape
+from methods.backbone import Backbone, BackboneError
 from search import messages
 from search.config import ModelConfig
 from search.errors import StudyFileError
@@ -32,7 +32,7 @@ class ModelFiles:
 
     path: str
     tokenizer: PreTrainedTokenizerBase | None
-    shape: Shape | None
+    backbone: Backbone | None  # on the meta device
     problems: tuple[Problem, ...]
 
 
@@ -43,7 +43,7 @@ def inspect(model: ModelConfig) -> ModelFiles:
         path = locate(model)
     except StudyFileError as error:
         return ModelFiles("", None, None, (messages.problem(error),))
-    loaded, shape = None, None
+    loaded, backbone = None, None
     try:
         verify(path, model.sha256)
     except StudyFileError as error:
@@ -53,13 +53,14 @@ def inspect(model: ModelConfig) -> ModelFiles:
     except StudyFileError as error:
         found.append(messages.problem(error))
     try:
-        shape = Backbone.without_weights(path, trust_remote_code=model.trust_remote_code).shape
+        backbone = Backbone.without_weights(path, trust_remote_code=model.trust_remote_code)
     except BackboneError as error:
         found.append(Problem(_FIELD, str(error)))
-    if shape is not None and shape.max_positions is not None and model.max_length > shape.max_positions:
-        text = f"must be at most {shape.max_positions}, the model's positions, not {model.max_length}"
+    limit = backbone.shape.max_positions if backbone else None
+    if limit is not None and model.max_length > limit:
+        text = f"must be at most {limit}, the model's positions, not {model.max_length}"
         found.append(Problem("model.max_length", text))
-    return ModelFiles(path, loaded, shape, tuple(found))
+    return ModelFiles(path, loaded, backbone, tuple(found))
 
 
 def locate(model: ModelConfig) -> str:

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 import methods
-from methods.backbone import Shape
-from methods.method import trained_parameters
+from methods.backbone import Backbone, Shape
+from methods.parameters import deployed_parameters, trained_parameters
 from search import estimates, messages, model_files, spaces, tasks
 from search.config import StudyConfig
 from search.errors import StudyFileError
@@ -98,26 +98,27 @@ def check(config: StudyConfig, probe: bool = True) -> Plan:
         problems = spaces.problems(method, overrides)
         if not problems:
             method_spaces[method] = spaces.space(method, overrides)
-            if model.shape is not None:
+            if model.backbone is not None:
                 problems = spaces.corner_problems(
-                    method, method_spaces[method], model.shape, config.model.max_length
+                    method, method_spaces[method], model.backbone.shape, config.model.max_length
                 )
         found += problems
     if found:
         raise messages.study_file_error(found, f"study {config.study}")
-    shape = model.shape
-    assert shape is not None, "a model without a shape has a problem"
+    backbone = model.backbone
+    assert backbone is not None, "a model that cannot be read has a problem"
     assert model.tokenizer is not None, "a model without a tokenizer has a problem"
-    timer = Timer(config, model.path, model.tokenizer.pad_token_id, loaded) if probe else None
+    timer = Timer(config, model.path, loaded) if probe else None
     plans = tuple(
-        _method_plan(config, method, space, shape, loaded, timer) for method, space in method_spaces.items()
+        _method_plan(config, method, space, backbone, loaded, timer)
+        for method, space in method_spaces.items()
     )
     parallel = _parallel_trials(config)
     return Plan(
         study=config.study,
         model=model.path,
-        shape=shape,
-        head_parameters=_head_parameters(loaded, shape),
+        shape=backbone.shape,
+        head_parameters=_head_parameters(loaded, backbone),
         tasks=task_plans,
         loaded=tuple(loaded),
         methods=plans,
@@ -186,32 +187,36 @@ def _tasks(
 def _vocabulary_problems(task: Task, model: ModelFiles) -> list[Problem]:
     """Tokens that the model has no embedding for."""
     highest = max(max(ids) for split in task.splits.values() for ids in split.input_ids)
-    if model.shape is None or highest < model.shape.vocab_size:
+    if model.backbone is None or highest < model.backbone.shape.vocab_size:
         return []
-    text = (
-        f"is not the tokenizer's: token {highest} is beyond the model's {model.shape.vocab_size} embeddings"
-    )
+    count = model.backbone.shape.vocab_size
+    text = f"is not the tokenizer's: token {highest} is beyond the model's {count} embeddings"
     return [Problem("model.name_or_path", text)]
 
 
 def _method_plan(
-    config: StudyConfig, method: str, space: Space, shape: Shape, loaded: Sequence[Task], timer: Timer | None
+    config: StudyConfig,
+    method: str,
+    space: Space,
+    backbone: Backbone,
+    loaded: Sequence[Task],
+    timer: Timer | None,
 ) -> MethodPlan:
     ranges = {name: range_ for name, range_ in space.ranges.items() if name != "learning_rate"}
     configs = [spaces.make_config(method, params, space) for params in spaces.corners(ranges)]
     trained, deployed = [], []
     for method_config in configs:
         with torch.device("meta"):
-            built = methods.get(method).Method(method_config, shape, len(config.tasks))
-        trained.append(trained_parameters(built))
-        deployed.append(built.deployed())
+            built = methods.get(method).Method(method_config, backbone, len(config.tasks))
+            trained.append(trained_parameters(built))
+            deployed.append(deployed_parameters(built, backbone))
     virtual = max(getattr(method_config, "num_virtual_tokens", 0) for method_config in configs)
     return MethodPlan(
         method=method,
         trials=config.search.trials_per_method,
         trained_parameters=(min(trained), max(trained)),
         deployed_parameters=(min(deployed), max(deployed)),
-        memory_bytes=estimates.memory_bytes(config, shape, max(trained), virtual, loaded),
+        memory_bytes=estimates.memory_bytes(config, backbone.shape, max(trained), virtual, loaded),
         seconds_per_trial=timer.seconds_per_trial(method, space) if timer else None,
     )
 
@@ -227,9 +232,9 @@ def _seconds(config: StudyConfig, plans: Sequence[MethodPlan], parallel: int) ->
     return _START_SECONDS + total / parallel
 
 
-def _head_parameters(loaded: Sequence[Task], shape: Shape) -> int:
+def _head_parameters(loaded: Sequence[Task], backbone: Backbone) -> int:
     with torch.device("meta"):
-        return sum(trained_parameters(task.head(shape.hidden_size)) for task in loaded)
+        return sum(trained_parameters(task.head(backbone, "mean")) for task in loaded)
 
 
 def _cpus() -> int:

@@ -16,7 +16,7 @@ import optuna
 import methods
 from methods.backbone import Shape
 from methods.method import MethodConfig
-from methods.space import Choice, Float, Int, Range, Scalar
+from methods.space import Allowed, Choice, Float, Int, Range, Scalar, Text
 from search import messages
 from search.config import HyperparameterConfig, RangeConfig
 from search.messages import Problem
@@ -142,7 +142,7 @@ def _middle(range_: Range) -> Scalar:
     return round(middle) if isinstance(range_, Int) else middle
 
 
-def _override_problem(allowed: Range, override: HyperparameterConfig) -> str:
+def _override_problem(allowed: Allowed, override: HyperparameterConfig) -> str:
     """Why the override does not fit the field, or nothing."""
     if isinstance(override, RangeConfig):
         return _range_problem(allowed, override)
@@ -157,10 +157,12 @@ def _override_problem(allowed: Range, override: HyperparameterConfig) -> str:
     return ""
 
 
-def _range_problem(allowed: Range, override: RangeConfig) -> str:
+def _range_problem(allowed: Allowed, override: RangeConfig) -> str:
     if isinstance(allowed, Choice):
         names = ", ".join(map(messages.show, allowed.choices))
         return f"must be a value or a list of {names}, not a range"
+    if isinstance(allowed, Text):
+        return "must be a text or a list of texts, not a range"
     if not override.min < override.max:
         return f"min must be below max; got min {override.min:g}, max {override.max:g}"
     if override.log and override.min <= 0:
@@ -172,13 +174,15 @@ def _range_problem(allowed: Range, override: RangeConfig) -> str:
     return ""
 
 
-def _value_problem(allowed: Range, value: Scalar) -> str:
+def _value_problem(allowed: Allowed, value: Scalar) -> str:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(allowed, Choice):
         same = [choice for choice in allowed.choices if type(choice) is type(value) and choice == value]
         names = ", ".join(map(messages.show, allowed.choices))
         hint = messages.did_you_mean(value, allowed.choices)
         return "" if same else f"must be one of {names}, not {messages.show(value)}{hint}"
+    if isinstance(allowed, Text):
+        return "" if isinstance(value, str) else f"must be a text in quotes, not {messages.show(value)}"
     if isinstance(allowed, Int):
         whole = isinstance(value, int) and number
         return "" if whole else f"must be a whole number, not {messages.show(value)}"
@@ -186,13 +190,13 @@ def _value_problem(allowed: Range, value: Scalar) -> str:
     return "" if finite else f"must be a number, not {messages.show(value)}"
 
 
-def _range(allowed: Range, override: RangeConfig) -> Range:
+def _range(allowed: Allowed, override: RangeConfig) -> Range:
     if isinstance(allowed, Int):
         return Int(int(override.min), int(override.max), override.log)
     return Float(override.min, override.max, override.log)
 
 
-def _typed(allowed: Range, value: Scalar) -> Scalar:
+def _typed(allowed: Allowed, value: Scalar) -> Scalar:
     """A whole number given for a float becomes one: Optuna and JSON tell 1 from 1.0."""
     return float(value) if isinstance(allowed, Float) else value
 

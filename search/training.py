@@ -17,13 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from methods.backbone import Backbone
+from methods.heads import Head
 from methods.injection import Injection, concatenate
-from methods.method import Method, MethodConfig, Start, trained_parameters
-from methods.readout import sequence_features
-from search.batches import BatchOrder, by_length, collate
+from methods.method import Method, MethodConfig, Rows, Start
+from methods.parameters import deployed_parameters, trained_parameters
+from search import features
+from search.batches import BatchOrder, by_length, collate, collate_read
 from search.config import TrainingConfig
 from search.seeds import derive
-from search.tasks import Task
+from search.tasks import Split, Task
 
 
 class DivergedError(ArithmeticError):
@@ -41,11 +43,21 @@ class Counts:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one trial for one step: texts, the task of each `[B]`, and its target."""
+    """Rows of one trial for one step.
+
+    Attributes:
+        texts: token ids of each row.
+        tasks: index of each row's task.
+        rows: what the method is told of them.
+        targets: labels of each row, one per place that is read.
+        read: positions that are read of each row, or None where its task reads the text as a whole.
+    """
 
     texts: list[list[int]]
-    task_B: Tensor
-    targets: list[int]
+    tasks: list[int]
+    rows: Rows
+    targets: list[list[int]]
+    read: list[list[int] | None]
 
 
 class Trial:
@@ -54,7 +66,7 @@ class Trial:
     Args:
         module: the method's module (methods/<name>.py) class, built and initialised here.
         config: its configuration.
-        backbone: for its shape and for what the method starts from; not kept.
+        backbone: frozen, shared with other trials.
         tasks: the study's, in their order.
         weights: of the tasks' losses, adding up to 1.
         settings: the training section.
@@ -78,11 +90,15 @@ class Trial:
         self.step = 0
         self.seconds = 0.0  # of training and evaluation, across interruptions
         self.generator = torch.Generator().manual_seed(derive(seed, "parameters"))
-        self.method = module(config, backbone.shape, len(tasks))
-        self.heads = nn.ModuleList(task.head(backbone.shape.hidden_size) for task in tasks)
+        self.method = module(config, backbone, len(tasks))
+        self.backbone = self.method.own_backbone or backbone
+        self.heads = nn.ModuleList(task.head(self.backbone, config.readout) for task in tasks)
         self._initialize(backbone)
         self.method.to(backbone.device)
         self.heads.to(backbone.device)
+        self._queries: list[Tensor] | None = None
+        if self.method.query is not None:
+            self._queries = [features.of(task.splits["train"], backbone, self.method.query) for task in tasks]
         self.optimizer = self._optimizer()
         self._rows = [(t, row) for t, task in enumerate(tasks) for row in range(len(task.splits["train"]))]
         self._order = BatchOrder(
@@ -93,12 +109,13 @@ class Trial:
 
     @property
     def counts(self) -> Counts:
-        return Counts(trained_parameters(self.method), self.method.deployed(), trained_parameters(self.heads))
+        deployed = deployed_parameters(self.method, self.backbone)
+        return Counts(trained_parameters(self.method), deployed, trained_parameters(self.heads))
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """Every parameter of the trial's own, the method's first."""
-        return [*self.method.parameters(), *self.heads.parameters()]
+        """Every parameter that is trained, the method's first."""
+        return [p for p in (*self.method.parameters(), *self.heads.parameters()) if p.requires_grad]
 
     @property
     def done(self) -> bool:
@@ -110,19 +127,33 @@ class Trial:
         splits = [self.tasks[t].splits["train"] for t, _ in rows]
         return Batch(
             texts=[split.input_ids[row] for split, (_, row) in zip(splits, rows, strict=True)],
-            task_B=torch.tensor([t for t, _ in rows]),
+            tasks=[t for t, _ in rows],
+            rows=self._describe(rows),
             targets=[split.targets[row] for split, (_, row) in zip(splits, rows, strict=True)],
+            read=[
+                split.read[row] if split.read else None for split, (_, row) in zip(splits, rows, strict=True)
+            ],
         )
 
-    def loss(self, batch: Batch, features_BH: Tensor, injection: Injection) -> Tensor:
-        """Sum over tasks of weight times the mean loss of the task's rows, and the mean auxiliary loss."""
-        total = features_BH.new_zeros(())
-        targets = torch.tensor(batch.targets, device=features_BH.device)
+    def _describe(self, rows: list[tuple[int, int]]) -> Rows:
+        """What the method is told of rows, each given by its task's index and its number in train."""
+        device = self.backbone.device
+        query_BH = None
+        if self._queries is not None:
+            query_BH = torch.stack([self._queries[t][row] for t, row in rows]).to(device)
+        return Rows(torch.tensor([t for t, _ in rows], device=device), query_BH)
+
+    def loss(self, batch: Batch, hidden_BTH: Tensor, mask_BT: Tensor, injection: Injection) -> Tensor:
+        """Sum over tasks of weight times the mean loss of all that the task reads, and the mean auxiliary loss."""
+        total = torch.zeros((), device=mask_BT.device)
+        read_BT = collate_read(batch.read, mask_BT)
         for index, (task, head) in enumerate(zip(self.tasks, self.heads, strict=True)):
-            mine = (batch.task_B == index).to(features_BH.device)
-            if mine.any():
-                losses = task.loss(head(features_BH[mine]), targets[mine])
-                total = total + self.weights[index] * losses.mean()
+            mine = [row for row, owner in enumerate(batch.tasks) if owner == index]
+            targets = [target for row in mine for target in batch.targets[row]]
+            if targets:
+                logits_XC = head(hidden_BTH[mine], mask_BT[mine], read_BT[mine])
+                losses_X = task.loss(logits_XC, torch.tensor(targets, device=mask_BT.device))
+                total = total + self.weights[index] * losses_X.mean()
         if injection.auxiliary_loss_B is not None:
             total = total + injection.auxiliary_loss_B.mean()
         return total
@@ -144,19 +175,18 @@ class Trial:
         self.step += 1
 
     def _initialize(self, backbone: Backbone) -> None:
-        """Starts method and heads from the trial's generator; heads start small, with zero bias."""
+        """Starts method and heads from the trial's generator."""
         names = tuple(task.name for task in self.tasks)
         label_ids = {task.name: task.label_ids for task in self.tasks}
-        self.method.initialize(Start(backbone, names, label_ids, self.generator))
-        with torch.no_grad():
-            for parameter in self.heads.parameters():
-                parameter.zero_()
-                if parameter.dim() > 1:
-                    parameter.normal_(std=0.02, generator=self.generator)
+        encode = self.tasks[0].encode
+        self.method.initialize(Start(backbone, names, label_ids, self.generator, encode))
+        for head in self.heads:
+            assert isinstance(head, Head)
+            head.initialize(self.generator)
 
     def _optimizer(self) -> torch.optim.AdamW:
         """AdamW; the method's learning rate is the heads' too where the heads are all that is trained."""
-        mine = list(self.method.parameters())
+        mine = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
         head_rate = self.settings.head_learning_rate if mine else self.config.learning_rate
         groups = [
             {"params": mine, "lr": self.config.learning_rate, "peak": self.config.learning_rate},
@@ -183,20 +213,21 @@ def learning_rate_factor(settings: TrainingConfig, step: int) -> float:
 
 
 class Pack:
-    """Trials that share the backbone's forward and backward.
+    """Trials that share the forward and backward of one backbone."""
 
-    Args:
-        backbone: frozen.
-        pad_id: token id of padding.
-    """
-
-    def __init__(self, backbone: Backbone, pad_id: int) -> None:
-        self.backbone = backbone
-        self.pad_id = pad_id
+    def __init__(self) -> None:
         self.trials: list[Trial] = []
 
     def attach(self, trial: Trial) -> None:
-        """The trial takes part from the next step on."""
+        """The trial takes part from the next step on.
+
+        Raises:
+            ValueError: it trains on another backbone than the others.
+        """
+        if any(other.backbone is not trial.backbone for other in self.trials):
+            raise ValueError(
+                "trials of a pack share one backbone; one that trains a copy needs a pack of its own"
+            )
         self.trials.append(trial)
 
     def detach(self, trial: Trial) -> None:
@@ -209,20 +240,20 @@ class Pack:
         Returns:
             Each trial's loss, or why it cannot go on; one trial's failure leaves the others as they are.
         """
+        backbone = self.trials[0].backbone
         batches = [trial.batch() for trial in self.trials]
         injections = []
         for trial, batch in zip(self.trials, batches, strict=True):
             trial.method.train()
-            injections.append(trial.method(batch.task_B.to(self.backbone.device)))
+            injections.append(trial.method(batch.rows, backbone))
         texts = [text for batch in batches for text in batch.texts]
-        ids_BT, mask_BT = collate(texts, self.pad_id, self.backbone.device)
-        hidden_BTH = self.backbone.forward(ids_BT, mask_BT, concatenate(injections))
+        ids_BT, mask_BT = collate(texts, backbone.device)
+        hidden_BTH = backbone.forward(ids_BT, mask_BT, concatenate(injections))
         losses = []
         start = 0
         for trial, batch, injection in zip(self.trials, batches, injections, strict=True):
             rows = slice(start, start := start + len(batch.texts))
-            features_BH = sequence_features(hidden_BTH[rows], mask_BT[rows], trial.config.readout)
-            losses.append(trial.loss(batch, features_BH, injection))
+            losses.append(trial.loss(batch, hidden_BTH[rows], mask_BT[rows], injection))
         finite = [loss for loss in losses if math.isfinite(loss.item())]
         if finite:
             torch.stack(finite).sum().backward()  # type: ignore[no-untyped-call]
@@ -240,29 +271,32 @@ class Pack:
         return value
 
 
-@torch.inference_mode()
-def predict(
-    backbone: Backbone,
-    method: Method,
-    head: nn.Module,
-    task_index: int,
-    texts: Sequence[Sequence[int]],
-    readout: str,
-    batch_size: int,
-    pad_id: int,
-) -> Tensor:
-    """Logits of texts, in their order.
+@torch.no_grad()
+def predict(trial: Trial, index: int, split: Split, shared: Backbone, batch_size: int) -> list[Tensor]:
+    """Logits of a split of the task of number `index`.
+
+    Args:
+        trial: with the method and the heads.
+        index: of the task.
+        split: its rows.
+        shared: the frozen backbone.
+        batch_size: rows of a forward.
 
     Returns:
-        `[len(texts), C]` float32, on the CPU.
+        Of each row, in their order, `[places read, C]` float32, on the CPU.
     """
-    method.eval()
-    logits: list[Tensor | None] = [None] * len(texts)
-    for rows in by_length(texts, batch_size):
-        ids_BT, mask_BT = collate([texts[row] for row in rows], pad_id, backbone.device)
-        injection = method(torch.full((len(rows),), task_index, device=backbone.device))
-        hidden_BTH = backbone.forward(ids_BT, mask_BT, injection)
-        output_BC = head(sequence_features(hidden_BTH, mask_BT, readout)).cpu()
-        for row, output_C in zip(rows, output_BC, strict=True):
-            logits[row] = output_C
-    return torch.stack([output for output in logits if output is not None])
+    trial.method.eval()
+    backbone, head = trial.backbone, trial.heads[index]
+    assert isinstance(head, Head)
+    query_RH = None if trial.method.query is None else features.of(split, shared, trial.method.query)
+    logits: list[Tensor] = [torch.empty(0)] * len(split)
+    for rows in by_length(split.input_ids, batch_size):
+        ids_BT, mask_BT = collate([split.input_ids[row] for row in rows], backbone.device)
+        query_BH = None if query_RH is None else query_RH[rows].to(backbone.device)
+        told = Rows(torch.full((len(rows),), index, device=backbone.device), query_BH)
+        hidden_BTH = backbone.forward(ids_BT, mask_BT, trial.method(told, backbone))
+        read = [split.read[row] if split.read else None for row in rows]
+        output_XC = head(hidden_BTH, mask_BT, collate_read(read, mask_BT)).cpu()
+        for row, output in zip(rows, output_XC.split([len(split.targets[row]) for row in rows]), strict=True):
+            logits[row] = output
+    return logits

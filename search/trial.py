@@ -75,7 +75,6 @@ class Resources(NamedTuple):
 
     backbone: Backbone
     tasks: tuple[Task, ...]
-    pad_id: int
 
 
 def checkpoint_folder(config: StudyConfig, key: Key) -> Path:
@@ -114,7 +113,7 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
     trial = build(job, study, resources)
     folder = Path(job.folder)
     resumed = checkpoint.restore(trial, folder)
-    pack = Pack(resources.backbone, resources.pad_id)
+    pack = Pack()
     pack.attach(trial)
     if resumed and trial.done:  # it was interrupted between its last checkpoint and its end
         report(_evaluate(trial, study, resources, loss=None))
@@ -158,7 +157,7 @@ def load(study: str, splits: tuple[str, ...] = ("train", "validation")) -> Resou
     loaded = tuple(
         tasks.load(task, tokenizer, config.model.max_length, config.seed, splits) for task in config.tasks
     )
-    return Resources(load_backbone(config.model.model_dump_json()), loaded, tokenizer.pad_token_id)
+    return Resources(load_backbone(config.model.model_dump_json()), loaded)
 
 
 @functools.lru_cache(maxsize=1)
@@ -173,18 +172,11 @@ def load_backbone(model: str) -> Backbone:
     )
 
 
-def logits(trial: Trial, index: int, split: Split, study: StudyConfig, resources: Resources) -> torch.Tensor:
-    """Logits `[n, C]` of a split of the task of number `index`."""
-    return predict(
-        resources.backbone,
-        trial.method,
-        trial.heads[index],
-        index,
-        split.input_ids,
-        trial.config.readout,
-        study.training.per_device_eval_batch_size,
-        resources.pad_id,
-    )
+def logits(
+    trial: Trial, index: int, split: Split, study: StudyConfig, resources: Resources
+) -> list[torch.Tensor]:
+    """Of each row of a split of the task of number `index`, `[places read, C]`."""
+    return predict(trial, index, split, resources.backbone, study.training.per_device_eval_batch_size)
 
 
 def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: float | None) -> Report:

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -38,20 +39,24 @@ class Text:
 
 
 class SequenceClassification(Task):
-    """A linear head, cross-entropy, and accuracy, macro F1 or Matthews correlation."""
+    """One label per text: cross-entropy, and accuracy, macro F1 or Matthews correlation."""
 
     kind: ClassVar[str] = "sequence_classification"
 
-    def head(self, hidden_size: int) -> nn.Linear:
-        return nn.Linear(hidden_size, len(self.labels))
+    def loss(self, logits_XC: Tensor, target_X: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(logits_XC, target_X, reduction="none")
 
-    def loss(self, logits_BC: Tensor, target_B: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(logits_BC, target_B, reduction="none")
-
-    def score(self, logits_NC: Tensor, targets: list[int]) -> tuple[float, list[float] | None]:
+    def score(self, logits: list[Tensor], targets: list[list[int]]) -> tuple[float, list[float] | None]:
+        logits_NC = torch.cat(logits)
         if not bool(torch.isfinite(logits_NC).all()):
             return math.nan, None
-        predictions = logits_NC.argmax(1).tolist()
+        return self._score(logits_NC.argmax(1).tolist(), [target for (target,) in targets])
+
+    def answer(self, targets: list[int]) -> str:
+        (target,) = targets
+        return self.labels[target]
+
+    def _score(self, predictions: list[int], targets: list[int]) -> tuple[float, list[float] | None]:
         if self.metric == "macro_f1":
             return float(metrics.f1_score(targets, predictions, average="macro", zero_division=0)), None
         if self.metric == "matthews_correlation":
@@ -74,6 +79,7 @@ def load(
         splits={
             split: _tokenize(texts, tokenizer, max_length, split, config) for split, texts in rows.items()
         },
+        encode=partial(_encode, tokenizer),
         warnings=tuple(_warnings(config, reader.labels, rows, reader.rows("train"))),
     )
 
@@ -233,7 +239,12 @@ def _tokenize(
                 f"text: the tokenizer makes no token of {messages.show(row.text)} in {split}"
             )
     sha256 = data.fingerprint((row.text, row.pair, str(row.target)) for row in rows)
-    return Split(input_ids, [row.target for row in rows], sha256)
+    return Split(input_ids, [[row.target] for row in rows], sha256)
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def _label_ids(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:

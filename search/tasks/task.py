@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from methods import heads
+from methods.backbone import Backbone
+from methods.heads import Head
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """A split's rows in tokens.
 
     Attributes:
         input_ids: a list of token ids per row, with special tokens, cut to max_length, not padded.
-        targets: the number of each row's label.
+        targets: of each row, the numbers of its labels: one where the text has a label, one per place that is read
+            where its tokens have.
         sha256: fingerprint of the rows' texts and labels, before they were cut.
+        read: of each row, the positions in input_ids that are read; None where the text as a whole is.
     """
 
     input_ids: list[list[int]]
-    targets: list[int]
+    targets: list[list[int]]
     sha256: str
+    read: list[list[int]] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -37,6 +45,7 @@ class Task(ABC):
         labels: names of the C labels; a target is a number in them.
         label_ids: token ids of each label's words, without special tokens.
         splits: those that were loaded: "train", "validation", "test".
+        encode: token ids of a text, without special tokens.
         warnings: what the user should know of the data.
     """
 
@@ -47,21 +56,29 @@ class Task(ABC):
     labels: tuple[str, ...]
     label_ids: list[list[int]]
     splits: dict[str, Split]
+    encode: Callable[[str], list[int]]
     warnings: tuple[str, ...] = ()
 
-    @abstractmethod
-    def head(self, hidden_size: int) -> nn.Module:
-        """A head from features `[B, H]` to logits `[B, C]`; its parameters' values have no meaning yet."""
+    def head(self, backbone: Backbone, readout: str) -> Head:
+        """A head that reads what the task does; its parameters' values have no meaning yet."""
+        return heads.make(self.kind, readout, len(self.labels), backbone)
 
     @abstractmethod
-    def loss(self, logits_BC: Tensor, target_B: Tensor) -> Tensor:
-        """Loss of each row, `[B]`."""
+    def loss(self, logits_XC: Tensor, target_X: Tensor) -> Tensor:
+        """Loss of each place that is read, `[X]`."""
 
     @abstractmethod
-    def score(self, logits_NC: Tensor, targets: list[int]) -> tuple[float, list[float] | None]:
+    def score(self, logits: list[Tensor], targets: list[list[int]]) -> tuple[float, list[float] | None]:
         """The metric over all rows, and each row's part in it where the metric is a mean over rows.
 
         Args:
-            logits_NC: `[N, C]`, of all rows of a split.
-            targets: the N rows' targets.
+            logits: of each row of a split, `[places read, C]`.
+            targets: of each row.
+
+        Returns:
+            The score is not finite where a logit is not.
         """
+
+    @abstractmethod
+    def answer(self, targets: list[int]) -> str:
+        """A row's labels (its targets, or what was predicted for it) as people write them."""

@@ -11,36 +11,72 @@ import torch
 
 import methods
 from methods.backbone import Backbone
-from methods.injection import concatenate
-from methods.method import Method, MethodConfig, Start, trained_parameters
+from methods.injection import Injection, concatenate
+from methods.method import Method, MethodConfig, Rows, Start
+from methods.parameters import load_state, state, trained_parameters
 from methods.readout import sequence_features
-from methods.space import Choice, Range
+from methods.space import Allowed, Choice, Text
 from tests.methods.conftest import texts
 
 TASKS = ("first", "second")
 
 
-def small_config(name: str, num_virtual_tokens: int = 5, **given: object) -> MethodConfig:
+def _cases() -> list[str]:
+    """Every method, and every method with each other value of the choices that shape it: "p_tuning encoder=mlp"."""
+    found = []
+    for name in methods.names():
+        found.append(name)
+        for field in methods.get(name).Config.fields().values():
+            allowed = field.metadata["allowed"]
+            if isinstance(allowed, Choice) and field.name not in ("readout", "init", "placement"):
+                found += [f"{name} {field.name}={v}" for v in allowed.choices if v != field.default]
+    return found
+
+
+def small_config(case: str, num_virtual_tokens: int = 5, **given: object) -> MethodConfig:
+    """The configuration of a case, small."""
+    name, _, choice = case.partition(" ")
     config = methods.get(name).Config
+    if choice:
+        field, _, text = choice.partition("=")
+        (given[field],) = [v for v in config.fields()[field].metadata["allowed"].choices if str(v) == text]
     if "num_virtual_tokens" in config.fields():
         given["num_virtual_tokens"] = num_virtual_tokens
     return config(**given)
 
 
-def build(name: str, backbone: Backbone, seed: int = 0, num_virtual_tokens: int = 5) -> Method:
-    method = methods.get(name).Method(small_config(name, num_virtual_tokens), backbone.shape, len(TASKS))
-    generator = torch.Generator().manual_seed(seed)
-    method.initialize(Start(backbone, TASKS, {"first": [[7], [8]], "second": [[9, 10]]}, generator))
+def build(
+    case: str, backbone: Backbone, seed: int = 0, num_virtual_tokens: int = 5, **given: object
+) -> Method:
+    module = methods.get(case.partition(" ")[0])
+    method = module.Method(small_config(case, num_virtual_tokens, **given), backbone, len(TASKS))
+    method.initialize(start(backbone, seed))
     return method.eval()
 
 
-@pytest.fixture(params=methods.names())
+def start(backbone: Backbone, seed: int = 0, label_ids: list[list[int]] | None = None) -> Start:
+    """What trials of the tasks `TASKS` start from; a text's tokens are its letters, "a" being 10."""
+    by_task = {"first": label_ids or [[7], [8]], "second": [[9, 10]]}
+    generator = torch.Generator().manual_seed(seed)
+    return Start(backbone, TASKS, by_task, generator, lambda text: [ord(letter) - 87 for letter in text])
+
+
+@pytest.fixture(params=_cases())
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def inject(
+    backbone: Backbone, method: Method, ids: torch.Tensor, mask: torch.Tensor, tasks: list[int]
+) -> Injection:
+    """The method's injection for texts of the given tasks."""
+    query = None if method.query is None else backbone.features(ids, mask, method.query)
+    return method(Rows(torch.tensor(tasks), query), method.own_backbone or backbone)
+
+
 def run(backbone: Backbone, method: Method, ids: torch.Tensor, mask: torch.Tensor, tasks: list[int]):
-    return backbone.forward(ids, mask, method(torch.tensor(tasks)))
+    own = method.own_backbone or backbone
+    return own.forward(ids, mask, inject(backbone, method, ids, mask, tasks))
 
 
 def test_a_row_does_not_depend_on_its_batch_or_padding(name: str, backbone: Backbone) -> None:
@@ -55,13 +91,17 @@ def test_a_row_does_not_depend_on_its_batch_or_padding(name: str, backbone: Back
 def test_rows_of_another_trial_change_nothing(name: str, backbone: Backbone) -> None:
     """Rows of a shorter and a longer prompt of another method in the same forward."""
     method = build(name, backbone)
+    if method.private_backbone:
+        return
     ids, mask = texts(4, 7)
-    task_B = torch.tensor([0, 1])
-    alone = backbone.forward(ids[:2], mask[:2], method(task_B))
+    mine = inject(backbone, method, ids[:2], mask[:2], [0, 1])
+    alone = backbone.forward(ids[:2], mask[:2], mine)
     for other in methods.names():
         neighbour = build(other, backbone, seed=1, num_virtual_tokens=9)
-        packed = backbone.forward(ids, mask, concatenate([method(task_B), neighbour(task_B)]))
-        torch.testing.assert_close(packed[:2], alone, rtol=1e-4, atol=1e-5)
+        if not neighbour.private_backbone:
+            theirs = inject(backbone, neighbour, ids[2:], mask[2:], [0, 1])
+            packed = backbone.forward(ids, mask, concatenate([mine, theirs]))
+            torch.testing.assert_close(packed[:2], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_every_parameter_gets_a_gradient_and_the_backbone_none(name: str, backbone: Backbone) -> None:
@@ -90,36 +130,41 @@ def test_the_injection_matters_unless_it_is_empty(name: str, backbone: Backbone)
     ids, mask = texts(2, 6)
     bare = run(backbone, build("head_only", backbone), ids, mask, [0, 1])
     injected = run(backbone, build(name, backbone), ids, mask, [0, 1])
-    assert torch.equal(bare, injected) == (name == "head_only")
+    assert torch.equal(bare, injected) == (name in ("head_only", "full", "lora"))
 
 
 def test_tasks_have_parameters_of_their_own(name: str, bert: Backbone) -> None:
-    if name == "head_only":
-        assert trained_parameters(build(name, bert)) == 0
-        return
     ids, mask = texts(1, 6)
     method = build(name, bert)
+    if name == "head_only":
+        assert trained_parameters(method) == 0
+        return
+    if method.private_backbone:  # one copy for all tasks
+        return
     first, second = (run(bert, method, ids, mask, [task]) for task in (0, 1))
     assert not torch.allclose(first, second)
 
 
 def test_the_same_seed_starts_the_same(name: str, bert: Backbone) -> None:
-    first, second, other = (build(name, bert, seed).state_dict() for seed in (3, 3, 4))
+    first, second, other = (state(build(name, bert, seed)) for seed in (3, 3, 4))
     for key in first:
         assert torch.equal(first[key], second[key])
-        assert not torch.equal(first[key], other[key])
+    assert not first or any(not torch.equal(first[key], other[key]) for key in first)
 
 
 def test_it_draws_from_the_trials_generator_only(name: str, bert: Backbone) -> None:
-    before = torch.random.get_rng_state()
-    build(name, bert)
-    assert torch.equal(torch.random.get_rng_state(), before)
+    states = []
+    for seed in (1, 2):
+        torch.random.manual_seed(seed)
+        states.append(state(build(name, bert)))
+    for key, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][key]), key
 
 
 def test_a_state_loads_without_initialize(name: str, bert: Backbone) -> None:
     trained = build(name, bert)
-    loaded = methods.get(name).Method(small_config(name), bert.shape, len(TASKS)).eval()
-    loaded.load_state_dict(trained.state_dict())
+    loaded = type(trained)(small_config(name), bert, len(TASKS)).eval()
+    load_state(loaded, state(trained))
     ids, mask = texts(2, 6)
     assert torch.equal(run(bert, trained, ids, mask, [0, 1]), run(bert, loaded, ids, mask, [0, 1]))
 
@@ -131,7 +176,7 @@ def test_its_config_survives_a_pickle_and_json(name: str) -> None:
 
 
 def test_its_published_default_is_allowed(name: str, bert: Backbone) -> None:
-    config = methods.get(name).Config
+    config = type(small_config(name))
     assert config().problems(bert.shape, max_length=16) == []
     for field in config.fields().values():
         assert _holds(field.metadata["allowed"], field.default), field.name
@@ -141,7 +186,9 @@ def test_its_published_default_is_allowed(name: str, bert: Backbone) -> None:
 
 def test_an_unknown_choice_is_a_problem(name: str, bert: Backbone) -> None:
     config = dataclasses.replace(small_config(name), readout="middle")
-    assert config.problems(bert.shape, 16) == ["readout must be one of first, mean, last, not 'middle'"]
+    assert config.problems(bert.shape, 16) == [
+        "readout must be one of first, mean, last, model, not 'middle'"
+    ]
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
@@ -152,7 +199,7 @@ def test_a_useless_learning_rate_is_a_problem(name: str, rate: float, bert: Back
 
 def test_a_prompt_leaves_the_text_its_positions(name: str, bert: Backbone) -> None:
     """A method that shifts the text is refused a prompt too long, and runs with the longest it is allowed."""
-    if "num_virtual_tokens" not in methods.get(name).Config.fields():
+    if "num_virtual_tokens" not in small_config(name).fields():
         return
     longest = bert.shape.max_positions - 10
     assert small_config(name, longest).problems(bert.shape, max_length=10) == []
@@ -161,7 +208,7 @@ def test_a_prompt_leaves_the_text_its_positions(name: str, bert: Backbone) -> No
 
 
 def test_it_opens_with_what_it_is(name: str) -> None:
-    module = methods.get(name)
+    module = methods.get(name.partition(" ")[0])
     assert module.__doc__
     assert module.Method.title
     assert module.Method.__doc__
@@ -171,27 +218,29 @@ def test_it_opens_with_what_it_is(name: str) -> None:
 def test_packed_gradients_equal_solo_ones(name: str, make_backbone: Callable[[str], Backbone]) -> None:
     backbone = make_backbone("gpt2")
     ids, mask = texts(4, 7)
-    task_B = torch.tensor([0, 1])
 
     def gradients(packed: bool) -> list[torch.Tensor]:
         method = build(name, backbone)
-        injections = [method(task_B)]
+        injections = [inject(backbone, method, ids[:2], mask[:2], [0, 1])]
         if packed:
-            injections.append(build("prompt_tuning", backbone, seed=5, num_virtual_tokens=8)(task_B))
+            other = build("prompt_tuning", backbone, seed=5, num_virtual_tokens=8)
+            injections.append(inject(backbone, other, ids[2:], mask[2:], [0, 1]))
         rows = 4 if packed else 2
         hidden = backbone.forward(ids[:rows], mask[:rows], concatenate(injections))
         loss = hidden[:2].pow(2).mean()
         return list(torch.autograd.grad(loss, list(method.parameters()))) if loss.requires_grad else []
 
-    if name == "head_only":
+    if name == "head_only" or build(name, backbone).private_backbone:
         return
     for solo, packed in zip(gradients(False), gradients(True), strict=True):
         torch.testing.assert_close(solo, packed, rtol=1e-4, atol=1e-6)
 
 
-def _holds(allowed: Range, value: object) -> bool:
+def _holds(allowed: Allowed, value: object) -> bool:
     if isinstance(allowed, Choice):
         return value in allowed.choices
+    if isinstance(allowed, Text):
+        return isinstance(value, str)
     return isinstance(value, int | float) and allowed.low <= value <= allowed.high
 
 
@@ -204,3 +253,19 @@ def test_an_import_error_of_a_method_is_not_swallowed(monkeypatch: pytest.Monkey
     monkeypatch.setattr(methods, "names", lambda: ("is_not_there",))
     with pytest.raises(ModuleNotFoundError):
         methods.get("is_not_there")
+
+
+def test_what_is_deployed_does_the_same(name: str, backbone: Backbone) -> None:
+    """The deployed form, put together from its tensors alone, as the trained one."""
+    trained = build(name, backbone)
+    form = trained.deployed(trained.own_backbone or backbone)
+    loaded = type(form)(form.config, backbone, len(TASKS)).eval()
+    load_state(loaded, state(form))
+    ids, mask = texts(2, 6)
+    torch.testing.assert_close(
+        run(backbone, loaded, ids, mask, [0, 1]),
+        run(backbone, trained, ids, mask, [0, 1]),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    assert trained_parameters(form) <= trained_parameters(trained)

@@ -12,9 +12,10 @@ import methods
 from methods import attention
 from methods.backbone import Backbone
 from methods.injection import Injection, Prefix, Prompt, Site, full_mask
-from methods.method import Start, trained_parameters
+from methods.method import Rows
+from methods.parameters import trained_parameters
 from tests.methods.conftest import texts
-from tests.methods.test_contract import build, small_config
+from tests.methods.test_contract import build, small_config, start
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +32,8 @@ def _on_meta(config: object) -> Backbone:
 def count(name: str, backbone: Backbone, tasks: int = 1, **given: object) -> int:
     module = methods.get(name)
     with torch.device("meta"):
-        method = module.Method(module.Config(**given), backbone.shape, tasks)
-    assert method.deployed() == trained_parameters(method)
-    return trained_parameters(method)
+        method = module.Method(module.Config(**given), backbone, tasks)
+        return trained_parameters(method)
 
 
 def test_prompt_tuning_counts(distilbert: Backbone) -> None:
@@ -63,16 +63,16 @@ def test_a_vocabulary_start_is_made_of_embeddings(bert: Backbone) -> None:
 
 def test_a_label_start_begins_with_the_label_words(bert: Backbone) -> None:
     module = methods.get("prompt_tuning")
-    method = module.Method(small_config("prompt_tuning", init="labels"), bert.shape, 1)
-    method.initialize(Start(bert, ("topic",), {"topic": [[11, 12], [13]]}, torch.Generator().manual_seed(0)))
+    method = module.Method(small_config("prompt_tuning", init="labels"), bert, 2)
+    method.initialize(start(bert, label_ids=[[11, 12], [13]]))
     torch.testing.assert_close(method.prompt[0, :3].detach(), bert.embeddings[[11, 12, 13]])
 
 
 def test_a_normal_start_has_the_scale_of_the_embeddings(bert: Backbone) -> None:
     module = methods.get("prompt_tuning")
     config = module.Config(num_virtual_tokens=2000, init="normal")
-    method = module.Method(config, bert.shape, 1)
-    method.initialize(Start(bert, ("topic",), {"topic": []}, torch.Generator().manual_seed(0)))
+    method = module.Method(config, bert, 2)
+    method.initialize(start(bert))
     assert method.prompt.std().item() == pytest.approx(bert.embeddings.std().item(), rel=0.1)
 
 
@@ -83,7 +83,7 @@ def test_a_prompt_is_text_whose_tokens_it_copies(make_backbone: Callable[[str], 
         ids, mask = texts(2, 9)
         whole = backbone.forward(ids, mask, Injection(2))
         prompt = Prompt(backbone.embeddings[ids[:, :4]], full_mask(2, 4, ids.device))
-        injection = Injection(2, prompt=prompt, offset_B=torch.tensor([4, 4]))
+        injection = Injection(2, prompt=prompt)
         split = backbone.forward(ids[:, 4:], mask[:, 4:], injection)
         torch.testing.assert_close(split, whole[:, 4:], rtol=1e-4, atol=1e-5)
 
@@ -93,7 +93,7 @@ def test_prefixes_start_with_each_layers_own_scale(make_backbone: Callable[[str]
         backbone = make_backbone(family)
         method = build("p_tuning_v2", backbone, num_virtual_tokens=200)
         own = backbone.keys_and_values(
-            torch.randint(0, 100, (1, 64), generator=torch.Generator().manual_seed(9))
+            backbone.embed(torch.randint(0, 100, (1, 64), generator=torch.Generator().manual_seed(9)))
         )
         assert list(own) == list(backbone.shape.sites)
         for index, site in enumerate(own):
@@ -115,7 +115,7 @@ def test_a_prefix_of_a_texts_keys_and_values_is_that_text(make_backbone: Callabl
         whole = backbone.forward(ids, mask, Injection(2))
         prefixes = {
             site: Prefix(key, value, full_mask(2, 4, ids.device))
-            for site, (key, value) in backbone.keys_and_values(ids[:, :4]).items()
+            for site, (key, value) in backbone.keys_and_values(backbone.embed(ids[:, :4])).items()
         }
         rest = backbone.forward(
             ids[:, 4:], mask[:, 4:], Injection(2, prefixes=prefixes, offset_B=torch.tensor([4, 4]))
@@ -127,9 +127,13 @@ def test_dropout_is_of_training_only_and_of_the_trials_own_generator(bert: Backb
     module = methods.get("p_tuning_v2")
 
     def prefix(seed: int, training: bool) -> torch.Tensor:
-        method = module.Method(small_config("p_tuning_v2", dropout=0.5), bert.shape, 1)
-        method.initialize(Start(bert, ("topic",), {"topic": []}, torch.Generator().manual_seed(seed)))
-        return method.train(training)(torch.tensor([0])).prefixes[Site("encoder", "self", 0)].key_BNPD
+        method = module.Method(small_config("p_tuning_v2", dropout=0.5), bert, 1)
+        method.initialize(start(bert, seed))
+        return (
+            method.train(training)(Rows(torch.tensor([0])), bert)
+            .prefixes[Site("encoder", "self", 0)]
+            .key_BNPD
+        )
 
     assert (prefix(0, training=True) == 0).float().mean().item() == pytest.approx(0.5, abs=0.2)
     assert (prefix(0, training=False) != 0).all()

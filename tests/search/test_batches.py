@@ -37,6 +37,6 @@ def test_evaluation_batches_hold_every_row_once() -> None:
 
 
 def test_padding_is_on_the_right_and_masked() -> None:
-    ids, mask = collate([[5, 6, 7], [8]], pad_id=9, device=torch.device("cpu"))
-    assert ids.tolist() == [[5, 6, 7], [8, 9, 9]]
+    ids, mask = collate([[5, 6, 7], [8]], device=torch.device("cpu"))
+    assert ids.tolist() == [[5, 6, 7], [8, 0, 0]]
     assert mask.tolist() == [[True, True, True], [True, False, False]]

@@ -13,7 +13,15 @@ from search.config import RangeConfig
 from search.errors import StudyFileError
 
 SHAPE = Shape(
-    hidden_size=16, embedding_size=16, vocab_size=40, sites={}, max_positions=40, causal=False, parameters=1
+    hidden_size=16,
+    embedding_size=16,
+    vocab_size=40,
+    sites={},
+    max_positions=40,
+    causal=False,
+    prompts_are_prefixes=False,
+    parameters=1,
+    model_head=True,
 )
 
 

@@ -167,7 +167,7 @@ def test_scientific_notation_is_a_number(tmp_path: Path, study: Any) -> None:
         (
             "methods.head_only.readout",
             "maen",
-            "must be one of 'first', 'mean', 'last', not 'maen'; did you mean mean?",
+            "must be one of 'first', 'mean', 'last', 'model', not 'maen'; did you mean mean?",
         ),
         ("methods.head_only.readout", ["mean", "mean"], "must not list a value twice"),
         ("methods.head_only.readout", {"min": 1, "max": 2}, "not a range"),

@@ -48,7 +48,7 @@ def test_labels_come_from_train_and_targets_number_them(
 ) -> None:
     task = tasks.load(write(), tiny_tokenizer, 12, seed=0)
     assert task.labels == ("animals", "food", "travel")
-    assert task.splits["train"].targets[:4] == [0, 1, 2, 0]
+    assert task.splits["train"].targets[:4] == [[0], [1], [2], [0]]
     assert set(task.splits) == {"train", "validation"}
     assert [tiny_tokenizer.decode(ids) for ids in task.label_ids] == list(task.labels)
     assert task.warnings == ()
@@ -58,7 +58,7 @@ def test_numbers_as_labels_are_in_the_order_of_numbers(write: Any, tiny_tokenize
     train = [row("cat", label) for label in (10, 9, 2.0, 10)]
     task = tasks.load(write({"train": train, "validation": train}), tiny_tokenizer, 12, 0)
     assert task.labels == ("2", "9", "10")
-    assert task.splits["train"].targets == [2, 1, 0, 2]
+    assert task.splits["train"].targets == [[2], [1], [0], [2]]
 
 
 def test_declared_class_names_are_the_labels(tmp_path: Path, tiny_tokenizer: Any) -> None:
@@ -106,17 +106,20 @@ def test_tokenizers_without_special_tokens_or_padding(write: Any) -> None:
 def test_few_shot_and_samples_are_drawn_by_the_seed(write: Any, tiny_tokenizer: Any) -> None:
     config = write(few_shot=4, max_validation_samples=10, max_test_samples=7)
     task = tasks.load(config, tiny_tokenizer, 12, 0, ("train", "validation", "test"))
-    assert Counter(task.splits["train"].targets) == {0: 4, 1: 4, 2: 4}
+    assert Counter(t for (t,) in task.splits["train"].targets) == {0: 4, 1: 4, 2: 4}
     assert [len(task.splits[split]) for split in ("validation", "test")] == [10, 7]
     again = tasks.load(config, tiny_tokenizer, 12, 0, ("test",))
-    assert again.splits["test"] == task.splits["test"]
+    assert again.splits["test"].input_ids == task.splits["test"].input_ids
+    assert again.splits["test"].sha256 == task.splits["test"].sha256
     other = tasks.load(config, tiny_tokenizer, 12, 1)
     assert other.splits["train"].sha256 != task.splits["train"].sha256
 
 
 def test_validation_is_cut_from_train_where_it_has_no_split(write: Any, tiny_tokenizer: Any) -> None:
     task = tasks.load(write(source={"validation_split": None}), tiny_tokenizer, 12, 0)
-    train, validation = (Counter(task.splits[split].targets) for split in ("train", "validation"))
+    train, validation = (
+        Counter(t for (t,) in task.splits[split].targets) for split in ("train", "validation")
+    )
     assert train == {0: 16, 1: 16, 2: 16}
     assert validation == {0: 4, 1: 4, 2: 4}
     assert task.warnings == ()
@@ -206,11 +209,12 @@ def test_count_is_of_the_data(write: Any) -> None:
 
 
 def make_task(metric: str) -> SequenceClassification:
-    return SequenceClassification("t", metric, ("a", "b", "c"), [[1], [2], [3]], {})
+    return SequenceClassification("t", metric, ("a", "b", "c"), [[1], [2], [3]], {}, lambda text: [])
 
 
 LOGITS = torch.tensor([[2.0, 1, 0], [0, 2, 1], [2, 0, 1], [0, 0, 1]])
-TARGETS = [0, 1, 2, 2]
+ROWS = list(LOGITS[:, None])
+TARGETS = [[0], [1], [2], [2]]
 
 
 @pytest.mark.parametrize(
@@ -218,21 +222,21 @@ TARGETS = [0, 1, 2, 2]
     [("accuracy", 0.75), ("macro_f1", (2 / 3 + 1 + 2 / 3) / 3), ("matthews_correlation", 0.7)],
 )
 def test_metrics(metric: str, expected: float) -> None:
-    score, per_row = make_task(metric).score(LOGITS, TARGETS)
+    score, per_row = make_task(metric).score(ROWS, TARGETS)
     assert score == pytest.approx(expected, abs=0.05 if metric == "matthews_correlation" else 1e-9)
     assert per_row == ([1.0, 1.0, 0.0, 1.0] if metric == "accuracy" else None)
 
 
 def test_logits_that_are_not_finite_score_nan() -> None:
-    score, per_row = make_task("accuracy").score(LOGITS * math.nan, TARGETS)
+    score, per_row = make_task("accuracy").score([row * math.nan for row in ROWS], TARGETS)
     assert math.isnan(score)
     assert per_row is None
 
 
-def test_head_and_loss_are_per_row() -> None:
+def test_loss_is_per_row() -> None:
     task = make_task("accuracy")
-    assert task.head(16)(torch.zeros(4, 16)).shape == (4, 3)
-    losses = task.loss(LOGITS, torch.tensor(TARGETS))
+    targets = torch.tensor(TARGETS).flatten()
+    losses = task.loss(LOGITS, targets)
     assert losses.shape == (4,)
-    alone = task.loss(LOGITS[2:3], torch.tensor(TARGETS[2:3]))
+    alone = task.loss(LOGITS[2:3], targets[2:3])
     assert torch.equal(losses[2:3], alone)

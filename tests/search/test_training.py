@@ -75,12 +75,12 @@ def test_packed_equals_solo(dtype: torch.dtype, tolerance: float, tiny_model: Pa
     for trial in (*packed, *solo):
         for module in (trial.method, trial.heads):
             module.to(dtype)
-    pack = Pack(backbone, 0)
+    pack = Pack()
     for trial in packed:
         pack.attach(trial)
     together = train(pack, 40)
     for index, trial in enumerate(solo):
-        alone = Pack(backbone, 0)
+        alone = Pack()
         alone.attach(trial)
         losses = [loss for (loss,) in train(alone, 40)]
         assert losses == pytest.approx([step[index] for step in together], rel=tolerance)
@@ -92,7 +92,7 @@ def test_training_learns_and_leaves_the_backbone_alone(backbone: Backbone, task:
     before = backbone.fingerprint()
     settings = TrainingConfig(max_steps=40, eval_steps=40, head_learning_rate=0.1)
     trial = make("prompt_tuning", backbone, task, num_virtual_tokens=4, learning_rate=0.1, settings=settings)
-    pack = Pack(backbone, 0)
+    pack = Pack()
     pack.attach(trial)
     losses = [loss for (loss,) in train(pack, 40)]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
@@ -101,7 +101,7 @@ def test_training_learns_and_leaves_the_backbone_alone(backbone: Backbone, task:
 
 def test_a_checkpoint_goes_on_exactly(backbone: Backbone, task: Task, tmp_path: Path) -> None:
     whole, first = (make("p_tuning_v2", backbone, task, num_virtual_tokens=4, dropout=0.2) for _ in range(2))
-    packs = {id(trial): Pack(backbone, 0) for trial in (whole, first)}
+    packs = {id(trial): Pack() for trial in (whole, first)}
     for trial in (whole, first):
         packs[id(trial)].attach(trial)
     expected = train(packs[id(whole)], 20)
@@ -110,7 +110,7 @@ def test_a_checkpoint_goes_on_exactly(backbone: Backbone, task: Task, tmp_path: 
     resumed = make("p_tuning_v2", backbone, task, num_virtual_tokens=4, dropout=0.2)
     assert checkpoint.restore(resumed, tmp_path)
     assert resumed.step == 9
-    pack = Pack(backbone, 0)
+    pack = Pack()
     pack.attach(resumed)
     assert losses + train(pack, 11) == expected
     for one, other in zip(whole.parameters, resumed.parameters, strict=True):
@@ -119,7 +119,7 @@ def test_a_checkpoint_goes_on_exactly(backbone: Backbone, task: Task, tmp_path: 
 
 def test_a_damaged_checkpoint_costs_one_interval(backbone: Backbone, task: Task, tmp_path: Path) -> None:
     trial = make("prompt_tuning", backbone, task, num_virtual_tokens=4)
-    pack = Pack(backbone, 0)
+    pack = Pack()
     pack.attach(trial)
     for _ in range(3):
         train(pack, 2)
@@ -137,7 +137,7 @@ def test_without_a_checkpoint_nothing_is_restored(backbone: Backbone, task: Task
 
 def test_a_diverged_trial_leaves_the_others_as_they_are(backbone: Backbone, task: Task) -> None:
     alone = make("prompt_tuning", backbone, task, seed=1, num_virtual_tokens=3)
-    solo = Pack(backbone, 0)
+    solo = Pack()
     solo.attach(alone)
     expected = [loss for (loss,) in train(solo, 3)]
     healthy, broken = (
@@ -145,7 +145,7 @@ def test_a_diverged_trial_leaves_the_others_as_they_are(backbone: Backbone, task
     )
     with torch.no_grad():
         broken.method.prompt.fill_(float("nan"))
-    pack = Pack(backbone, 0)
+    pack = Pack()
     pack.attach(broken)
     pack.attach(healthy)
     failure, loss = pack.step()
@@ -157,12 +157,12 @@ def test_a_diverged_trial_leaves_the_others_as_they_are(backbone: Backbone, task
 
 def test_predictions_do_not_depend_on_the_batch(backbone: Backbone, task: Task) -> None:
     trial = make("prompt_tuning", backbone, task, num_virtual_tokens=4)
-    texts = task.splits["validation"].input_ids
+    split = task.splits["validation"]
 
     def logits(batch_size: int) -> torch.Tensor:
-        return predict(backbone, trial.method, trial.heads[0], 0, texts, "mean", batch_size, 0)
+        return torch.cat(predict(trial, 0, split, backbone, batch_size))
 
-    assert logits(64).shape == (len(texts), len(task.labels))
+    assert logits(64).shape == (len(split), len(task.labels))
     torch.testing.assert_close(logits(64), logits(1), rtol=1e-4, atol=1e-5)
 
 

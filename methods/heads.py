@@ -1,0 +1,156 @@
+"""Heads: from hidden states at the text's positions to logits, wherever a task reads.
+
+Virtual tokens are cut off before a head sees anything (`Backbone.forward`), so no head can read one.
+
+Letters: B rows, T text tokens, H hidden width, C outputs, X places that are read.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForSequenceClassification
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from methods.readout import sequence_features
+
+if TYPE_CHECKING:
+    from methods.backbone import Backbone
+
+
+class Head(nn.Module, ABC):
+    """A task's head; its parameters' values have no meaning until `initialize`, or until they are loaded."""
+
+    @abstractmethod
+    def forward(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
+        """Logits `[X, C]` float32: of each row, or of each place that `read_BT` marks, row by row.
+
+        Args:
+            hidden_BTH: hidden states of the text.
+            mask_BT: bool, False at padding.
+            read_BT: bool, the places that a task of tokens reads; None for a task of whole texts.
+        """
+
+    @torch.no_grad()
+    def initialize(self, generator: torch.Generator) -> None:
+        """Small weights and zero biases, drawn from `generator` only."""
+        for parameter in self.parameters():
+            parameter.zero_()
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.02, generator=generator)
+
+
+def make(kind: str, readout: str, outputs: int, backbone: Backbone) -> Head:
+    """The head of a task of a kind (`search/tasks/`) with so many outputs."""
+    if kind == "token_classification":
+        return TokenHead(backbone.shape.hidden_size, outputs)
+    if readout == "model":
+        return ModelHead(backbone, outputs)
+    return SequenceHead(readout, backbone.shape.hidden_size, outputs)
+
+
+class SequenceHead(Head):
+    """A linear layer on one vector per row."""
+
+    def __init__(self, readout: str, hidden_size: int, outputs: int) -> None:
+        super().__init__()
+        self.readout = readout
+        self.linear = nn.Linear(hidden_size, outputs)
+
+    def forward(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
+        logits: Tensor = self.linear(sequence_features(hidden_BTH, mask_BT, self.readout))
+        return logits
+
+
+class TokenHead(Head):
+    """A linear layer on the hidden state of each token that is read."""
+
+    def __init__(self, hidden_size: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, outputs)
+
+    def forward(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
+        assert read_BT is not None, "a task of tokens says which of them it reads"
+        states_XH = hidden_BTH[read_BT]
+        logits: Tensor = self.linear(states_XH.to(torch.promote_types(states_XH.dtype, torch.float32)))
+        return logits
+
+
+class ModelHead(Head):
+    """The head of the model's own class for sequence classification, fed with hidden states of the text.
+
+    What the class has beside the model (BERT's `classifier`, DistilBERT's `pre_classifier` and `classifier`, a
+    decoder's `score`) is trained. A pooler belongs to the model: it stays frozen, with the model's weights.
+    """
+
+    def __init__(self, backbone: Backbone, outputs: int) -> None:
+        super().__init__()
+        config = copy.deepcopy(backbone.config)
+        config.num_labels, config.pad_token_id = outputs, 0
+        with torch.device("meta"):
+            whole: Any = AutoModelForSequenceClassification.from_config(config)
+        self._model = _GivenOutput(backbone.model)
+        setattr(whole, whole.base_model_prefix, self._model)
+        self.head = whole.to_empty(device=backbone.device).float().eval()
+
+    def forward(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
+        self._model.hidden_BTH = hidden_BTH.to(torch.promote_types(hidden_BTH.dtype, torch.float32))
+        # The classes find the last token by the padding's id, which is 0 here.
+        logits: Tensor = self.head(input_ids=mask_BT.long(), attention_mask=mask_BT.long()).logits
+        return logits
+
+    @torch.no_grad()
+    def initialize(self, generator: torch.Generator) -> None:
+        with torch.random.fork_rng(devices=[]):  # the classes' own start draws from torch's generator
+            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+            for module in self.head.modules():
+                self.head._init_weights(module)
+
+
+class _GivenOutput(nn.Module):
+    """Stands in for the model inside its class for classification: answers with the hidden states it was given."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._frozen = (model,)  # not a submodule: its parameters are no head's
+        self.hidden_BTH: Tensor | None = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling:
+        assert self.hidden_BTH is not None, "the head gives the hidden states first"
+        return BaseModelOutputWithPooling(
+            last_hidden_state=self.hidden_BTH, pooler_output=_pooled(self._frozen[0], self.hidden_BTH)
+        )
+
+
+def has_model_head(config: Any, pooler: bool) -> bool:
+    """Whether transformers has a class for sequence classification of this kind of model, and it works.
+
+    Args:
+        config: the model's.
+        pooler: whether the model's pooler, if it has one, has weights; some classes read it, some do not.
+    """
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        return False
+    if pooler:
+        return True
+    with torch.device("meta"):
+        whole: Any = AutoModelForSequenceClassification.from_config(config)
+    return getattr(whole.base_model, "pooler", None) is None
+
+
+def _pooled(model: Any, hidden_BTH: Tensor) -> Tensor | None:
+    """What the model's own pooler makes of the first token, `[B, H]`; None where it has none."""
+    pooler = getattr(model, "pooler", None)
+    if pooler is None:
+        return None
+    weight = next(pooler.parameters())
+    hidden_BTH = hidden_BTH.to(weight.dtype)
+    if hasattr(model, "pooler_activation"):  # ALBERT
+        pooled: Tensor = model.pooler_activation(pooler(hidden_BTH[:, 0]))
+    else:
+        pooled = pooler(hidden_BTH)
+    return pooled.to(torch.promote_types(pooled.dtype, torch.float32))

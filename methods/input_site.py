@@ -1,0 +1,81 @@
+"""The input site: virtual tokens among those of the text, and where they stand.
+
+The prompt-tuning playbook argues for the front of the text; a study can measure it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from methods.injection import Injection, Prefix, Prompt, full_mask
+from methods.method import READOUTS, PromptConfig, Rows, hyperparameter
+from methods.space import Choice
+
+if TYPE_CHECKING:
+    from methods.backbone import Backbone, Shape
+
+PLACEMENTS = ("before", "middle", "after", "around")
+
+
+@dataclass(frozen=True)
+class InputConfig(PromptConfig):
+    """Hyperparameters of methods whose virtual tokens stand among the text's."""
+
+    placement: str = hyperparameter(
+        "before",
+        allowed=Choice(PLACEMENTS),
+        searched=False,
+        help="where the virtual tokens stand: before, in the middle of, after or around the text",
+    )
+
+    def problems(self, shape: Shape, max_length: int) -> list[str]:
+        found = super().problems(shape, max_length) + self._position_problem(shape, max_length)
+        unseen = {"after": READOUTS, "middle": ("first",)}.get(self.placement, ())
+        if shape.causal and self.readout in unseen:
+            found.append(
+                f"placement must be before or around where readout is {self.readout}, not {self.placement}: "
+                "in a causal model a text token sees nothing that comes after it"
+            )
+        return found
+
+
+def prompt_injection(prompt_KPE: Tensor, rows: Rows, placement: str, backbone: Backbone) -> Injection:
+    """The injection of a table of prompts, one per task.
+
+    In front of the text of a model with `prompts_are_prefixes`, the prompts are run once and their keys and
+    values shared by all rows, which is the same and cheaper.
+
+    Args:
+        prompt_KPE: `[tasks, P, E]` float.
+        rows: of the batch.
+        placement: one of `PLACEMENTS`.
+        backbone: that runs the rows.
+    """
+    length = prompt_KPE.shape[1]
+    if placement == "before" and backbone.shape.prompts_are_prefixes:
+        mask_BP = full_mask(len(rows), length, rows.task_B.device)
+        cached = backbone.keys_and_values(prompt_KPE)
+        return Injection(
+            rows=len(rows),
+            prefixes={
+                site: Prefix(k[rows.task_B], v[rows.task_B], mask_BP) for site, (k, v) in cached.items()
+            },
+            offset_B=torch.full_like(rows.task_B, length),
+        )
+    return Injection(rows=len(rows), prompt=placed(prompt_KPE[rows.task_B], placement))
+
+
+def placed(embeddings_BPE: Tensor, placement: str) -> Prompt:
+    """A prompt of every row, at one of `PLACEMENTS`; "around" puts the larger half in front."""
+    rows, length, _ = embeddings_BPE.shape
+    mask_BP = full_mask(rows, length, embeddings_BPE.device)
+    if placement == "before":
+        return Prompt(embeddings_BPE, mask_BP)
+    halves_P = torch.full((length,), {"middle": 1, "after": 2, "around": 0}[placement], device=mask_BP.device)
+    if placement == "around":
+        halves_P[(length + 1) // 2 :] = 2
+    return Prompt(embeddings_BPE, mask_BP, halves_P.expand(rows, -1))

@@ -1,0 +1,109 @@
+"""P-tuning: a prompt at the input, trained through an encoder.
+
+Liu et al. (2021), "GPT Understands, Too", https://arxiv.org/abs/2103.10385, section 3:
+
+    [P_1 .. P_i, x, P_i+1 .. P_m],   P = encoder(E),   E in R^{P x H} trained;
+    lstm:  P = W_3 relu(W_2 LSTM(E) + b_2) + b_3, the LSTM bidirectional with two layers;
+    mlp:   P = W_3 relu(W_2 relu(W_1 E + b_1) + b_2) + b_3.
+
+Prompts may stand before, in the middle of, after or around the text (`placement`). The encoder makes the virtual
+tokens depend on each other in training; it is run once afterwards, and what is deployed is a prompt, `prompt_tuning`'s
+form.
+
+Differences from the paper: a head on text positions rather than a masked token; the last layer is scaled and shifted so
+that the prompt starts with the mean and deviation of the model's own embeddings (PyTorch's default starts it
+orders of magnitude away); with several tasks each has its own E, and they share the encoder.
+
+Counts: deployed = tasks * P * E. Trained: that, and the encoder's, of width W: mlp: E*W + W + W*W + W + W*E + E;
+lstm: a two-layer bidirectional LSTM of width W/2 on each side, and W*W + W + W*E + E.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from methods import method, prompt_tuning
+from methods.backbone import Backbone, Shape
+from methods.injection import Injection
+from methods.input_site import InputConfig, prompt_injection
+from methods.method import Rows, Start, hyperparameter
+from methods.space import Choice, Float, Int
+
+
+@dataclass(frozen=True)
+class Config(InputConfig):
+    """Length, encoder and learning rate of the prompt."""
+
+    learning_rate: float = hyperparameter(
+        1e-3, allowed=Float(1e-5, 1e-2, log=True), help="AdamW's peak learning rate, of prompt and encoder"
+    )
+    num_virtual_tokens: int = hyperparameter(
+        20, allowed=Int(3, 50, log=True), help="virtual tokens P among the text's"
+    )
+    encoder: str = hyperparameter(
+        "lstm", allowed=Choice(("lstm", "mlp")), help="network that makes the prompt in training"
+    )
+    encoder_width: int = hyperparameter(
+        0,
+        allowed=Int(0, 4096),
+        searched=False,
+        help="hidden units of the encoder; 0: as the input embeddings",
+    )
+
+    def problems(self, shape: Shape, max_length: int) -> list[str]:
+        found = super().problems(shape, max_length)
+        if self.encoder_width < 0 or self.encoder_width % 2:
+            found.append(f"encoder_width must be even and at least 2, or 0, not {self.encoder_width}")
+        return found
+
+
+class Method(method.Method):
+    """`embedding` `[tasks, P, E]`, and the encoder: `lstm` or `first`, then `middle` and `last`."""
+
+    title = "P-tuning"
+
+    def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
+        super().__init__(config, backbone, num_tasks)
+        size = backbone.shape.embedding_size
+        width = config.encoder_width or size
+        self.embedding = nn.Parameter(torch.empty(num_tasks, config.num_virtual_tokens, size))
+        if config.encoder == "lstm":
+            self.lstm = nn.LSTM(size, width // 2, num_layers=2, bidirectional=True, batch_first=True)
+        else:
+            self.first = nn.Linear(size, width)
+        self.middle, self.last = nn.Linear(width, width), nn.Linear(width, size)
+
+    @torch.no_grad()
+    def initialize(self, start: Start) -> None:
+        self.embedding.normal_(generator=start.generator)
+        for name, parameter in self.named_parameters():
+            if name != "embedding":
+                bound = parameter.shape[-1] ** -0.5
+                parameter.uniform_(-bound, bound, generator=start.generator)
+        own_VE = start.backbone.embeddings.detach().float().cpu()
+        made_XE = self.prompt().flatten(0, 1)
+        scale_E = own_VE.std(0) / made_XE.std()
+        self.last.bias.copy_(own_VE.mean(0) + scale_E * (self.last.bias - made_XE.mean(0)))
+        self.last.weight.mul_(scale_E[:, None])
+
+    def prompt(self) -> Tensor:
+        """What the encoder makes of the embedding, `[tasks, P, E]`."""
+        if self.config.encoder == "lstm":
+            hidden = self.lstm(self.embedding)[0]
+        else:
+            hidden = torch.relu(self.first(self.embedding))
+        made: Tensor = self.last(torch.relu(self.middle(hidden)))
+        return made
+
+    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
+        return prompt_injection(self.prompt(), rows, self.config.placement, backbone)
+
+    @torch.no_grad()
+    def deployed(self, backbone: Backbone) -> method.Method:
+        same = {name: getattr(self.config, name) for name in InputConfig.fields()}
+        form = prompt_tuning.Method(prompt_tuning.Config(**same), backbone, self.num_tasks)
+        form.prompt.copy_(self.prompt())
+        return form.to(self.embedding.device)

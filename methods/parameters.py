@@ -1,0 +1,47 @@
+"""The parameters of a method: how many, and which tensors hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from methods.backbone import Backbone
+    from methods.method import Method
+
+
+def trained_parameters(module: nn.Module) -> int:
+    """Scalars that receive a gradient."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def deployed_parameters(method: Method, backbone: Backbone) -> int:
+    """Scalars that a deployed model needs beside backbone and heads."""
+    return trained_parameters(method.deployed(backbone))
+
+
+def state(method: nn.Module) -> dict[str, Tensor]:
+    """What a checkpoint or a deployed file holds of a method: the parameters that are trained, by name."""
+    return {name: p.detach() for name, p in method.named_parameters() if p.requires_grad}
+
+
+def load_state(method: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Puts what `state` gave back into a method of the same configuration.
+
+    Raises:
+        ValueError: names or shapes are not the method's.
+    """
+    mine = {name: p for name, p in method.named_parameters() if p.requires_grad}
+    if mine.keys() != tensors.keys():
+        odd = sorted(mine.keys() ^ tensors.keys())
+        raise ValueError(
+            f"expected the tensors {', '.join(mine) or 'none'}; missing or unknown: {', '.join(odd)}"
+        )
+    with torch.no_grad():
+        for name, parameter in mine.items():
+            if parameter.shape != tensors[name].shape:
+                raise ValueError(f"{name} must be {tuple(parameter.shape)}, not {tuple(tensors[name].shape)}")
+            parameter.copy_(tensors[name])

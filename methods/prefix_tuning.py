@@ -1,0 +1,145 @@
+"""Prefix tuning: virtual tokens that every layer sees, trained as vectors or through a network.
+
+Li and Liang (2021), "Prefix-Tuning: Optimizing Continuous Prompts for Generation",
+https://arxiv.org/abs/2101.00190, section 4:
+
+    hidden:  K_l, V_l = the layer's own keys and values of h_l,   h_l in R^{P x H} trained, for each layer l;
+    mlp:     [K_1; V_1; ...; K_L; V_L] = W_2 tanh(W_1 E + b_1) + b_2,   E in R^{P x H} trained (section 4.3).
+
+`hidden` is the prompt-tuning playbook's form, "vectors prepended at every layer", and has its L*P*H parameters. It is
+exact: of a position that is overwritten at every layer only its keys and values are ever visible, and the layer's
+frozen norm, projections and rotation (positions 0 to P - 1) make them. `mlp` is the paper's reparameterisation, with the
+shape that peft gives it; the network is run once after training and not deployed.
+
+Differences from the paper: `hidden` starts from the layer inputs of sampled tokens, `mlp` from PyTorch's default,
+its last layer scaled and shifted so that each layer's keys and values start with the mean and deviation of its own; by
+default the text keeps its positions (`shift_positions`). A study of several tasks holds one table per task; the
+network is shared.
+
+Counts: hidden: trained = deployed = tasks * L*P*H. mlp: deployed = tasks * 2*L*P*N*D (p_tuning_v2's form), trained =
+tasks * P*H + H*W + W + W*(2*L*N*D) + 2*L*N*D for width W.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from methods import method, p_tuning_v2
+from methods.backbone import Backbone, Shape
+from methods.injection import Injection, Site
+from methods.key_value_site import KeyValueConfig, chosen_sites, random_text, table_injection
+from methods.method import Rows, Start, hyperparameter
+from methods.space import Choice, Float, Int
+
+
+@dataclass(frozen=True)
+class Config(KeyValueConfig):
+    """Length, form and learning rate of the prefixes."""
+
+    learning_rate: float = hyperparameter(
+        1e-2, allowed=Float(1e-4, 1e-1, log=True), help="AdamW's peak learning rate, of the prefixes"
+    )
+    num_virtual_tokens: int = hyperparameter(
+        16, allowed=Int(5, 100, log=True), help="virtual tokens P in front of every layer's text"
+    )
+    parameterization: str = hyperparameter(
+        "hidden",
+        allowed=Choice(("hidden", "mlp")),
+        help="what is trained: a vector per layer and token, or a network that makes keys and values",
+    )
+    mlp_width: int = hyperparameter(
+        128, allowed=Int(128, 800, log=True), searched=False, help="hidden units of the mlp"
+    )
+
+    def problems(self, shape: Shape, max_length: int) -> list[str]:
+        found = super().problems(shape, max_length)
+        if self.mlp_width < 1:
+            found.append(f"mlp_width must be at least 1, not {self.mlp_width}")
+        if shape.max_positions is not None and self.num_virtual_tokens > shape.max_positions:
+            found.append(
+                f"num_virtual_tokens must be at most {shape.max_positions}, the model's positions, "
+                f"not {self.num_virtual_tokens}"
+            )
+        return found
+
+
+class Method(method.Method):
+    """`hidden` `[L, tasks, P, H]`; or `embedding` `[tasks, P, H]` and the network's layers `first` and `last`."""
+
+    title = "Prefix tuning"
+
+    def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
+        super().__init__(config, backbone, num_tasks)
+        shape = backbone.shape
+        self._sites = chosen_sites(config.layers, shape)
+        self._shapes = [shape.sites[site] for site in self._sites]
+        length, width = config.num_virtual_tokens, shape.hidden_size
+        if config.parameterization == "hidden":
+            self.hidden = nn.Parameter(torch.empty(len(self._sites), num_tasks, length, width))
+        else:
+            outputs = sum(2 * at.heads * at.width for at in self._shapes)
+            self.embedding = nn.Parameter(torch.empty(num_tasks, length, width))
+            self.first = nn.Linear(width, config.mlp_width)
+            self.last = nn.Linear(config.mlp_width, outputs)
+
+    @torch.no_grad()
+    def initialize(self, start: Start) -> None:
+        if self.config.parameterization == "hidden":
+            inputs = start.backbone.layer_inputs(random_text(start))
+            for index, site in enumerate(self._sites):
+                own_TH = inputs[site][0].float().cpu()
+                drawn = torch.randint(len(own_TH), self.hidden.shape[1:3], generator=start.generator)
+                self.hidden[index] = own_TH[drawn]
+            return
+        self.embedding.normal_(generator=start.generator)
+        for layer in (self.first, self.last):
+            bound = 1 / math.sqrt(layer.in_features)
+            layer.weight.uniform_(-bound, bound, generator=start.generator)
+            layer.bias.zero_()
+        output_KPO = self._mlp()
+        own_OT = torch.cat(
+            [
+                part[0].transpose(1, 2).flatten(0, 1).float().cpu()
+                for site, probe in start.backbone.keys_and_values(random_text(start)).items()
+                if site in self._sites
+                for part in probe
+            ]
+        )
+        scale_O = own_OT.std(1) / output_KPO.std()
+        self.last.bias.copy_(own_OT.mean(1) - scale_O * output_KPO.flatten(0, 1).mean(0))
+        self.last.weight.mul_(scale_O[:, None])
+
+    def _mlp(self) -> Tensor:
+        """What the network makes of the embedding, `[tasks, P, 2*L*N*D]`."""
+        output: Tensor = self.last(torch.tanh(self.first(self.embedding)))
+        return output
+
+    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
+        return table_injection(self._tables(backbone), rows, self.config.shift_positions)
+
+    def _tables(self, backbone: Backbone) -> dict[Site, tuple[Tensor, Tensor]]:
+        """By site, keys and values `[tasks, N, P, D]`."""
+        if self.config.parameterization == "hidden":
+            return backbone.project(dict(zip(self._sites, self.hidden, strict=True)))
+        shapes = [at for at in self._shapes for _ in range(2)]
+        outputs = torch.split(self._mlp(), [at.heads * at.width for at in shapes], dim=-1)
+        tables = [
+            output.reshape(*output.shape[:2], at.heads, at.width).transpose(1, 2)
+            for output, at in zip(outputs, shapes, strict=True)
+        ]
+        return dict(zip(self._sites, zip(tables[::2], tables[1::2], strict=True), strict=True))
+
+    @torch.no_grad()
+    def deployed(self, backbone: Backbone) -> method.Method:
+        if self.config.parameterization == "hidden":
+            return self
+        same = {name: getattr(self.config, name) for name in KeyValueConfig.fields()}
+        form = p_tuning_v2.Method(p_tuning_v2.Config(**same), backbone, self.num_tasks)
+        for index, (key, value) in enumerate(self._tables(backbone).values()):
+            form.key[index].copy_(key)
+            form.value[index].copy_(value)
+        return form.to(self.embedding.device)

@@ -1,0 +1,35 @@
+"""What the bare model makes of a split's rows: the query of methods that look at their input.
+
+It does not change while a study runs, so a worker process computes it once for each split.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from methods.backbone import Backbone
+from search.batches import by_length, collate
+from search.tasks import Split
+
+_BATCH_SIZE = 64
+
+_known: WeakKeyDictionary[Split, WeakKeyDictionary[Backbone, dict[str, Tensor]]] = WeakKeyDictionary()
+
+
+def of(split: Split, backbone: Backbone, readout: str) -> Tensor:
+    """Features `[rows of the split, H]` float32, on the CPU (`Backbone.features`)."""
+    by_readout = _known.setdefault(split, WeakKeyDictionary()).setdefault(backbone, {})
+    if readout not in by_readout:
+        by_readout[readout] = _compute(split, backbone, readout)
+    return by_readout[readout]
+
+
+def _compute(split: Split, backbone: Backbone, readout: str) -> Tensor:
+    features_RH = torch.empty(len(split), backbone.shape.hidden_size)
+    for rows in by_length(split.input_ids, _BATCH_SIZE):
+        ids_BT, mask_BT = collate([split.input_ids[row] for row in rows], backbone.device)
+        features_RH[rows] = backbone.features(ids_BT, mask_BT, readout).cpu()
+    return features_RH
