@@ -150,7 +150,8 @@ class Backbone:
         """Hidden states at the text's positions.
 
         Args:
-            ids_BT: `[B, T]` int64, token ids; padding may be on either side.
+            ids_BT: `[B, T]` int64, token ids; padding may be on either side (on the right where there
+                are sliding windows, which count what lies between a prompt and its text).
             mask_BT: `[B, T]` bool, False at padding.
             injection: of the same B rows.
 

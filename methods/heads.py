@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForSequenceClassification
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions as ModelOutput
 
 from methods.readout import sequence_features
 
@@ -119,9 +119,9 @@ class _GivenOutput(nn.Module):
         self._frozen = (model,)  # not a submodule: its parameters are no head's
         self.hidden_BTH: Tensor | None = None
 
-    def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling:
+    def forward(self, *args: Any, **kwargs: Any) -> ModelOutput:
         assert self.hidden_BTH is not None, "the head gives the hidden states first"
-        return BaseModelOutputWithPooling(
+        return ModelOutput(
             last_hidden_state=self.hidden_BTH, pooler_output=_pooled(self._frozen[0], self.hidden_BTH)
         )
 

@@ -29,6 +29,7 @@ from methods import method, prompt_tuning
 from methods.backbone import Backbone, Shape
 from methods.injection import Injection
 from methods.input_site import InputConfig, prompt_injection
+from methods.matching import match
 from methods.method import Rows, Start, hyperparameter
 from methods.space import Choice, Float, Int
 
@@ -83,11 +84,7 @@ class Method(method.Method):
             if name != "embedding":
                 bound = parameter.shape[-1] ** -0.5
                 parameter.uniform_(-bound, bound, generator=start.generator)
-        own_VE = start.backbone.embeddings.detach().float().cpu()
-        made_XE = self.prompt().flatten(0, 1)
-        scale_E = own_VE.std(0) / made_XE.std()
-        self.last.bias.copy_(own_VE.mean(0) + scale_E * (self.last.bias - made_XE.mean(0)))
-        self.last.weight.mul_(scale_E[:, None])
+        match(self.last, self.prompt().flatten(0, 1), start.backbone.embeddings.detach().float().cpu())
 
     def prompt(self) -> Tensor:
         """What the encoder makes of the embedding, `[tasks, P, E]`."""

@@ -32,6 +32,7 @@ from methods import method, p_tuning_v2
 from methods.backbone import Backbone, Shape
 from methods.injection import Injection, Site
 from methods.key_value_site import KeyValueConfig, chosen_sites, random_text, table_injection
+from methods.matching import match
 from methods.method import Rows, Start, hyperparameter
 from methods.space import Choice, Float, Int
 
@@ -100,18 +101,14 @@ class Method(method.Method):
             bound = 1 / math.sqrt(layer.in_features)
             layer.weight.uniform_(-bound, bound, generator=start.generator)
             layer.bias.zero_()
-        output_KPO = self._mlp()
-        own_OT = torch.cat(
-            [
-                part[0].transpose(1, 2).flatten(0, 1).float().cpu()
-                for site, probe in start.backbone.keys_and_values(random_text(start)).items()
-                if site in self._sites
-                for part in probe
-            ]
-        )
-        scale_O = own_OT.std(1) / output_KPO.std()
-        self.last.bias.copy_(own_OT.mean(1) - scale_O * output_KPO.flatten(0, 1).mean(0))
-        self.last.weight.mul_(scale_O[:, None])
+        match(self.last, self._mlp().flatten(0, 1), torch.cat(self._own(start), dim=1))
+
+    def _own(self, start: Start) -> list[Tensor]:
+        """Each chosen layer's own keys and values of a random text, `[T, N*D]`, in the order of the outputs."""
+        probe = start.backbone.keys_and_values(random_text(start))
+        return [
+            part[0].transpose(0, 1).flatten(1).float().cpu() for site in self._sites for part in probe[site]
+        ]
 
     def _mlp(self) -> Tensor:
         """What the network makes of the embedding, `[tasks, P, 2*L*N*D]`."""

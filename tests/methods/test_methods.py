@@ -13,7 +13,7 @@ from methods import attention
 from methods.backbone import Backbone
 from methods.injection import Injection, Prefix, Prompt, Site, full_mask
 from methods.method import Rows
-from methods.parameters import trained_parameters
+from methods.parameters import deployed_parameters, trained_parameters
 from tests.methods.conftest import texts
 from tests.methods.test_contract import build, small_config, start
 
@@ -21,39 +21,41 @@ from tests.methods.test_contract import build, small_config, start
 @pytest.fixture(scope="module")
 def distilbert() -> Backbone:
     """DistilBERT-base on the meta device: shapes, no weights."""
-    return _on_meta(DistilBertConfig())
+    return on_meta(DistilBertConfig())
 
 
-def _on_meta(config: object) -> Backbone:
+def on_meta(config: object) -> Backbone:
     with torch.device("meta"):
         return Backbone(AutoModel.from_config(config, attn_implementation=attention.IMPLEMENTATION))
 
 
-def count(name: str, backbone: Backbone, tasks: int = 1, **given: object) -> int:
+def count(name: str, backbone: Backbone, tasks: int = 1, **given: object) -> tuple[int, int]:
+    """Trained and deployed parameters."""
     module = methods.get(name)
     with torch.device("meta"):
         method = module.Method(module.Config(**given), backbone, tasks)
-        return trained_parameters(method)
+        return trained_parameters(method), deployed_parameters(method, backbone)
 
 
 def test_prompt_tuning_counts(distilbert: Backbone) -> None:
-    assert count("prompt_tuning", distilbert, num_virtual_tokens=5) == 5 * 768 == 3840
-    assert count("prompt_tuning", distilbert, tasks=3, num_virtual_tokens=20) == 3 * 20 * 768
+    assert count("prompt_tuning", distilbert, num_virtual_tokens=5) == (3840, 3840)
+    assert count("prompt_tuning", distilbert, tasks=3, num_virtual_tokens=20) == (3 * 20 * 768, 3 * 20 * 768)
 
 
 def test_p_tuning_v2_counts_keys_and_values(distilbert: Backbone) -> None:
-    assert count("p_tuning_v2", distilbert, num_virtual_tokens=10) == 2 * 6 * 10 * 768
-    bert = _on_meta(BertConfig())
-    assert count("p_tuning_v2", bert, num_virtual_tokens=20) == 2 * 184_320
+    assert count("p_tuning_v2", distilbert, num_virtual_tokens=10) == (2 * 46_080, 2 * 46_080)
+    bert = on_meta(BertConfig())
+    assert count("p_tuning_v2", bert, num_virtual_tokens=20) == (2 * 184_320, 2 * 184_320)
+    assert count("prompt_tuning", bert, num_virtual_tokens=20) == (15_360, 15_360)
 
 
 def test_grouped_query_heads_need_fewer_parameters(make_backbone: Callable[[str], Backbone]) -> None:
     backbone = make_backbone("llama")  # 2 layers, 2 key/value heads of width 8
-    assert count("p_tuning_v2", backbone, num_virtual_tokens=3) == 2 * 2 * 2 * 3 * 8
+    assert count("p_tuning_v2", backbone, num_virtual_tokens=3)[0] == 2 * 2 * 2 * 3 * 8
 
 
 def test_head_only_counts_nothing(distilbert: Backbone) -> None:
-    assert count("head_only", distilbert) == 0
+    assert count("head_only", distilbert) == (0, 0)
 
 
 def test_a_vocabulary_start_is_made_of_embeddings(bert: Backbone) -> None:

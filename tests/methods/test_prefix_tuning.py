@@ -1,0 +1,109 @@
+"""Prefix tuning: exact by oracle, and the playbook's counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from transformers import BertConfig, DistilBertConfig
+
+from methods import layers
+from methods.backbone import Backbone
+from methods.injection import Injection, Prompt, full_mask
+from methods.method import Rows
+from methods.parameters import deployed_parameters, trained_parameters
+from tests.methods.conftest import texts
+from tests.methods.test_contract import build, run, small_config
+from tests.methods.test_methods import count, on_meta
+
+
+def test_the_playbooks_counts() -> None:
+    distilbert, bert = on_meta(DistilBertConfig()), on_meta(BertConfig())
+    assert count("prefix_tuning", distilbert, num_virtual_tokens=10) == (46_080, 46_080)
+    assert count("prefix_tuning", distilbert, num_virtual_tokens=5) == (23_040, 23_040)
+    assert count("prefix_tuning", bert, num_virtual_tokens=20) == (184_320, 184_320)
+
+
+def test_the_networks_counts() -> None:
+    distilbert = on_meta(DistilBertConfig())
+    given = {"num_virtual_tokens": 10, "parameterization": "mlp", "mlp_width": 100}
+    trained = 10 * 768 + 768 * 100 + 100 + 100 * 2 * 6 * 768 + 2 * 6 * 768
+    assert count("prefix_tuning", distilbert, **given) == (trained, 2 * 6 * 10 * 768)
+
+
+def test_layer_inputs_project_to_the_layers_own_keys_and_values(backbone: Backbone) -> None:
+    embeddings = backbone.embed(texts(2, 7)[0])
+    own = backbone.keys_and_values(embeddings)
+    found = backbone.project(backbone.layer_inputs(embeddings))
+    assert list(found) == list(own)
+    for site in own:
+        for mine, expected in zip(found[site], own[site], strict=True):
+            torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_it_equals_positions_that_every_layer_overwrites(backbone: Backbone) -> None:
+    """The playbook's picture of prefix tuning: P more positions whose hidden states are replaced before every layer."""
+    method = build("prefix_tuning", backbone, num_virtual_tokens=3, shift_positions=True)
+    ids, mask = texts(2, 4 if backbone.config.model_type == "mistral" else 7)
+    ids, mask = ids[:, :1] if backbone.config.model_type == "mistral" else ids, mask[:, : ids.shape[1]]
+    mask = torch.ones_like(ids, dtype=torch.bool)  # mistral: a text that no window of 4 parts from the prefix
+    tasks = torch.tensor([0, 1])
+
+    def overwrite(call: int, hidden_BSH: torch.Tensor) -> torch.Tensor:
+        return torch.cat([method.hidden[call][tasks], hidden_BSH[:, 3:]], dim=1)
+
+    nothing = Prompt(torch.zeros(2, 3, backbone.shape.embedding_size), full_mask(2, 3, ids.device))
+    blocks = layers.blocks(backbone.model, backbone._sites)
+    with layers.visited(blocks, overwrite):
+        expected = backbone.forward(ids, mask, Injection(2, prompt=nothing))
+    torch.testing.assert_close(run(backbone, method, ids, mask, [0, 1]), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_hooks_are_gone_after_a_forward(bert: Backbone) -> None:
+    ids, mask = texts(1, 5)
+    run(bert, build("prefix_tuning", bert), ids, mask, [0])
+    assert not any(module._forward_pre_hooks for module in bert.model.modules())
+
+
+def test_a_vector_gets_its_gradient_from_its_own_layer_alone(
+    make_backbone: Callable[[str], Backbone],
+) -> None:
+    backbone = make_backbone("llama")
+    hidden = {site: torch.randn(1, 3, 32, requires_grad=True) for site in backbone.shape.sites}
+    first, second = backbone.shape.sites
+    key, _ = backbone.project(hidden)[second]
+    gradients = torch.autograd.grad(key.sum(), [hidden[first], hidden[second]], allow_unused=True)
+    assert gradients[0] is None
+    assert gradients[1].abs().sum() > 0
+
+
+def test_chosen_layers_alone_get_a_prefix(bert: Backbone) -> None:
+    for case in ("prefix_tuning", "prefix_tuning parameterization=mlp", "p_tuning_v2"):
+        method = build(case, bert, layers="1")
+        assert [site.layer for site in method(Rows(torch.tensor([0])), bert).prefixes] == [1]
+        assert trained_parameters(method) < trained_parameters(build(case, bert))
+
+
+@pytest.mark.parametrize("wrong", ["", "two", "1-0", "-1", "0;1", "5"])
+def test_layers_that_are_not_there_are_refused(wrong: str, bert: Backbone) -> None:
+    (problem,) = small_config("prefix_tuning", layers=wrong).problems(bert.shape, 10)
+    assert problem.startswith("layers must be")
+
+
+def test_the_network_starts_in_the_scale_of_each_layer(make_backbone: Callable[[str], Backbone]) -> None:
+    for family in ("bert", "llama", "albert"):
+        backbone = make_backbone(family)
+        method = build("prefix_tuning parameterization=mlp", backbone, num_virtual_tokens=60)
+        made = method(Rows(torch.tensor([0])), backbone).prefixes
+        own = backbone.keys_and_values(backbone.embed(texts(1, 64, seed=9)[0]))
+        for site, prefix in made.items():
+            for mine, theirs in zip((prefix.key_BNPD, prefix.value_BNPD), own[site], strict=True):
+                assert mine.std().item() == pytest.approx(theirs.std().item(), rel=0.5)
+
+
+def test_the_network_is_not_deployed(bert: Backbone) -> None:
+    method = build("prefix_tuning parameterization=mlp", bert)
+    form = method.deployed(bert)
+    assert type(form).__module__ == "methods.p_tuning_v2"
+    assert deployed_parameters(method, bert) == 2 * 2 * 2 * 5 * 32  # tasks, keys and values, layers, P, H
