@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dashboards import charts, svg
@@ -45,6 +46,28 @@ def leaderboard(report: Report) -> str:
     """The verdict, a table of the methods, the winning snippet."""
     page = _environment(autoescape=False).get_template("leaderboard.md.j2")
     return page.render(report=report, verdict=report["verdict"])
+
+
+def card(report: Report, exported: dict[str, Any], folder: str) -> str:
+    """The model card of an exported method.
+
+    Args:
+        report: of its study.
+        exported: what was written: method, config, trial, seed, validation, counts, and by task why peft has no form
+            of it, or None where it has.
+        folder: as the reader would name it.
+    """
+    (method,) = (entry for entry in report["methods"] if entry["method"] == exported["method"])
+    page = _environment(autoescape=False).get_template("card.md.j2")
+    config = yaml.safe_dump(exported["config"], sort_keys=False, allow_unicode=True)
+    return page.render(
+        report=report,
+        exported=exported,
+        folder=folder,
+        title=method["title"],
+        finalist=chosen(method),
+        config=config,
+    )
 
 
 def _recommended(report: Report) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """The methods: one file each, found by its name. Needs torch and transformers, nothing else.
 
-`names()` lists them, `get(name)` imports one. A module of this package is a method if it defines `Config` and
+`names()` lists them, `get(name)` imports one, `load(folder)` gives back one that was trained and exported. A module of this package is a method if it defines `Config` and
 `Method`; a new method is a new file.
 """
 
@@ -13,6 +13,10 @@ import importlib
 import pkgutil
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from methods.saved import Predictor
 
 
 class UnknownMethodError(ValueError):
@@ -38,6 +42,13 @@ def get(name: str) -> ModuleType:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise UnknownMethodError(f"unknown method {name!r}{hint} There are: {', '.join(names())}")
     return importlib.import_module(f"methods.{name}")
+
+
+def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -> Predictor:
+    """What `promptfront export` wrote, ready to predict; see `methods.saved.load`."""
+    from methods import saved
+
+    return saved.load(folder, model=model, device=device)
 
 
 def _classes(path: Path) -> set[str]:

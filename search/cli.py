@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -193,21 +194,24 @@ def export(
     ] = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Write a trained method as a folder that methods.saved.load reads."""
+    """Write a trained method as a folder that methods.load reads, and plain peft where it has a form of it."""
     config = _find(study, output_dir)
+    from dashboards import page
     from dashboards import report as dashboard
     from search import driver
     from search.export import export as write
 
-    chosen = method or dashboard.build(cast("Rows", driver.read_rows(config)))["verdict"]["method"]
-    folder = write(config, chosen, out)
-    console.print(
-        f"Wrote {folder}. In Python:\n\n    from methods import saved\n"
-        f"    saved.load({str(folder)!r}).predict(['Some text'])\n",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    content = dashboard.build(cast("Rows", driver.read_rows(config)))
+    exported = write(config, method or content["verdict"]["method"], out)
+    card = page.card(content, asdict(exported), str(exported.folder))
+    (exported.folder / "README.md").write_text(card, encoding="utf-8")
+    lines = [f"exported {exported.folder}. In Python:", "", "    import methods"]
+    lines += [f"    methods.load({str(exported.folder)!r}).predict(['Some text'])", ""]
+    for task, reason in exported.peft.items():
+        lines.append(
+            f"peft, {task}: " + ("loads it, with the same logits" if reason is None else f"no: {reason}")
+        )
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: promptfront ui quickstart --port 5000")

@@ -1,29 +1,63 @@
-"""A trained method out of its checkpoint, as a folder for use (`methods/saved.py`)."""
+"""A trained method out of its checkpoint, as a folder for use: ours (`methods/saved.py`), and peft's where it has a form."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import TrialState
+from safetensors import safe_open
 
 from methods import saved
-from search import checkpoint, finalists, model_files
+from methods.heads import Head
+from methods.method import Method
+from search import checkpoint, finalists, model_files, peft_folder
 from search.config import StudyConfig
 from search.errors import NoStudyError, StudyFileError
+from search.peft_folder import NotForPeftError
 from search.study import Assignment, Key, Study
-from search.trial import Job, build, load
+from search.training import Trial
+from search.trial import Job, Resources, build, load
+
+_COMPARED = 16
+"""Rows of validation on which peft's logits are compared with ours."""
 
 
-def export(config: StudyConfig, method: str | None, out: Path | None) -> Path:
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        folder: where.
+        method, config, trial, seed, validation: which trained run it is.
+        trained_parameters, deployed_parameters, head_parameters: as in the report.
+        file_parameters: scalars in `method.safetensors`, heads included.
+        peft: by task, why peft has no form of it, or None where its files were written and checked.
+        peft_parameters: by task, scalars in `adapter_model.safetensors`.
+    """
+
+    folder: Path
+    method: str
+    config: dict[str, Any]
+    trial: str
+    seed: int
+    validation: float
+    trained_parameters: int
+    deployed_parameters: int
+    head_parameters: int
+    file_parameters: int
+    peft: dict[str, str | None]
+    peft_parameters: dict[str, int]
+
+
+def export(config: StudyConfig, method: str | None, out: Path | None) -> Exported:
     """Writes the best trained run of a method.
 
     Args:
         config: of a study that exists.
         method: which method; None if the study has no verdict yet, which is refused.
         out: folder to write; None is outputs/<study>/export/<method>.
-
-    Returns:
-        The folder.
 
     Raises:
         StudyFileError: the method is not in the study.
@@ -42,7 +76,7 @@ def export(config: StudyConfig, method: str | None, out: Path | None) -> Path:
     if not checkpoint.restore(trial, Path(job.folder)):
         raise NoStudyError(f"{job.folder} holds no readable checkpoint of {key}; train it again")
     folder = out or config.folder / "export" / method
-    form = trial.method.deployed(trial.backbone)
+    form = trial.method.deployed(trial.backbone).eval()
     content = saved.Saved(
         method=method,
         config=facts["config"],
@@ -54,7 +88,67 @@ def export(config: StudyConfig, method: str | None, out: Path | None) -> Path:
         max_length=config.model.max_length,
     )
     saved.save(folder, content, form, trial.heads)
-    return folder
+    places = {
+        task.name: folder if len(resources.tasks) == 1 else folder / task.name for task in resources.tasks
+    }
+    reasons = _write_peft(places, content.model, config.model.name_or_path, trial, form, resources)
+    return Exported(
+        folder=folder,
+        method=method,
+        config=facts["config"],
+        trial=str(key),
+        seed=facts["seed"],
+        validation=study.trial(key).values[0],
+        trained_parameters=facts["trained_parameters"],
+        deployed_parameters=facts["deployed_parameters"],
+        head_parameters=facts["head_parameters"],
+        file_parameters=_count(folder / "method.safetensors"),
+        peft=reasons,
+        peft_parameters={
+            name: _count(places[name] / "adapter_model.safetensors")
+            for name, why in reasons.items()
+            if why is None
+        },
+    )
+
+
+def _write_peft(
+    places: dict[str, Path], path: str, name: str, trial: Trial, form: Method, resources: Resources
+) -> dict[str, str | None]:
+    """Writes each task's folder for peft; by task, why it has no form of it, or None."""
+    reasons: dict[str, str | None] = {}
+    for index, task in enumerate(resources.tasks):
+        head = trial.heads[index]
+        assert isinstance(head, Head)
+        try:
+            peft_folder.write(
+                places[task.name],
+                path=path,
+                name=name,
+                backbone=resources.backbone,
+                form=form,
+                head=head,
+                task=index,
+                kind=task.kind,
+                labels=task.labels,
+                texts=task.splits["validation"].input_ids[:_COMPARED],
+            )
+            reasons[task.name] = None
+        except NotForPeftError as error:
+            reasons[task.name] = str(error)
+    return reasons
+
+
+def _count(path: Path) -> int:
+    """Scalars in a safetensors file."""
+    total = 0
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118
+            size = 1
+            for length in file.get_slice(name).get_shape():
+                size *= length
+            total += size
+    return total
 
 
 def _trained(study: Study, method: str) -> Key:

@@ -60,7 +60,8 @@ def family_config(family: str) -> transformers.PretrainedConfig:
 
 
 @functools.cache
-def _model(family: str) -> torch.nn.Module:
+def family_model(family: str) -> torch.nn.Module:
+    """The tiny model of a family; shared, since nothing writes to it."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = AutoModel.from_config(family_config(family), attn_implementation=attention.IMPLEMENTATION)
@@ -74,19 +75,19 @@ def _model(family: str) -> torch.nn.Module:
 @pytest.fixture
 def make_backbone() -> Callable[[str], Backbone]:
     """Builds the tiny backbone of a family."""
-    return lambda family: Backbone(_model(family))
+    return lambda family: Backbone(family_model(family))
 
 
 @pytest.fixture(params=sorted(FAMILIES))
 def backbone(request: pytest.FixtureRequest) -> Backbone:
     """The tiny backbone of each family."""
-    return Backbone(_model(request.param))
+    return Backbone(family_model(request.param))
 
 
 @pytest.fixture
 def bert() -> Backbone:
     """A tiny BERT."""
-    return Backbone(_model("bert"))
+    return Backbone(family_model("bert"))
 
 
 def texts(rows: int, length: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,7 +18,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from methods import saved
+import methods
 from tests.search.conftest import make_rows, write_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -92,6 +92,20 @@ def folder(study: dict[str, Any], tmp_path: Path) -> Path:
     return tmp_path
 
 
+PLAIN_PEFT = """
+import sys, torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+base, adapter, *texts = sys.argv[1:]
+model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=3)
+model = PeftModel.from_pretrained(model, adapter).eval()
+tokenizer = AutoTokenizer.from_pretrained(base)
+for text in texts:
+    logits = model(**tokenizer(text, truncation=True, max_length=12, return_tensors="pt")).logits
+    print(int(logits.argmax()))
+"""
+
+
 @pytest.fixture
 def long_folder(study: dict[str, Any], tmp_path: Path) -> Path:
     """A study with time to be interrupted in."""
@@ -159,7 +173,15 @@ def test_a_study_from_launch_to_prediction(folder: Path) -> None:
     assert code == 0, output
     texts = [row["text"] for row in make_rows("test")]
     exported = predictions_of(results, before)
-    assert saved.load(folder / "exported").predict(texts) == exported
+    assert methods.load(folder / "exported").predict(texts) == exported
+    assert "peft, topics: loads it, with the same logits" in output
+    card = (folder / "exported" / "README.md").read_text()
+    assert "library_name: peft" in card
+    assert "95 % interval" in card
+    labels = json.loads((folder / "exported" / "method.json").read_text())["tasks"][0]["labels"]
+    command = [sys.executable, "-c", PLAIN_PEFT, before["provenance"]["model"]["name"], "exported", *texts]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=True)
+    assert [labels[int(line)] for line in done.stdout.split()] == exported, "plain peft says the same"
     code, output = run("status", cwd=folder)
     assert code == 0, output
     assert "p_tuning_v2" in output

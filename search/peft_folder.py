@@ -1,0 +1,202 @@
+"""A trained method as a folder that plain peft loads, where peft can say the same thing.
+
+peft evaluates the model's own class for a task: its head at the text's positions with a prefix, at the first
+virtual token with an input prompt. So what can be written is a prefix (or a causal model's prompt, which is one) or
+LoRA, with `readout: model` or a head of tokens. Nothing is called written before peft has loaded it again and given
+the same logits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers.utils import logging as transformers_logging
+
+from methods.backbone import Backbone
+from methods.heads import Head, ModelHead, TokenHead
+from methods.injection import Injection
+from methods.method import Method, Rows
+
+_TOLERANCE = 1e-3
+_CLASSES = {
+    "sequence_classification": (AutoModelForSequenceClassification, "SEQ_CLS"),
+    "token_classification": (AutoModelForTokenClassification, "TOKEN_CLS"),
+}
+
+
+class NotForPeftError(ValueError):
+    """peft cannot say what was trained; the message says why, and what would make it."""
+
+
+def write(
+    folder: Path,
+    *,
+    path: str,
+    name: str,
+    backbone: Backbone,
+    form: Method,
+    head: Head,
+    task: int,
+    kind: str,
+    labels: Sequence[str],
+    texts: Sequence[Sequence[int]],
+) -> None:
+    """Writes `adapter_config.json` and `adapter_model.safetensors` into the folder, and checks them.
+
+    Args:
+        folder: of one task.
+        path: the frozen model's files.
+        name: what the study calls it: what `adapter_config.json` names as its base.
+        backbone: the frozen model.
+        form: the deployed method.
+        head: of the task.
+        task: its index.
+        kind: of the task.
+        labels: names of the head's outputs.
+        texts: token ids of some rows, to compare logits on.
+
+    Raises:
+        NotForPeftError: peft cannot load it, or gives other logits.
+    """
+    if not isinstance(head, ModelHead | TokenHead):
+        raise NotForPeftError("peft evaluates the model's own head: train with readout: model")
+    model = _model(path, kind, labels)
+    adapted = _lora(model, form) if hasattr(form, "adapter") else _prefix(model, form, backbone, task, kind)
+    _copy_head(adapted, head)
+    expected = _ours(texts, form, backbone, head, task)
+    adapted.save_pretrained(str(folder))
+    try:
+        loaded = peft.PeftModel.from_pretrained(_model(path, kind, labels), str(folder)).eval()
+        found = _theirs(texts, loaded)
+    except Exception as error:  # whatever peft trips over, the folder is not one it loads
+        _remove(folder)
+        raise NotForPeftError(f"peft does not load it again: {type(error).__name__}: {error}") from error
+    furthest = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
+    if not furthest <= _TOLERANCE * max(1.0, *(float(logits.abs().max()) for logits in expected)):
+        _remove(folder)
+        raise NotForPeftError(f"peft gives other logits than the trained model, up to {furthest:.2g} apart")
+    # Named only now: peft looks a base model up by its name, which is a folder here and may be a hub id elsewhere.
+    written = folder / "adapter_config.json"
+    content = {**json.loads(written.read_text(encoding="utf-8")), "base_model_name_or_path": name}
+    written.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _model(path: str, kind: str, labels: Sequence[str]) -> Any:
+    auto, _ = _CLASSES[kind]
+    names = dict(enumerate(labels))
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # that the head is not in the model's file is as it should be
+    try:
+        model = auto.from_pretrained(
+            path,
+            id2label=names,
+            label2id={name: number for number, name in names.items()},
+            use_safetensors=True,
+        )
+    finally:
+        transformers_logging.set_verbosity(before)
+    return model.float().eval()
+
+
+def _prefix(model: Any, form: Method, backbone: Backbone, task: int, kind: str) -> Any:
+    injection = _injection(form, backbone, task)
+    if injection.prompt is not None:
+        raise NotForPeftError("with an input prompt, peft's head reads a virtual token rather than the text")
+    if injection.prefixes.keys() != backbone.shape.sites.keys():
+        raise NotForPeftError("peft's prefixes are of all layers: train with layers: all")
+    keys = [prefix.key_BNPD[0] for prefix in injection.prefixes.values()]
+    values = [prefix.value_BNPD[0] for prefix in injection.prefixes.values()]
+    length = keys[0].shape[1]
+    if injection.offset_B is None or int(injection.offset_B[0]) != length:
+        raise NotForPeftError("peft starts the text at position P: train with shift_positions: true")
+    _, task_type = _CLASSES[kind]
+    try:
+        adapted = peft.get_peft_model(
+            model, peft.PrefixTuningConfig(task_type=task_type, num_virtual_tokens=length)
+        )
+        embedding = adapted.prompt_encoder["default"].embedding.weight
+    except Exception as error:  # peft's own reasons vary by family
+        raise NotForPeftError(
+            f"peft has no prefixes for this model: {type(error).__name__}: {error}"
+        ) from error
+    # K_0, V_0, K_1, V_1 ...: [P, 2L, N, D], as peft views its table.
+    table = torch.stack([part for pair in zip(keys, values, strict=True) for part in pair]).permute(
+        2, 0, 1, 3
+    )
+    if table.numel() != embedding.numel():
+        raise NotForPeftError(
+            f"peft's prefixes have {embedding.numel()} numbers for this model, not {table.numel()}"
+        )
+    with torch.no_grad():
+        embedding.copy_(table.reshape(embedding.shape))
+    return adapted
+
+
+def _lora(model: Any, form: Method) -> Any:
+    raise NotForPeftError("not yet")
+
+
+def _copy_head(adapted: Any, head: Head) -> None:
+    """Puts our head's weights where peft keeps those of the class: in a copy that it trains and saves."""
+    ours = {name.removeprefix("head."): tensor for name, tensor in head.state_dict().items()}
+    if isinstance(head, TokenHead):
+        ours = {name.replace("linear.", "classifier."): tensor for name, tensor in ours.items()}
+    theirs = dict(adapted.named_parameters())
+    for name, tensor in ours.items():
+        module, _, rest = name.partition(".")
+        places = [place for place in theirs if f"{module}.modules_to_save.default.{rest}" in place]
+        if len(places) != 1:
+            raise NotForPeftError(f"peft does not save the head's {name}")
+        with torch.no_grad():
+            theirs[places[0]].copy_(tensor)
+
+
+def _injection(form: Method, backbone: Backbone, task: int) -> Injection:
+    if form.query is not None:
+        raise NotForPeftError("its prompts depend on the input, which peft has no form for")
+    with torch.no_grad():
+        injection: Injection = form(Rows(torch.tensor([task], device=backbone.device)), backbone)
+    return injection
+
+
+@torch.no_grad()
+def _ours(
+    texts: Sequence[Sequence[int]], form: Method, backbone: Backbone, head: nn.Module, task: int
+) -> list[Tensor]:
+    used, outputs = form.own_backbone or backbone, []
+    for text in texts:
+        ids_1T = torch.tensor([list(text)], device=used.device)
+        mask_1T = torch.ones_like(ids_1T, dtype=torch.bool)
+        rows = Rows(torch.tensor([task], device=used.device))
+        outputs.append(head(used.forward(ids_1T, mask_1T, form(rows, used)), mask_1T, mask_1T).cpu())
+    return outputs
+
+
+@torch.no_grad()
+def _theirs(texts: Sequence[Sequence[int]], loaded: Any) -> list[Tensor]:
+    outputs = []
+    for text in texts:
+        ids_1T = torch.tensor([list(text)])
+        outputs.append(
+            loaded(input_ids=ids_1T, attention_mask=torch.ones_like(ids_1T)).logits.reshape(
+                -1, _width(loaded)
+            )
+        )
+    return outputs
+
+
+def _width(loaded: Any) -> int:
+    width: int = loaded.config.num_labels
+    return width
+
+
+def _remove(folder: Path) -> None:
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (folder / name).unlink(missing_ok=True)

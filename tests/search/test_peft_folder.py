@@ -1,0 +1,123 @@
+"""Folders for plain peft: the same logits, or a reason."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+import methods
+from methods import heads
+from methods.backbone import Backbone
+from methods.method import Method, Rows
+from search import peft_folder
+from search.peft_folder import NotForPeftError
+from tests.methods.conftest import family_model, texts
+from tests.methods.test_contract import build
+
+LABELS = ("a", "b", "c")
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Callable[[], None]]:
+    """Saves a tiny model of a family, and returns what writes a method of it for peft, and the parts."""
+
+    def write(family: str, method: Callable[[Backbone], Method], kind: str, readout: str = "model") -> Any:
+        family_model(family).save_pretrained(tmp_path / "model")
+        backbone = Backbone.load(str(tmp_path / "model"))
+        form = method(backbone)
+        form = form.deployed(form.own_backbone or backbone)
+        head = heads.make(kind, readout, len(LABELS), form.own_backbone or backbone)
+        head.initialize(torch.Generator().manual_seed(0))
+        peft_folder.write(
+            tmp_path / "adapter",
+            path=str(tmp_path / "model"),
+            name="the/model",
+            backbone=backbone,
+            form=form,
+            head=head,
+            task=1,
+            kind=kind,
+            labels=LABELS,
+            texts=texts(3, 7)[0].tolist(),
+        )
+        return backbone, form, head
+
+    return write
+
+
+CASES = ["p_tuning_v2", "prefix_tuning", "prefix_tuning parameterization=mlp"]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_peft_gives_the_same_logits(family: str, case: str, write: Any, tmp_path: Path) -> None:
+    """By a user's own lines, on texts of two lengths in one padded batch, of the second of two tasks."""
+    backbone, form, head = write(
+        family, lambda b: build(case, b, shift_positions=True), "sequence_classification"
+    )
+    ids, mask = texts(3, 9, seed=5)
+    mask[1, 6:] = False
+    ids = ids.masked_fill(~mask, 0)
+    base = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "model", num_labels=3, pad_token_id=0
+    )
+    loaded = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
+    theirs = loaded(input_ids=ids, attention_mask=mask.long()).logits
+    injection = form(Rows(torch.tensor([1, 1, 1])), backbone)
+    ours = head(backbone.forward(ids, mask, injection), mask)
+    torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
+
+
+def test_a_prompt_of_a_causal_model_is_a_prefix_of_pefts(write: Any, tmp_path: Path) -> None:
+    for case in ("prompt_tuning", "p_tuning"):
+        write("gpt2", lambda b, case=case: build(case, b), "sequence_classification")
+        assert '"PREFIX_TUNING"' in (tmp_path / "adapter" / "adapter_config.json").read_text()
+
+
+def test_heads_of_tokens_line_up(write: Any, tmp_path: Path) -> None:
+    backbone, form, head = write(
+        "bert", lambda b: build("p_tuning_v2", b, shift_positions=True), "token_classification"
+    )
+    ids, mask = texts(2, 6)
+    base = AutoModelForTokenClassification.from_pretrained(tmp_path / "model", num_labels=3)
+    loaded = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
+    theirs = loaded(input_ids=ids, attention_mask=mask.long()).logits
+    ours = head(backbone.forward(ids, mask, form(Rows(torch.tensor([1, 1])), backbone)), mask, mask)
+    torch.testing.assert_close(theirs.flatten(0, 1), ours, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "given", "readout", "reason"),
+    [
+        ("bert", {}, "model", "shift_positions: true"),
+        ("bert", {"shift_positions": True}, "mean", "readout: model"),
+        ("bert", {"shift_positions": True, "layers": "0"}, "model", "layers: all"),
+        ("modernbert", {"shift_positions": True}, "model", "peft "),
+        ("distilbert", {"shift_positions": True}, "model", "peft "),
+    ],
+)
+def test_what_peft_cannot_say_has_a_reason(
+    family: str, given: dict[str, Any], readout: str, reason: str, write: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(NotForPeftError, match=reason):
+        write(family, lambda b: build("p_tuning_v2", b, **given), "sequence_classification", readout)
+    assert not (tmp_path / "adapter" / "adapter_model.safetensors").exists()
+
+
+def test_an_encoders_prompt_has_a_reason(write: Any) -> None:
+    with pytest.raises(NotForPeftError, match="reads a virtual token"):
+        write("bert", lambda b: build("prompt_tuning", b), "sequence_classification")
+
+
+def test_every_method_is_written_or_refused(write: Any) -> None:
+    """No method makes it stumble."""
+    for name in methods.names():
+        with contextlib.suppress(NotForPeftError):
+            write("gpt2", lambda b, name=name: build(name, b), "sequence_classification")
