@@ -88,7 +88,12 @@ def _attention(
 ) -> tuple[Tensor, Tensor | None]:
     visitor: Visitor | None = options.pop(KEYWORD, None)
     if visitor is not None:
+        own = key.shape[2]
         key, value, attention_mask = visitor.visit(module, key, value, attention_mask)
+        bias: Tensor | None = options.get("position_bias")
+        if bias is not None and key.shape[2] > own:
+            # T5 adds a bias by distance. A prefix has no distance: its bias is 0, here and nowhere else.
+            options["position_bias"] = nn.functional.pad(bias, (key.shape[2] - own, 0))
     function: Callable[..., tuple[Tensor, None]] = sdpa_attention_forward
     return function(module, query, key, value, attention_mask, **options)
 

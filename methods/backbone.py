@@ -45,8 +45,12 @@ class Shape:
         hidden_size: H, width of the hidden states.
         embedding_size: E, width of the input embeddings (less than H in ALBERT and ELECTRA).
         vocab_size: rows of the input embeddings.
-        sites: where keys and values can be prepended, in the order of the forward.
+        sites: where keys and values can be prepended, in the order of the forward; none where the model's attention is
+            its own (DeBERTa, MPNet).
+        layers: L, the number of layers.
+        heads: attention heads of a layer.
         max_positions: tokens the position embeddings leave, or None where there is no limit.
+        shifts_text: whether the text can start at another position than 0.
         causal: whether a position sees only those before it.
         prompts_are_prefixes: whether a prompt in front of the text is the same as its keys and values: the model is
             causal, and no sliding window hides the prompt from the end of the text.
@@ -58,26 +62,30 @@ class Shape:
     embedding_size: int
     vocab_size: int
     sites: dict[Site, SiteShape]
+    layers: int
+    heads: int
     max_positions: int | None
+    shifts_text: bool
     causal: bool
     prompts_are_prefixes: bool
     parameters: int
     model_head: bool
 
-    @property
-    def num_layers(self) -> int:
-        """L, the number of key/value sites."""
-        return len(self.sites)
-
 
 class Backbone:
-    """A frozen model. Build it by `load`, or by `without_weights` for its shape alone."""
+    """A frozen model. Build it by `load`, or by `without_weights` for its shape alone.
+
+    Of an encoder-decoder (T5, BART) it is the encoder: the text goes in there, and heads read what comes out of it.
+    """
 
     def __init__(self, model: nn.Module, not_in_file: frozenset[str] = frozenset()) -> None:
         self._not_in_file = not_in_file
-        self.model = model.eval().requires_grad_(False)
         self.config: Any = model.config
+        if getattr(self.config, "is_encoder_decoder", False):
+            model = model.get_encoder()  # type: ignore[operator]
+        self.model = model.eval().requires_grad_(False)
         self._refuse_what_cannot_work()
+        self._takes_positions = "position_ids" in self._arguments()
         self._options = {"use_cache": False} if "use_cache" in self._arguments() else {}
         self._first_position = _first_position(model)
         with torch.no_grad():
@@ -85,6 +93,8 @@ class Backbone:
                 self.embed(torch.zeros(1, _PROBE_TOKENS, dtype=torch.long, device=self.device))
             )
         self._sites = probe.sites
+        if not self._sites:  # attention of its own, which adds its mask; the kind of mask follows this name
+            model.config._attn_implementation = "eager"  # type: ignore[union-attr]
         self._blocks = layers.blocks(self.model, self._sites)
         self.shape = self._shape(probe)
 
@@ -247,7 +257,7 @@ class Backbone:
         hidden: Tensor = self.model(
             inputs_embeds=embeddings,
             attention_mask=mask.long(),  # some architectures do arithmetic on it
-            position_ids=positions + self._first_position,
+            **({"position_ids": positions + self._first_position} if self._takes_positions else {}),
             **self._options,
             **{attention.KEYWORD: visitor},
         ).last_hidden_state
@@ -258,9 +268,7 @@ class Backbone:
 
     def _refuse_what_cannot_work(self) -> None:
         name = type(self.model).__name__
-        if getattr(self.config, "is_encoder_decoder", False):
-            raise BackboneError(f"{name} is an encoder-decoder; choose an encoder or a decoder")
-        missing = {"inputs_embeds", "position_ids", "attention_mask"} - self._arguments()
+        missing = {"inputs_embeds", "attention_mask"} - self._arguments()
         if missing:
             raise BackboneError(
                 f"{name} takes no {' and no '.join(sorted(missing))}, which prompts need; "
@@ -268,12 +276,6 @@ class Backbone:
             )
 
     def _shape(self, probe: attention.Probe) -> Shape:
-        if not probe.keys_and_values:
-            raise BackboneError(
-                f"the attention of {type(self.model).__name__} does not use transformers' attention interface, "
-                "so prefixes cannot reach it; choose a model such as BERT, RoBERTa, ModernBERT, GPT-2, Llama, "
-                "Qwen or Mistral"
-            )
         text = self.config.get_text_config()
         limit = getattr(text, "max_position_embeddings", None)
         causal = any(site.stack == "decoder" for site in probe.keys_and_values)
@@ -285,7 +287,10 @@ class Backbone:
                 site: SiteShape(heads=key.shape[1], width=key.shape[3])
                 for site, (key, _) in probe.keys_and_values.items()
             },
+            layers=text.num_hidden_layers,
+            heads=text.num_attention_heads,
             max_positions=None if limit is None else limit - self._first_position,
+            shifts_text=self._takes_positions,
             causal=causal,
             prompts_are_prefixes=causal and not _has_sliding_window(text),
             parameters=sum(parameter.numel() for parameter in self.model.parameters()),
@@ -303,6 +308,6 @@ def _has_sliding_window(config: Any) -> bool:
 def _first_position(model: nn.Module) -> int:
     """Position of the first token: RoBERTa and its kin count from the padding token's index on."""
     embeddings = getattr(model, "embeddings", None)
-    if hasattr(embeddings, "create_position_ids_from_input_ids"):
+    if hasattr(embeddings, "create_position_ids_from_inputs_embeds"):
         return int(embeddings.padding_idx) + 1  # type: ignore[union-attr, arg-type]
     return 0

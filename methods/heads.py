@@ -133,7 +133,7 @@ def has_model_head(config: Any, pooler: bool) -> bool:
         config: the model's.
         pooler: whether the model's pooler, if it has one, has weights; some classes read it, some do not.
     """
-    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING or config.is_encoder_decoder:
         return False
     if pooler:
         return True

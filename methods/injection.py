@@ -38,7 +38,7 @@ class Prompt:
         embeddings_BPE: `[B, P, E]` float, in the order in which the model shall see them.
         mask_BP: `[B, P]` bool, False where a row has fewer than P virtual tokens.
         halves_BP: `[B, P]` int64, how many halves of the row's text stand before the virtual token: 0 in front,
-            1 in the middle, 2 behind. None: all in front.
+            1 in the middle, 2 behind. None: all in front, and none is padding.
     """
 
     embeddings_BPE: Tensor
@@ -93,11 +93,12 @@ def concatenate(injections: Sequence[Injection]) -> Injection:
     prompts = [injection.prompt for injection in injections]
     prompt = None
     if any(prompts):
+        longest = max(p.mask_BP.shape[1] for p in prompts if p)
         prompt = Prompt(
             _stack([p.embeddings_BPE if p else None for p in prompts], rows, length=1),
             _stack([p.mask_BP if p else None for p in prompts], rows, length=1),
             _stack([_halves(p) if p else None for p in prompts], rows, length=1)
-            if any(p and p.halves_BP is not None for p in prompts)
+            if any(p is None or p.halves_BP is not None or p.mask_BP.shape[1] < longest for p in prompts)
             else None,
         )
     prefixes = {}
@@ -124,10 +125,7 @@ def _halves(prompt: Prompt) -> Tensor:
 
 
 def _stack(parts: Sequence[Tensor | None], rows: Sequence[int], length: int) -> Tensor:
-    """The parts along the rows, each padded with zeros in dimension `length`; None is all padding.
-
-    The padding comes first, so that a prompt stays next to its text: a sliding window counts what lies between.
-    """
+    """The parts along the rows, each padded with zeros in dimension `length`; None is all padding."""
     present = [part for part in parts if part is not None]
     longest = max(part.shape[length] for part in present)
     like = present[0]

@@ -35,10 +35,18 @@ class KeyValueConfig(PromptConfig):
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
         found = super().problems(shape, max_length)
+        if not shape.sites:
+            return [
+                *found,
+                "keys and values cannot be put into this model, whose attention does not go through transformers' "
+                "interface: leave the method out, or choose a model such as BERT, RoBERTa, GPT-2 or Llama",
+            ]
         try:
             chosen_sites(self.layers, shape)
         except ValueError as error:
             found.append(str(error))
+        if self.shift_positions and not shape.shifts_text:
+            found.append("shift_positions must be false: the model counts positions itself, from the front")
         if self.shift_positions:
             found += self._position_problem(shape, max_length)
         return found

@@ -30,8 +30,9 @@ class Layout(NamedTuple):
 def arrange(prompt: Prompt, embeddings_BTE: Tensor, mask_BT: Tensor) -> Layout:
     """Puts each virtual token before, into or behind its row's text.
 
-    A row's text is its own tokens: a prompt behind it comes before the padding. Padding of the prompt comes first,
-    so that in no row padding parts what belongs together (a sliding window counts what lies between).
+    A row's text is its own tokens: a prompt behind it comes before the padding. Padding of the prompt comes last, so
+    that in no row padding parts what belongs together, and a row that is padded on the right begins at the front: sliding
+    windows and relative positions count what lies between, and some models number positions from the front.
     """
     together_BSE = torch.cat([prompt.embeddings_BPE.to(embeddings_BTE.dtype), embeddings_BTE], dim=1)
     mask_BS = torch.cat([prompt.mask_BP, mask_BT], dim=1)
@@ -40,6 +41,7 @@ def arrange(prompt: Prompt, embeddings_BTE: Tensor, mask_BT: Tensor) -> Layout:
     text_B1 = mask_BT.sum(1, keepdim=True)
     first_B1 = mask_BT.long().argmax(1, keepdim=True)
     ahead_BP = torch.where(prompt.halves_BP > 0, first_B1 + text_B1 * prompt.halves_BP // 2, 0)
+    ahead_BP = torch.where(prompt.mask_BP, ahead_BP, mask_BT.shape[1] + 1)
     rank_BT = torch.arange(mask_BT.shape[1], device=mask_BT.device).expand(len(mask_BT), -1)
     # A virtual token with k text tokens before it comes just before text token k.
     order_BS = torch.cat([2 * ahead_BP, 2 * rank_BT + 1], dim=1).argsort(dim=1, stable=True)

@@ -225,7 +225,7 @@ def _facts(config: StudyConfig) -> dict[str, Any]:
         "backbone": {
             "name": config.model.name_or_path,
             **{name: getattr(checked.shape, name) for name in ("parameters", "hidden_size")},
-            "layers": checked.shape.num_layers,
+            "layers": checked.shape.layers,
         },
         "tasks": [
             {

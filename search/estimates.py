@@ -86,6 +86,6 @@ def memory_bytes(
     width = {"float32": 4, "bfloat16": 2}[config.model.dtype]
     longest = max(len(ids) for task in loaded for split in task.splits.values() for ids in split.input_ids)
     tokens = config.training.per_device_train_batch_size * (longest + virtual)
-    per_token = 18 * shape.hidden_size + 2 * next(iter(shape.sites.values())).heads * (longest + virtual)
-    kept = tokens * per_token * (shape.num_layers if trained else 1)
+    per_token = 18 * shape.hidden_size + 2 * shape.heads * (longest + virtual)
+    kept = tokens * per_token * (shape.layers if trained else 1)
     return _PROCESS_BYTES + width * (shape.parameters + kept) + 16 * trained

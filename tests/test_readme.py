@@ -8,6 +8,8 @@ from pathlib import Path
 import methods
 from search import study_file
 from search.cli import app
+from tests.methods import families
+from tests.methods.conftest import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,3 +44,9 @@ def test_the_example_study_is_valid(tmp_path: Path) -> None:
     assert example
     (tmp_path / "study.yaml").write_text(example[1])
     assert study_file.load(tmp_path / "study.yaml").search.trials_per_method == 20
+
+
+def test_the_table_of_families_is_what_runs() -> None:
+    """Written anew by: python -m tests.methods.families"""
+    assert families.NAMES.keys() == FAMILIES.keys()
+    assert families.table() in README

@@ -36,6 +36,27 @@ _DISTILBERT = {
 }
 _GPT2 = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": POSITIONS}
 _OPT = {"ffn_dim": 37, "word_embed_proj_dim": 32}
+_DEBERTA = {
+    "relative_attention": True,
+    "position_buckets": 8,
+    "pos_att_type": ["p2c", "c2p"],
+    "position_biased_input": False,
+    "share_att_key": True,
+    "norm_rel_ebd": "layer_norm",
+}
+_T5 = {"vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 37, "num_layers": 2, "num_heads": 4}
+_BART = {
+    "vocab_size": VOCABULARY,
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 37,
+    "decoder_ffn_dim": 37,
+    "max_position_embeddings": POSITIONS,
+    "pad_token_id": 0,
+}
 FAMILIES = {
     "bert": ("BertConfig", _SMALL),
     "distilbert": ("DistilBertConfig", _DISTILBERT),
@@ -50,6 +71,10 @@ FAMILIES = {
     "qwen2": ("Qwen2Config", {**_SMALL, **_TOKENS, "num_key_value_heads": 2}),
     "qwen3": ("Qwen3Config", {**_SMALL, **_TOKENS, "num_key_value_heads": 2, "head_dim": 8}),
     "mistral": ("MistralConfig", {**_SMALL, **_TOKENS, "num_key_value_heads": 2, "sliding_window": 4}),
+    "mpnet": ("MPNetConfig", {**_SMALL, "pad_token_id": 1, "max_position_embeddings": POSITIONS + 2}),
+    "deberta-v2": ("DebertaV2Config", {**_SMALL, **_DEBERTA}),
+    "t5": ("T5Config", _T5),
+    "bart": ("BartConfig", {**_TOKENS, **_BART}),
     "gemma": ("GemmaConfig", {**_SMALL, **_TOKENS, "num_key_value_heads": 1, "head_dim": 8}),
 }
 

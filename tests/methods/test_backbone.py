@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModel, BertConfig, MPNetConfig, MPNetModel, T5Config, T5Model
+from transformers import AutoModel, BertConfig, ViTConfig, ViTModel
 
 from methods.backbone import Backbone, BackboneError
 from methods.injection import Injection, Prefix, Prompt
-from tests.methods.conftest import family_config, texts
+from tests.methods.conftest import family_config, family_model, texts
+from tests.methods.test_contract import small_config
 
 
 def test_without_injection_it_is_the_model(backbone: Backbone) -> None:
     ids, mask = texts(2, 7)
     mask[1, 4:] = False
     plain = AutoModel.from_config(copy.deepcopy(backbone.config), attn_implementation="eager").eval()
+    plain = plain.get_encoder() if backbone.config.is_encoder_decoder else plain
     plain.load_state_dict(backbone.model.state_dict())
     expected = plain(input_ids=ids, attention_mask=mask.long()).last_hidden_state
     found = backbone.forward(ids, mask, Injection(2))
@@ -28,7 +30,7 @@ def test_without_injection_it_is_the_model(backbone: Backbone) -> None:
 def test_a_masked_injection_is_no_injection(backbone: Backbone) -> None:
     ids, mask = texts(2, 7)
     nothing = torch.zeros(2, 3, dtype=torch.bool)
-    prompt = Prompt(torch.randn(2, 3, backbone.shape.embedding_size), nothing)
+    prompt = Prompt(torch.randn(2, 3, backbone.shape.embedding_size), nothing, nothing.long())
     prefixes = {
         site: Prefix(torch.randn(2, at.heads, 3, at.width), torch.randn(2, at.heads, 3, at.width), nothing)
         for site, at in backbone.shape.sites.items()
@@ -78,7 +80,7 @@ def test_it_knows_whether_it_is_causal(
 
 
 def test_layers_that_share_a_module_are_sites_of_their_own(make_backbone: Callable[[str], Backbone]) -> None:
-    assert make_backbone("albert").shape.num_layers == 2
+    assert len(make_backbone("albert").shape.sites) == 2
 
 
 def test_the_shape_is_known_without_weights(backbone: Backbone, tmp_path: Path) -> None:
@@ -104,19 +106,38 @@ def test_a_missing_model_is_named() -> None:
         Backbone.load("/no/such/model")
 
 
-def test_encoder_decoders_are_refused() -> None:
-    model = T5Model(T5Config(vocab_size=50, d_model=16, d_ff=16, num_layers=1, num_heads=2, d_kv=8))
-    with pytest.raises(BackboneError, match="encoder-decoder; choose an encoder or a decoder"):
-        Backbone(model)
+def test_of_an_encoder_decoder_the_encoder_is_the_backbone(make_backbone: Callable[[str], Backbone]) -> None:
+    for family in ("t5", "bart"):
+        backbone = make_backbone(family)
+        whole = family_model(family)
+        assert backbone.model is whole.get_encoder()
+        assert 0 < backbone.shape.parameters < sum(p.numel() for p in whole.parameters())
+        assert not backbone.shape.causal
+        assert not backbone.shape.model_head
 
 
-def test_models_outside_the_attention_interface_are_refused() -> None:
-    model = MPNetModel(
-        MPNetConfig(
-            vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
-        )
-    )
-    with pytest.raises(
-        BackboneError, match=r"MPNetModel does not use transformers' attention interface.*BERT"
-    ):
-        Backbone(model)
+@pytest.mark.parametrize("family", ["mpnet", "deberta-v2"])
+def test_models_with_an_attention_of_their_own_take_prompts_alone(
+    family: str, make_backbone: Callable[[str], Backbone]
+) -> None:
+    backbone = make_backbone(family)
+    assert backbone.shape.sites == {}
+    for case in ("p_tuning_v2", "prefix_tuning"):
+        (problem,) = small_config(case).problems(backbone.shape, 10)
+        assert "keys and values cannot be put into this model" in problem
+        assert "choose a model such as BERT" in problem
+    assert small_config("prompt_tuning").problems(backbone.shape, 10) == []
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_a_model_that_counts_positions_itself_cannot_shift_the_text(
+    family: str, make_backbone: Callable[[str], Backbone]
+) -> None:
+    (problem,) = small_config("p_tuning_v2", shift_positions=True).problems(make_backbone(family).shape, 10)
+    assert problem.startswith("shift_positions must be false")
+
+
+def test_a_model_without_input_embeddings_is_refused() -> None:
+    config = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    with pytest.raises(BackboneError, match="takes no"):
+        Backbone(ViTModel(config))

@@ -14,11 +14,11 @@ from methods.backbone import Backbone
 from methods.injection import Injection
 from methods.parameters import state, trained_parameters
 from tests.methods.conftest import FAMILIES, family_config, texts
-from tests.methods.test_contract import build, run
+from tests.methods.test_contract import build, run, small_config
 from tests.methods.test_methods import on_meta
 
 # Families whose class reads [CLS] or a pooler; those of decoders read the last token.
-WITH_CLASS = sorted(FAMILIES)
+WITH_CLASS = sorted(set(FAMILIES) - {"t5", "bart"})
 
 
 def model_head(backbone: Backbone, outputs: int = 3, seed: int = 0) -> heads.Head:
@@ -54,6 +54,8 @@ def test_a_models_own_head_gives_what_its_class_gives(
 
 @pytest.mark.parametrize("case", ["prompt_tuning", "p_tuning_v2", "head_only"])
 def test_it_does_not_depend_on_padding(case: str, backbone: Backbone) -> None:
+    if not backbone.shape.model_head or small_config(case).problems(backbone.shape, 10):
+        pytest.skip("refused")
     head = model_head(backbone)
     method = build(case, backbone)
     ids, mask = texts(2, 8)

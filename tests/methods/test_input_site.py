@@ -49,15 +49,15 @@ def test_padding_on_the_left_stays_there(placement: str, expected: str) -> None:
     assert sequence(placement, "abc", 5, "left") == expected
 
 
-def test_in_a_pack_padding_of_the_prompt_comes_first() -> None:
+def test_in_a_pack_padding_of_the_prompt_comes_last() -> None:
     short, long = torch.ones(1, 1, 1), torch.full((1, 3, 1), 2.0)
     joined = concatenate(
         [Injection(1, prompt=placed(short, "middle")), Injection(1, prompt=placed(long, "before"))]
     )
     text = torch.full((2, 2, 1), 7.0)
     laid = arrange(joined.prompt, text, torch.ones(2, 2, dtype=torch.bool))
-    assert laid.embeddings_BSE[:, :, 0].tolist() == [[0, 0, 7, 1, 7], [2, 2, 2, 7, 7]]
-    assert laid.mask_BS.tolist() == [[False, False, True, True, True], [True] * 5]
+    assert laid.embeddings_BSE[:, :, 0].tolist() == [[7, 1, 7, 0, 0], [2, 2, 2, 7, 7]]
+    assert laid.mask_BS.tolist() == [[True, True, True, False, False], [True] * 5]
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -199,5 +199,7 @@ def test_a_mask_says_which_virtual_tokens_there_are(bert: Backbone) -> None:
     seen = full_mask(1, 5, ids.device)
     seen[0, :2] = False
     short = bert.forward(ids, mask, Injection(1, prompt=Prompt(embeddings[:, 2:], seen[:, 2:])))
-    masked = bert.forward(ids, mask, Injection(1, prompt=Prompt(embeddings, seen)))
+    masked = bert.forward(
+        ids, mask, Injection(1, prompt=Prompt(embeddings, seen, torch.zeros_like(seen).long()))
+    )
     torch.testing.assert_close(masked, short, rtol=1e-4, atol=1e-5)

@@ -115,7 +115,7 @@ def study(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
         "methods": {
             "head_only": {},
             "prompt_tuning": {"num_virtual_tokens": tokens},
-            "p_tuning_v2": {"num_virtual_tokens": tokens, "readout": "model", "shift_positions": True},
+            "p_tuning_v2": {"num_virtual_tokens": tokens},
         },
         "search": {"trials_per_method": 3},
         "training": {"max_steps": 6, "eval_steps": 2, "per_device_train_batch_size": 8},

@@ -88,6 +88,7 @@ def some_ended(folder: Path, count: int) -> Callable[[], bool]:
 @pytest.fixture
 def folder(study: dict[str, Any], tmp_path: Path) -> Path:
     study["output_dir"] = "outputs"
+    study["methods"]["p_tuning_v2"] |= {"readout": "model", "shift_positions": True}  # as peft has it
     write_study(study, tmp_path)
     return tmp_path
 
