@@ -6,6 +6,7 @@ through the attention interface (`methods/attention.py`).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 from collections.abc import Mapping
@@ -145,6 +146,14 @@ class Backbone:
         except (OSError, ValueError, ImportError) as error:
             raise BackboneError(f"cannot read the model {path!r}: {error}") from error
         return cls(model)
+
+    def copy(self) -> Backbone:
+        """A backbone of its own, for a method that trains it."""
+        return Backbone(copy.deepcopy(self.model), self._not_in_file)
+
+    def attention_modules(self) -> list[nn.Module]:
+        """The modules that hold the projections of keys and values, in the order of the forward."""
+        return list(self._sites)
 
     @property
     def device(self) -> torch.device:

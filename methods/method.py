@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -188,6 +188,13 @@ class Method(nn.Module, ABC):
     def own_backbone(self) -> Backbone | None:
         """The copy that a method with `private_backbone` trains."""
         return None
+
+    def train(self, mode: bool = True) -> Self:
+        """As `nn.Module.train`; a copy of the backbone stays in eval mode: its dropout draws from no trial's generator."""
+        super().train(mode)
+        if self.own_backbone is not None:
+            self.own_backbone.model.eval()
+        return self
 
     @abstractmethod
     def initialize(self, start: Start) -> None:

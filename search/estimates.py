@@ -80,12 +80,14 @@ def seconds_per_row(trial: Trial, backbone: Backbone) -> float:
 
 
 def memory_bytes(
-    config: StudyConfig, shape: Shape, trained: int, virtual: int, loaded: Sequence[Task]
+    config: StudyConfig, shape: Shape, trained: int, virtual: int, private: bool, loaded: Sequence[Task]
 ) -> int:
-    """The process, the model, the optimizer's state, and what the backward pass keeps of the longest batch."""
+    """The process, the model, its copy where the method trains one (`private`), the optimizer's state, and what the
+    backward pass keeps of the longest batch."""
     width = {"float32": 4, "bfloat16": 2}[config.model.dtype]
     longest = max(len(ids) for task in loaded for split in task.splits.values() for ids in split.input_ids)
     tokens = config.training.per_device_train_batch_size * (longest + virtual)
     per_token = 18 * shape.hidden_size + 2 * shape.heads * (longest + virtual)
     kept = tokens * per_token * (shape.layers if trained else 1)
-    return _PROCESS_BYTES + width * (shape.parameters + kept) + 16 * trained
+    models = shape.parameters * (2 if private else 1)
+    return _PROCESS_BYTES + width * (models + kept) + 16 * trained

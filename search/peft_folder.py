@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 from transformers.utils import logging as transformers_logging
 
+from methods import lora, parameters
 from methods.backbone import Backbone
 from methods.heads import Head, ModelHead, TokenHead
 from methods.injection import Injection
@@ -68,7 +69,12 @@ def write(
     if not isinstance(head, ModelHead | TokenHead):
         raise NotForPeftError("peft evaluates the model's own head: train with readout: model")
     model = _model(path, kind, labels)
-    adapted = _lora(model, form) if hasattr(form, "adapter") else _prefix(model, form, backbone, task, kind)
+    if isinstance(form, lora.Method):
+        adapted = _lora(model, form, kind)
+    elif form.own_backbone is not None:
+        raise NotForPeftError("it is a whole model, not an adapter")
+    else:
+        adapted = _prefix(model, form, backbone, task, kind)
     _copy_head(adapted, head)
     expected = _ours(texts, form, backbone, head, task)
     adapted.save_pretrained(str(folder))
@@ -139,8 +145,17 @@ def _prefix(model: Any, form: Method, backbone: Backbone, task: int, kind: str) 
     return adapted
 
 
-def _lora(model: Any, form: Method) -> Any:
-    raise NotForPeftError("not yet")
+def _lora(model: Any, form: lora.Method, kind: str) -> Any:
+    """The same adapter in the model's class, whose model has a name of its own in it."""
+    prefix, (_, task_type) = model.base_model_prefix, _CLASSES[kind]
+    targets = [f"{prefix}.{name}" for name in form.adapter.target_modules]
+    described = {**form.adapter.to_dict(), "target_modules": targets, "task_type": task_type}
+    adapted = peft.get_peft_model(model, peft.LoraConfig(**described))
+    theirs = dict(adapted.named_parameters())
+    with torch.no_grad():
+        for name, tensor in parameters.state(form).items():
+            theirs[f"base_model.model.{prefix}.{name.removeprefix('model.')}"].copy_(tensor)
+    return adapted.eval()
 
 
 def _copy_head(adapted: Any, head: Head) -> None:

@@ -205,9 +205,10 @@ def _method_plan(
     ranges = {name: range_ for name, range_ in space.ranges.items() if name != "learning_rate"}
     configs = [spaces.make_config(method, params, space) for params in spaces.corners(ranges)]
     trained, deployed = [], []
+    module = methods.get(method).Method
     for method_config in configs:
         with torch.device("meta"):
-            built = methods.get(method).Method(method_config, backbone, len(config.tasks))
+            built = module(method_config, backbone, len(config.tasks))
             trained.append(trained_parameters(built))
             deployed.append(deployed_parameters(built, backbone))
     virtual = max(getattr(method_config, "num_virtual_tokens", 0) for method_config in configs)
@@ -216,7 +217,9 @@ def _method_plan(
         trials=config.search.trials_per_method,
         trained_parameters=(min(trained), max(trained)),
         deployed_parameters=(min(deployed), max(deployed)),
-        memory_bytes=estimates.memory_bytes(config, backbone.shape, max(trained), virtual, loaded),
+        memory_bytes=estimates.memory_bytes(
+            config, backbone.shape, max(trained), virtual, module.private_backbone, loaded
+        ),
         seconds_per_trial=timer.seconds_per_trial(method, space) if timer else None,
     )
 

@@ -107,11 +107,12 @@ def test_rows_of_another_trial_change_nothing(name: str, backbone: Backbone) -> 
     mine = inject(backbone, method, ids[:2], mask[:2], [0, 1])
     alone = backbone.forward(ids[:2], mask[:2], mine)
     for other in methods.names():
+        if methods.get(other).Method.private_backbone or small_config(other).problems(backbone.shape, 16):
+            continue
         neighbour = build(other, backbone, seed=1, num_virtual_tokens=9)
-        if not neighbour.private_backbone and not neighbour.config.problems(backbone.shape, 16):
-            theirs = inject(backbone, neighbour, ids[2:], mask[2:], [0, 1])
-            packed = backbone.forward(ids, mask, concatenate([mine, theirs]))
-            torch.testing.assert_close(packed[:2], alone, rtol=1e-4, atol=1e-5)
+        theirs = inject(backbone, neighbour, ids[2:], mask[2:], [0, 1])
+        packed = backbone.forward(ids, mask, concatenate([mine, theirs]))
+        torch.testing.assert_close(packed[:2], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_every_parameter_gets_a_gradient_and_the_backbone_none(name: str, backbone: Backbone) -> None:
@@ -122,8 +123,12 @@ def test_every_parameter_gets_a_gradient_and_the_backbone_none(name: str, backbo
     head = torch.nn.Linear(features.shape[1], 3)
     torch.nn.functional.cross_entropy(head(features), torch.tensor([0, 2])).backward()
     for parameter_name, parameter in method.named_parameters():
+        if not parameter.requires_grad:
+            assert method.private_backbone, parameter_name
+            continue
         assert parameter.grad is not None, parameter_name
-        assert parameter.grad.abs().sum() > 0, f"{parameter_name} gets a gradient of zeros"
+        if "lora_A" not in parameter_name:  # it waits for B, which starts at zero
+            assert parameter.grad.abs().sum() > 0, f"{parameter_name} gets a gradient of zeros"
     assert all(parameter.grad is None for parameter in backbone.model.parameters())
     optimizer = torch.optim.SGD([*method.parameters(), *head.parameters()], lr=0.1)
     optimizer.step()
@@ -140,7 +145,8 @@ def test_the_injection_matters_unless_it_is_empty(name: str, backbone: Backbone)
     ids, mask = texts(2, 6)
     bare = run(backbone, build("head_only", backbone), ids, mask, [0, 1])
     injected = run(backbone, build(name, backbone), ids, mask, [0, 1])
-    assert torch.equal(bare, injected) == (name in ("head_only", "full", "lora"))
+    same = torch.allclose(bare, injected, rtol=1e-4, atol=1e-5)
+    assert same == (name == "head_only" or methods.get(name.partition(" ")[0]).Method.private_backbone)
 
 
 def test_tasks_have_parameters_of_their_own(name: str, bert: Backbone) -> None:
@@ -159,7 +165,9 @@ def test_the_same_seed_starts_the_same(name: str, bert: Backbone) -> None:
     first, second, other = (state(build(name, bert, seed)) for seed in (3, 3, 4))
     for key in first:
         assert torch.equal(first[key], second[key])
-    assert not first or any(not torch.equal(first[key], other[key]) for key in first)
+    if name in ("head_only", "full"):  # nothing is drawn
+        return
+    assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
 def test_it_draws_from_the_trials_generator_only(name: str, bert: Backbone) -> None:

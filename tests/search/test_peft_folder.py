@@ -15,6 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 import methods
 from methods import heads
 from methods.backbone import Backbone
+from methods.injection import Injection
 from methods.method import Method, Rows
 from search import peft_folder
 from search.peft_folder import NotForPeftError
@@ -72,6 +73,28 @@ def test_peft_gives_the_same_logits(family: str, case: str, write: Any, tmp_path
     theirs = loaded(input_ids=ids, attention_mask=mask.long()).logits
     injection = form(Rows(torch.tensor([1, 1, 1])), backbone)
     ours = head(backbone.forward(ids, mask, injection), mask)
+    torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["lora", "lora target=all-linear"])
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_lora_is_pefts_own(family: str, case: str, write: Any, tmp_path: Path) -> None:
+    def trained(backbone: Backbone) -> Method:
+        method = build(case, backbone)
+        with torch.no_grad():
+            for tensor in method.parameters():
+                if tensor.requires_grad:
+                    tensor.add_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2)) * 0.1)
+        return method
+
+    _, form, head = write(family, trained, "sequence_classification")
+    ids, mask = texts(2, 9, seed=5)
+    base = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "model", num_labels=3, pad_token_id=0
+    )
+    loaded = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
+    theirs = loaded(input_ids=ids, attention_mask=mask.long()).logits
+    ours = head(form.own_backbone.forward(ids, mask, Injection(2)), mask)
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
 
 

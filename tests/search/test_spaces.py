@@ -114,3 +114,13 @@ def test_a_prompt_longer_than_the_positions_leave_is_a_problem() -> None:
     (problem,) = spaces.corner_problems("prompt_tuning", space, SHAPE, max_length=12)
     assert problem.path == "methods.prompt_tuning.num_virtual_tokens"
     assert problem.text.startswith("must be at most 28, not 100")
+
+
+def test_a_text_is_a_value_or_a_choice_of_texts() -> None:
+    space = spaces.space("prompt_tuning", {"init": "text", "init_text": ["a topic", "a subject"]})
+    assert space.ranges["init_text"] == Choice(("a topic", "a subject"))
+    assert spaces.default_params("prompt_tuning", space)["init_text"] == "a topic"
+    with pytest.raises(StudyFileError, match=r"init_text: must be a text in quotes, not 3"):
+        spaces.space("prompt_tuning", {"init_text": 3})
+    with pytest.raises(StudyFileError, match=r"init_text: must be a text or a list of texts, not a range"):
+        spaces.space("prompt_tuning", {"init_text": RangeConfig(min=1, max=2)})

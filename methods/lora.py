@@ -1,0 +1,105 @@
+"""LoRA, what a user would pick instead: low-rank updates of a copy of the model's weights, by the peft library.
+
+Hu et al. (2021), "LoRA: Low-Rank Adaptation of Large Language Models", https://arxiv.org/abs/2106.09685, section 4.1:
+
+    W x + (alpha / r) B A x,   A in R^{r x in}, B in R^{out x r} trained, W frozen; A random, B zero at the start.
+
+With several tasks they share the one adapter, each with its own head. Differences from the paper: no dropout, which would
+draw from a generator that is not the trial's; `target: all-linear` adapts the feed-forward layers too, as is usual since.
+
+Counts: trained = deployed = the sum of r * (in + out) over the adapted layers, whatever the number of tasks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import peft
+import torch
+from peft.tuners.lora import LoraLayer
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from methods import method
+from methods.backbone import Backbone, Shape
+from methods.injection import Injection
+from methods.method import MethodConfig, Rows, Start, hyperparameter
+from methods.space import Choice, Float, Int
+
+_ADAPTER = "default"
+
+
+@dataclass(frozen=True)
+class Config(MethodConfig):
+    """Rank, scale, adapted layers and learning rate."""
+
+    learning_rate: float = hyperparameter(
+        2e-4, allowed=Float(1e-5, 1e-2, log=True), help="AdamW's peak learning rate, of the adapter"
+    )
+    r: int = hyperparameter(8, allowed=Int(1, 64, log=True), help="rank of the updates")
+    lora_alpha: int = hyperparameter(
+        16, allowed=Int(1, 128, log=True), searched=False, help="scale of the updates, divided by r"
+    )
+    target: str = hyperparameter(
+        "attention",
+        allowed=Choice(("attention", "all-linear")),
+        help="adapted layers: the attention's projections, or every linear layer",
+    )
+
+    def problems(self, shape: Shape, max_length: int) -> list[str]:
+        found = super().problems(shape, max_length)
+        for name in ("r", "lora_alpha"):
+            if getattr(self, name) < 1:
+                found.append(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.target == "attention" and not shape.sites:
+            found.append(
+                "target must be all-linear, not attention: the model's attention has a form of its own"
+            )
+        return found
+
+
+class Method(method.Method):
+    """`model`, a copy of the backbone's, and `adapter`, what peft put into it: all that is trained and kept."""
+
+    title = "LoRA"
+    baseline = True
+    private_backbone = True
+
+    def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
+        super().__init__(config, backbone, num_tasks)
+        self._own = backbone.copy()
+        self.model = self._own.model
+        targets = _linear_layers(self._own, config.target)
+        transposed = isinstance(self.model.get_submodule(targets[0]), Conv1D)  # GPT-2's, all of them
+        self.adapter = peft.LoraConfig(
+            r=config.r, lora_alpha=config.lora_alpha, target_modules=targets, fan_in_fan_out=transposed
+        )
+        peft.inject_adapter_in_model(self.adapter, self.model, adapter_name=_ADAPTER)
+        self.model.eval()
+
+    @property
+    def own_backbone(self) -> Backbone:
+        return self._own
+
+    def initialize(self, start: Start) -> None:
+        with torch.random.fork_rng(devices=[]):  # peft's own start draws from torch's generator
+            torch.manual_seed(int(torch.randint(2**31, (), generator=start.generator)))
+            for module in self.model.modules():
+                if isinstance(module, LoraLayer):
+                    module.reset_lora_parameters(_ADAPTER, init_lora_weights=True)
+
+    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
+        return Injection(rows=len(rows))
+
+
+def _linear_layers(backbone: Backbone, target: str) -> list[str]:
+    """Names of the linear layers to adapt: all, or those within the attention modules."""
+    attentions = backbone.attention_modules()
+    inside = {id(layer) for attention in attentions for layer in attention.modules()}
+    return [
+        name
+        for name, layer in backbone.model.named_modules()
+        if isinstance(layer, nn.Linear | Conv1D)
+        and name.partition(".")[0] != "pooler"  # which heads read, if at all, as it is
+        and (target == "all-linear" or id(layer) in inside)
+    ]
