@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _PROBE_TOKENS = 256
 
+OUT_OF_REACH = (
+    "keys and values cannot be put into this model, whose attention does not go through transformers' interface: "
+    "leave the method out, or choose a model such as BERT, RoBERTa, GPT-2 or Llama"
+)
+
 
 @dataclass(frozen=True)
 class KeyValueConfig(PromptConfig):
@@ -36,11 +41,7 @@ class KeyValueConfig(PromptConfig):
     def problems(self, shape: Shape, max_length: int) -> list[str]:
         found = super().problems(shape, max_length)
         if not shape.sites:
-            return [
-                *found,
-                "keys and values cannot be put into this model, whose attention does not go through transformers' "
-                "interface: leave the method out, or choose a model such as BERT, RoBERTa, GPT-2 or Llama",
-            ]
+            return [*found, OUT_OF_REACH]
         try:
             chosen_sites(self.layers, shape)
         except ValueError as error:
@@ -106,3 +107,10 @@ def random_text(start: Start) -> Tensor:
     length = min(_PROBE_TOKENS, shape.max_positions or _PROBE_TOKENS)
     ids_1T = torch.randint(shape.vocab_size, (1, length), generator=start.generator)
     return start.backbone.embed(ids_1T.to(start.backbone.device))
+
+
+def matched(own_1NTD: Tensor, lead: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Random keys, or values, with the mean and deviation of a layer's own per head and dimension: `[*lead, N, D]`."""
+    own_NTD = own_1NTD[0].float().cpu()
+    mean_ND, std_ND = own_NTD.mean(1), own_NTD.std(1)
+    return mean_ND + std_ND * torch.randn(*lead, *mean_ND.shape, generator=generator)

@@ -112,11 +112,16 @@ class PromptConfig(MethodConfig):
             found.append(f"num_virtual_tokens must be at least 1, not {self.num_virtual_tokens}")
         return found
 
+    @property
+    def row_tokens(self) -> int:
+        """Virtual tokens that a row gets."""
+        return self.num_virtual_tokens
+
     def _position_problem(self, shape: Shape, max_length: int) -> list[str]:
         """The prompt takes positions of the model's: it must leave enough of them for the text."""
-        if shape.max_positions is None or self.num_virtual_tokens + max_length <= shape.max_positions:
+        if shape.max_positions is None or self.row_tokens + max_length <= shape.max_positions:
             return []
-        left = shape.max_positions - max_length
+        left = (shape.max_positions - max_length) * self.num_virtual_tokens // self.row_tokens
         return [
             f"num_virtual_tokens must be at most {left}, not {self.num_virtual_tokens}: the model has "
             f"{shape.max_positions} positions and model.max_length takes {max_length} of them"
@@ -150,6 +155,7 @@ class Start:
         label_ids: token ids of each task's label words, one list per label.
         generator: the trial's own source of random numbers (CPU).
         encode: token ids of a text, without special tokens.
+        queries: for a method that asks for a `query`, that of each task's training rows, `[rows, H]`.
     """
 
     backbone: Backbone
@@ -157,6 +163,7 @@ class Start:
     label_ids: Mapping[str, Sequence[Sequence[int]]]
     generator: torch.Generator
     encode: Callable[[str], list[int]]
+    queries: Sequence[Tensor] | None = None
 
 
 class Method(nn.Module, ABC):
@@ -210,6 +217,10 @@ class Method(nn.Module, ABC):
         A network that only helps training is run once and left out: the result is another method, or this one.
         """
         return self
+
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """The parameters that are trained, in groups with their share of the configuration's learning rate."""
+        return [([parameter for parameter in self.parameters() if parameter.requires_grad], 1.0)]
 
     def metrics(self) -> dict[str, float]:
         """What is worth a curve of its own beside the scores, by name; asked after each evaluation."""

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from methods import method
 from methods.backbone import Backbone, Shape
 from methods.injection import Injection
-from methods.key_value_site import KeyValueConfig, chosen_sites, random_text, table_injection
+from methods.key_value_site import KeyValueConfig, chosen_sites, matched, random_text, table_injection
 from methods.method import Rows, Start, hyperparameter
 from methods.space import Choice, Float, Int, Text
 
@@ -88,9 +88,8 @@ class Method(method.Method):
         given = start.backbone.keys_and_values(self._given_text(start)) if self.config.init == "text" else {}
         for index, site in enumerate(self._sites):
             for which, table in enumerate((self.key[index], self.value[index])):
-                own_NTD = probe[site][which][0].float().cpu()
-                mean, std = own_NTD.mean(1, keepdim=True), own_NTD.std(1, keepdim=True)
-                table.copy_(mean + std * torch.randn(table.shape, generator=start.generator))
+                lead = (self.num_tasks, self.config.num_virtual_tokens)
+                table.copy_(matched(probe[site][which], lead, start.generator).transpose(1, 2))
                 if given:
                     text_NTD = given[site][which][0].float().cpu()
                     table[:, :, : text_NTD.shape[1]] = text_NTD

@@ -211,7 +211,7 @@ def _method_plan(
             built = module(method_config, backbone, len(config.tasks))
             trained.append(trained_parameters(built))
             deployed.append(deployed_parameters(built, backbone))
-    virtual = max(getattr(method_config, "num_virtual_tokens", 0) for method_config in configs)
+    virtual = max(getattr(method_config, "row_tokens", 0) for method_config in configs)
     return MethodPlan(
         method=method,
         trials=config.search.trials_per_method,

@@ -59,6 +59,7 @@ def write_curves(study: Study) -> None:
             "loss": evaluation["loss"],
             "seconds": evaluation["seconds"],
             "task_scores": json.dumps(evaluation["task_scores"]),
+            "metrics": json.dumps(evaluation.get("metrics", {})),
         }
         for key, trial in study.trials()
         for step, evaluation in evaluations(trial).items()

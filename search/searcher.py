@@ -74,8 +74,8 @@ class StudySearcher(_NotInSnapshots, Searcher):
         counts = ("trained_parameters", "deployed_parameters", "head_parameters")
         self.study.record_facts(key, **{name: result[name] for name in counts})
         kept = {name: result[name] for name in ("validation", "loss", "seconds", "checkpoint")}
-        scores = json.loads(result["task_scores"])
-        self.study.record_evaluation(key, result["step"], {**kept, "task_scores": scores})
+        nested = {name: json.loads(result[name]) for name in ("task_scores", "metrics")}
+        self.study.record_evaluation(key, result["step"], {**kept, **nested})
         return key
 
     def on_trial_complete(

@@ -194,7 +194,7 @@ class Study:
                 self._storage.set_trial_user_attr(trial_id, name, value)
 
     def record_evaluation(self, key: Key, step: int, evaluation: dict[str, Any]) -> None:
-        """Keeps an evaluation of a running trial: validation, loss, task_scores, seconds."""
+        """Keeps an evaluation of a running trial: validation, loss, task_scores, the method's metrics, seconds."""
         self.record_facts(key, **{f"{_STEP}{step}": evaluation})
 
     def tell(self, key: Key, state: TrialState, validation: float | None = None, **facts: Any) -> None:

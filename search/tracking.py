@@ -268,6 +268,7 @@ def _curve(steps: dict[int, dict[str, Any]]) -> list[Metric]:
     for step, evaluation in steps.items():
         values = {"validation": evaluation["validation"], "loss": evaluation["loss"]}
         values |= {f"validation_{task}": score for task, score in evaluation["task_scores"].items()}
+        values |= evaluation.get("metrics", {})
         found += [Metric(name, value, now, step) for name, value in values.items() if value is not None]
     return found
 

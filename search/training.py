@@ -93,12 +93,12 @@ class Trial:
         self.method = module(config, backbone, len(tasks))
         self.backbone = self.method.own_backbone or backbone
         self.heads = nn.ModuleList(task.head(self.backbone, config.readout) for task in tasks)
-        self._initialize(backbone)
-        self.method.to(backbone.device)
-        self.heads.to(backbone.device)
         self._queries: list[Tensor] | None = None
         if self.method.query is not None:
             self._queries = [features.of(task.splits["train"], backbone, self.method.query) for task in tasks]
+        self._initialize(backbone)
+        self.method.to(backbone.device)
+        self.heads.to(backbone.device)
         self.optimizer = self._optimizer()
         self._rows = [(t, row) for t, task in enumerate(tasks) for row in range(len(task.splits["train"]))]
         self._order = BatchOrder(
@@ -179,21 +179,23 @@ class Trial:
         names = tuple(task.name for task in self.tasks)
         label_ids = {task.name: task.label_ids for task in self.tasks}
         encode = self.tasks[0].encode
-        self.method.initialize(Start(backbone, names, label_ids, self.generator, encode))
+        self.method.initialize(Start(backbone, names, label_ids, self.generator, encode, self._queries))
         for head in self.heads:
             assert isinstance(head, Head)
             head.initialize(self.generator)
 
     def _optimizer(self) -> torch.optim.AdamW:
         """AdamW; the method's learning rate is the heads' too where the heads are all that is trained."""
-        mine = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        head_rate = self.settings.head_learning_rate if mine else self.config.learning_rate
         groups = [
-            {"params": mine, "lr": self.config.learning_rate, "peak": self.config.learning_rate},
-            {"params": list(self.heads.parameters()), "lr": head_rate, "peak": head_rate},
+            (parameters, share * self.config.learning_rate)
+            for parameters, share in self.method.parameter_groups()
+            if parameters
         ]
+        head_rate = self.settings.head_learning_rate if groups else self.config.learning_rate
+        groups.append((list(self.heads.parameters()), head_rate))
         return torch.optim.AdamW(
-            [group for group in groups if group["params"]], weight_decay=self.settings.weight_decay
+            [{"params": parameters, "lr": rate, "peak": rate} for parameters, rate in groups],
+            weight_decay=self.settings.weight_decay,
         )
 
 

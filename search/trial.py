@@ -190,6 +190,7 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
         "step": trial.step,
         "validation": mean(scores.values()),
         "task_scores": json.dumps(scores),  # Tune flattens what is nested
+        "metrics": json.dumps(trial.method.metrics()),
         "loss": loss,
         "seconds": trial.seconds,
         "checkpoint": None,
@@ -200,6 +201,6 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
 
 def _failure(error: str) -> Report:
     """A report of a trial that cannot go on; the keys are those of an evaluation, or Tune would stop."""
-    keys = ("step", "validation", "task_scores", "loss", "seconds", "checkpoint")
+    keys = ("step", "validation", "task_scores", "metrics", "loss", "seconds", "checkpoint")
     counts = ("trained_parameters", "deployed_parameters", "head_parameters")
     return {**dict.fromkeys((*keys, *counts)), "error": error}

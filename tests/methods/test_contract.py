@@ -58,7 +58,10 @@ def start(backbone: Backbone, seed: int = 0, label_ids: list[list[int]] | None =
     """What trials of the tasks `TASKS` start from; a text's tokens are its letters, "a" being 10."""
     by_task = {"first": label_ids or [[7], [8]], "second": [[9, 10]]}
     generator = torch.Generator().manual_seed(seed)
-    return Start(backbone, TASKS, by_task, generator, lambda text: [ord(letter) - 87 for letter in text])
+    queries = torch.randn(2, 8, backbone.shape.hidden_size, generator=torch.Generator().manual_seed(7))
+    return Start(
+        backbone, TASKS, by_task, generator, lambda text: [ord(letter) - 87 for letter in text], list(queries)
+    )
 
 
 @pytest.fixture(params=_cases())
@@ -119,9 +122,14 @@ def test_every_parameter_gets_a_gradient_and_the_backbone_none(name: str, backbo
     before = backbone.fingerprint()
     method = build(name, backbone).train()
     ids, mask = texts(2, 6)
-    features = sequence_features(run(backbone, method, ids, mask, [0, 1]), mask, method.config.readout)
+    used = method.own_backbone or backbone
+    injection = inject(backbone, method, ids, mask, [0, 1])
+    features = sequence_features(used.forward(ids, mask, injection), mask, method.config.readout)
     head = torch.nn.Linear(features.shape[1], 3)
-    torch.nn.functional.cross_entropy(head(features), torch.tensor([0, 2])).backward()
+    loss = torch.nn.functional.cross_entropy(head(features), torch.tensor([0, 2]))
+    if injection.auxiliary_loss_B is not None:
+        loss = loss + injection.auxiliary_loss_B.mean()
+    loss.backward()
     for parameter_name, parameter in method.named_parameters():
         if not parameter.requires_grad:
             assert method.private_backbone, parameter_name
@@ -219,7 +227,8 @@ def test_a_prompt_leaves_the_text_its_positions(name: str, bert: Backbone) -> No
     """A method that shifts the text is refused a prompt too long, and runs with the longest it is allowed."""
     if "num_virtual_tokens" not in small_config(name).fields():
         return
-    longest = bert.shape.max_positions - 10
+    config = small_config(name)
+    longest = (bert.shape.max_positions - 10) * config.num_virtual_tokens // config.row_tokens
     assert small_config(name, longest).problems(bert.shape, max_length=10) == []
     ids, mask = texts(1, 10)
     assert run(bert, build(name, bert, num_virtual_tokens=longest), ids, mask, [0]).isfinite().all()
@@ -246,6 +255,8 @@ def test_packed_gradients_equal_solo_ones(name: str, make_backbone: Callable[[st
         rows = 4 if packed else 2
         hidden = backbone.forward(ids[:rows], mask[:rows], concatenate(injections))
         loss = hidden[:2].pow(2).mean()
+        if injections[0].auxiliary_loss_B is not None:
+            loss = loss + injections[0].auxiliary_loss_B.mean()
         return list(torch.autograd.grad(loss, list(method.parameters()))) if loss.requires_grad else []
 
     if name == "head_only" or build(name, backbone).private_backbone:

@@ -59,6 +59,9 @@ def several(backbone: Backbone, task: Task) -> list[Trial]:
         make("prefix_tuning", backbone, task, seed=4, num_virtual_tokens=4, learning_rate=0.02),
         make("prefix_tuning", backbone, task, seed=5, num_virtual_tokens=2, parameterization="mlp"),
         make("p_tuning", backbone, task, seed=6, num_virtual_tokens=6, placement="around", readout="model"),
+        make("prompt_pool", backbone, task, seed=7, num_virtual_tokens=2, pool_size=4),
+        make("prompt_pool", backbone, task, seed=8, num_virtual_tokens=2, selection="mix", site="key_value"),
+        make("multitask", backbone, task, seed=9, num_virtual_tokens=3, pool_size=4),
     ]
 
 

@@ -1,0 +1,119 @@
+"""Multi-task prompt tuning: a pool that all tasks share, and a selector of each that mixes from it.
+
+The prompt-tuning playbook's form; mixes of shared prompts are also in Asai et al. (2022), "ATTEMPT",
+https://arxiv.org/abs/2205.11961, and Wang et al. (2023), "Multitask Prompt Tuning", https://arxiv.org/abs/2303.02861:
+
+    p_t(x) = sum_i S_t(x)_i p_i,   p_i in R^{P x E} shared,
+    per_task:        S_t(x) = softmax(W_t E(x) + b_t);
+    task_embedding:  S_t(x) = softmax(W (E(x) + e_t) + b), one selector and a vector of each task;
+    task_id:         S_t    = softmax(b_t), without looking at the text.
+
+The loss is the trial's: sum_t alpha_t L_t. Differences from the playbook: E(x) is what the bare model makes of the text, scaled to
+length 1, since its own length would saturate the softmax; selectors learn more slowly than prompts
+(`selector_rate`), as in ATTEMPT.
+
+Counts: trained = deployed = M*P*E and the selectors': tasks * (M*H + M), M*H + M + tasks*H, or tasks * M.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from methods import method
+from methods.backbone import Backbone, Shape
+from methods.injection import Injection
+from methods.input_site import InputConfig, placed
+from methods.method import Rows, Start, hyperparameter
+from methods.space import Choice, Float, Int
+
+
+@dataclass(frozen=True)
+class Config(InputConfig):
+    """Size of the shared pool, kind of selector, and learning rates."""
+
+    learning_rate: float = hyperparameter(
+        3e-2, allowed=Float(1e-2, 0.4, log=True), help="AdamW's peak learning rate, of the shared prompts"
+    )
+    num_virtual_tokens: int = hyperparameter(
+        20, allowed=Int(10, 100, log=True), help="virtual tokens P that a row gets"
+    )
+    pool_size: int = hyperparameter(10, allowed=Int(5, 20, log=True), help="prompts M that the tasks share")
+    selector: str = hyperparameter(
+        "per_task",
+        allowed=Choice(("per_task", "task_embedding", "task_id")),
+        help="what mixes the prompts: a selector per task, one that is told the task, or the task alone",
+    )
+    selector_rate: float = hyperparameter(
+        0.1,
+        allowed=Float(0.01, 1.0, log=True),
+        searched=False,
+        help="selectors' learning rate, in prompts' ones",
+    )
+
+    def problems(self, shape: Shape, max_length: int) -> list[str]:
+        found = super().problems(shape, max_length)
+        if self.pool_size < 1:
+            found.append(f"pool_size must be at least 1, not {self.pool_size}")
+        if not self.selector_rate > 0:
+            found.append(f"selector_rate must be above 0, not {self.selector_rate}")
+        return found
+
+
+class Method(method.Method):
+    """`pool` `[M, P, E]`; of the selector, as it has them, `weight` `[tasks or 1, M, H]`, `bias` `[tasks or 1, M]` and
+    `task` `[tasks, H]`."""
+
+    title = "Multi-task prompt tuning"
+
+    def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
+        super().__init__(config, backbone, num_tasks)
+        shape, size = backbone.shape, config.pool_size
+        selectors = 1 if config.selector == "task_embedding" else num_tasks
+        self.pool = nn.Parameter(torch.empty(size, config.num_virtual_tokens, shape.embedding_size))
+        self.bias = nn.Parameter(torch.empty(selectors, size))
+        if config.selector != "task_id":
+            self.weight = nn.Parameter(torch.empty(selectors, size, shape.hidden_size))
+        if config.selector == "task_embedding":
+            self.task = nn.Parameter(torch.empty(num_tasks, shape.hidden_size))
+
+    @property
+    def query(self) -> str | None:
+        return None if self.config.selector == "task_id" else "mean"
+
+    @torch.no_grad()
+    def initialize(self, start: Start) -> None:
+        weight_VE = start.backbone.embeddings.detach().float().cpu()
+        ids = torch.randint(len(weight_VE), self.pool.shape[:2], generator=start.generator)
+        self.pool.copy_(weight_VE[ids])
+        # E(x) has length 1, so these give scores of deviation 1: neither even nor a single prompt.
+        if self.config.selector == "task_id":
+            self.bias.normal_(generator=start.generator)
+            return
+        self.bias.zero_()
+        self.weight.normal_(generator=start.generator)
+        if self.config.selector == "task_embedding":
+            self.task.normal_(std=self.task.shape[1] ** -0.5, generator=start.generator)
+
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        selectors = [parameter for name, parameter in self.named_parameters() if name != "pool"]
+        return [([self.pool], 1.0), (selectors, self.config.selector_rate)]
+
+    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
+        mixed_BPE = torch.einsum("bm,mpe->bpe", self.selection(rows), self.pool)
+        return Injection(len(rows), prompt=placed(mixed_BPE, self.config.placement))
+
+    def selection(self, rows: Rows) -> Tensor:
+        """S_t(x) of each row, `[B, M]`, adding up to 1."""
+        if self.config.selector == "task_id":
+            return self.bias[rows.task_B].softmax(1)
+        assert rows.query_BH is not None, "rows come with the query that the method asks for"
+        text_BH = nn.functional.normalize(rows.query_BH, dim=1)
+        which_B = rows.task_B
+        if self.config.selector == "task_embedding":
+            text_BH = text_BH + self.task[rows.task_B]
+            which_B = torch.zeros_like(rows.task_B)
+        scores_BM = torch.einsum("bmh,bh->bm", self.weight[which_B], text_BH) + self.bias[which_B]
+        return scores_BM.softmax(1)

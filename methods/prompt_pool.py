@@ -1,0 +1,210 @@
+"""Prompt pool: a library of prompts from which each row's own features pick or mix.
+
+Wang et al. (2022), "Learning to Prompt for Continual Learning" (L2P), https://arxiv.org/abs/2112.08654, section 4:
+
+    top_k:  the k prompts whose keys have the highest cosine with the query q(x), one after the other;
+            loss + pull * sum over the chosen (1 - cos(q(x), key));
+    mix:    sum_i w_i P_i,   w = softmax(cos(W q(x) + b, key_i) / temperature),   W and b trained too.
+
+The query is what the bare model makes of the row; it does not change, and is computed once for each data set. Each row chooses
+for itself: nothing is decided by batch. Gradients reach the keys through the pull loss (top_k) or the weights (mix).
+The prompts stand among the text's embeddings, or are keys and values of every layer (`site`).
+
+Differences from the paper: the query is a readout of a language model rather than [CLS] of an image model; keys
+start at the queries of training rows that lie far apart (k-means++), since random keys are all equally far from
+real queries and one of them then wins every row, which the paper counters by penalising frequent prompts. With several
+tasks each has a pool of its own.
+
+Counts, for each task: trained = deployed = M*P*E + M*H at the input, 2*L*M*P*N*D + M*H as keys and values; mix adds
+H*H + H, once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from methods import method
+from methods.backbone import Backbone, Shape
+from methods.injection import Injection, Prefix, full_mask
+from methods.input_site import InputConfig, placed
+from methods.key_value_site import OUT_OF_REACH, matched, random_text
+from methods.method import Rows, Start, hyperparameter
+from methods.space import Choice, Float, Int
+
+
+@dataclass(frozen=True)
+class Config(InputConfig):
+    """Size of the pool, how a row chooses from it, where the prompts go, and the learning rate."""
+
+    learning_rate: float = hyperparameter(
+        1e-2, allowed=Float(1e-3, 5e-2, log=True), help="AdamW's peak learning rate, of prompts and keys"
+    )
+    num_virtual_tokens: int = hyperparameter(
+        5, allowed=Int(5, 20, log=True), help="virtual tokens P of a prompt; a row gets top_k of them"
+    )
+    pool_size: int = hyperparameter(10, allowed=Int(5, 20, log=True), help="prompts M in the pool")
+    selection: str = hyperparameter(
+        "top_k",
+        allowed=Choice(("top_k", "mix")),
+        help="a row takes the top_k nearest prompts, or a mix of all",
+    )
+    top_k: int = hyperparameter(2, allowed=Int(1, 5), help="prompts that a row takes")
+    pull: float = hyperparameter(
+        0.5,
+        allowed=Float(0.1, 1.0),
+        searched=False,
+        help="weight of the loss that pulls chosen keys to their queries",
+    )
+    temperature: float = hyperparameter(
+        0.1,
+        allowed=Float(0.01, 1.0, log=True),
+        searched=False,
+        help="of the mix: lower is nearer to picking one",
+    )
+    site: str = hyperparameter(
+        "input",
+        allowed=Choice(("input", "key_value")),
+        searched=False,
+        help="prompts among the text's embeddings, or keys and values of every layer",
+    )
+    query_readout: str = hyperparameter(
+        "mean",
+        allowed=Choice(("first", "mean", "last")),
+        searched=False,
+        help="what of the bare model's hidden states is the query",
+    )
+
+    @property
+    def row_tokens(self) -> int:
+        return self.num_virtual_tokens * (self.top_k if self.selection == "top_k" else 1)
+
+    def problems(self, shape: Shape, max_length: int) -> list[str]:
+        found = super().problems(shape, max_length)
+        for name in ("pool_size", "top_k"):
+            if getattr(self, name) < 1:
+                found.append(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.selection == "top_k" and self.top_k > self.pool_size:
+            found.append(f"top_k must be at most pool_size, {self.pool_size}, not {self.top_k}")
+        if not self.temperature > 0:
+            found.append(f"temperature must be above 0, not {self.temperature}")
+        if not self.pull >= 0:
+            found.append(f"pull must be at least 0, not {self.pull}")
+        if self.site == "key_value" and not shape.sites:
+            found.append(OUT_OF_REACH)
+        return found
+
+
+class Method(method.Method):
+    """`keys` `[tasks, M, H]`; `tables`: prompts `[tasks, M, P, E]`, or keys and values `[tasks, M, P, N, D]` by turns."""
+
+    title = "Prompt pool"
+
+    def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
+        super().__init__(config, backbone, num_tasks)
+        shape = backbone.shape
+        lead = (num_tasks, config.pool_size, config.num_virtual_tokens)
+        self._sites = tuple(shape.sites) if config.site == "key_value" else ()
+        sizes = [(shape.embedding_size,)] if config.site == "input" else []
+        sizes += [(at.heads, at.width) for at in shape.sites.values() for _ in range(2) if self._sites]  # type: ignore[misc]
+        self.tables = nn.ParameterList(nn.Parameter(torch.empty(*lead, *size)) for size in sizes)
+        self.keys = nn.Parameter(torch.empty(num_tasks, config.pool_size, shape.hidden_size))
+        if config.selection == "mix":
+            self.encoder = nn.Linear(shape.hidden_size, shape.hidden_size)
+        self._usage_KM = torch.zeros(num_tasks, config.pool_size)
+
+    @property
+    def query(self) -> str | None:
+        return str(self.config.query_readout)
+
+    @torch.no_grad()
+    def initialize(self, start: Start) -> None:
+        assert start.queries is not None, "a method with a query is given those of the training rows"
+        for task, queries_RH in enumerate(start.queries):
+            self.keys[task] = spread(queries_RH, self.config.pool_size, start.generator)
+        if self.config.selection == "mix":
+            self.encoder.weight.copy_(torch.eye(len(self.encoder.weight)))
+            self.encoder.bias.zero_()
+        if self.config.site == "input":
+            weight_VE = start.backbone.embeddings.detach().float().cpu()
+            (table,) = self.tables
+            table.copy_(weight_VE[torch.randint(len(weight_VE), table.shape[:3], generator=start.generator)])
+            return
+        own = start.backbone.keys_and_values(random_text(start))
+        parts = [part for site in self._sites for part in own[site]]
+        for table, part in zip(self.tables, parts, strict=True):
+            table.copy_(matched(part, tuple(table.shape[:3]), start.generator))
+
+    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
+        assert rows.query_BH is not None, "rows come with the query that the method asks for"
+        choose = self._pick if self.config.selection == "top_k" else self._mix
+        chosen, loss_B = choose(rows.task_B, rows.query_BH)
+        if self.config.site == "input":
+            return Injection(
+                len(rows), prompt=placed(chosen[0], self.config.placement), auxiliary_loss_B=loss_B
+            )
+        turned = [part.transpose(1, 2) for part in chosen]  # [B, N, P, D]
+        mask_BP = full_mask(len(rows), turned[0].shape[2], rows.task_B.device)
+        prefixes = {
+            site: Prefix(key, value, mask_BP)
+            for site, key, value in zip(self._sites, turned[::2], turned[1::2], strict=True)
+        }
+        return Injection(len(rows), prefixes=prefixes, auxiliary_loss_B=loss_B)
+
+    def metrics(self) -> dict[str, float]:
+        """How the pool was used in training since the last call: share of prompts, and evenness (1: all alike)."""
+        used_M = self._usage_KM.sum(0)
+        self._usage_KM.zero_()
+        if not used_M.sum() > 0:
+            return {}
+        share_M = used_M / used_M.sum()
+        entropy = -(share_M * share_M.clamp(min=1e-12).log()).sum().item()
+        return {
+            "pool_used": (share_M > 0.01).float().mean().item(),
+            "pool_evenness": entropy / math.log(len(share_M)) if len(share_M) > 1 else 1.0,
+        }
+
+    def _pick(self, task_B: Tensor, query_BH: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The nearest prompts one after the other, `[B, k*P, ...]` of each table, and the pull loss `[B]`."""
+        nearest = self._cosine(task_B, query_BH).topk(self.config.top_k, dim=1)
+        self._count(
+            task_B,
+            torch.zeros(len(task_B), self.config.pool_size, device=task_B.device).scatter_(
+                1, nearest.indices, 1.0
+            ),
+        )
+        chosen = [table[task_B[:, None], nearest.indices].flatten(1, 2) for table in self.tables]
+        loss_B = self.config.pull * (1 - nearest.values).sum(1)
+        return chosen, loss_B
+
+    def _mix(self, task_B: Tensor, query_BH: Tensor) -> tuple[list[Tensor], None]:
+        """The weighted sum of the prompts, `[B, P, ...]` of each table."""
+        weight_BM = (self._cosine(task_B, self.encoder(query_BH)) / self.config.temperature).softmax(1)
+        self._count(task_B, weight_BM.detach())
+        return [torch.einsum("bm,bm...->b...", weight_BM, table[task_B]) for table in self.tables], None
+
+    def _cosine(self, task_B: Tensor, query_BH: Tensor) -> Tensor:
+        """Cosine of each row's query and each key of its task, `[B, M]`."""
+        return nn.functional.cosine_similarity(query_BH[:, None], self.keys[task_B], dim=-1)
+
+    def _count(self, task_B: Tensor, share_BM: Tensor) -> None:
+        if self.training:
+            self._usage_KM.index_add_(0, task_B.cpu(), share_BM.float().cpu())
+
+
+def spread(queries_RH: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Queries that lie far apart, `[count, H]`: k-means++ seeding by cosine (Arthur and Vassilvitskii 2007).
+
+    Where there are fewer different queries than asked for, they repeat.
+    """
+    unit_RH = nn.functional.normalize(queries_RH.double(), dim=1)
+    chosen = [int(torch.randint(len(unit_RH), (), generator=generator))]
+    while len(chosen) < count:
+        distance_R = (1 - unit_RH @ unit_RH[chosen].T).amin(1).clamp(min=0)
+        if distance_R.sum() <= 1e-9:
+            distance_R = torch.ones_like(distance_R)
+        chosen.append(int(torch.multinomial(distance_R, 1, generator=generator)))
+    return queries_RH[chosen]
