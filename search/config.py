@@ -144,14 +144,19 @@ class TaskConfig(Section):
     """One task: its data, its columns and its metric."""
 
     name: Name = Field(max_length=40, description="Name of the task")
-    kind: Literal["sequence_classification"] = Field(
-        default="sequence_classification", description="Kind of the task"
+    kind: Literal["sequence_classification", "token_classification"] = Field(
+        default="sequence_classification",
+        description="Kind of the task: a label for a text, or for each word",
     )
     data: DataConfig
-    text: Template = Field(description='Column of the text, or a template: "{title} {body}"')
-    text_pair: Template | None = Field(default=None, description="Column of a second text, or a template")
-    label: str = Field(description="Column of the label")
-    metric: Literal["accuracy", "macro_f1", "matthews_correlation"] = Field(
+    text: Template = Field(
+        description='Column of the text, or a template: "{title} {body}"; of words, the column with their list'
+    )
+    text_pair: Template | None = Field(
+        default=None, validate_default=True, description="Column of a second text, or a template"
+    )
+    label: str = Field(description="Column of the label; of words, the column with the list of their tags")
+    metric: Literal["accuracy", "macro_f1", "matthews_correlation", "entity_f1"] = Field(
         default="accuracy", description="Metric, maximized"
     )
     few_shot: int | None = Field(
@@ -169,6 +174,21 @@ class TaskConfig(Section):
     loss_weight: float = Field(
         default=1.0, gt=0, description="Weight of the task's loss, normalized over the tasks"
     )
+
+    @field_validator("text", "text_pair", "metric", "few_shot")
+    @classmethod
+    def _fits_the_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        words = info.data.get("kind") == "token_classification"
+        field = info.field_name
+        if field == "metric" and value == ("matthews_correlation" if words else "entity_f1"):
+            raise ValueError(f"must be another metric than {value}, which is not one of this kind of task")
+        if words and field == "text" and "{" in value:
+            raise ValueError("must be the column with the list of words, not a template")
+        if words and field == "text_pair" and value is not None:
+            raise ValueError("must be left out: words have one text")
+        if words and field == "few_shot" and value is not None:
+            raise ValueError("must be left out, words have no class by row; use max_train_samples")
+        return value
 
 
 class RangeConfig(Section):

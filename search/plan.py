@@ -267,7 +267,8 @@ def render(plan: Plan, console: Console) -> None:
     table = Table(title="Parameters beside the heads", title_justify="left")
     table.add_column("method", no_wrap=True)
     for column in ("trials", "trained", "deployed", "memory", "trial"):
-        table.add_column(column, justify="right", no_wrap=True)
+        # In a narrow terminal a range of counts takes two lines; nothing is cut off.
+        table.add_column(column, justify="right", no_wrap=column not in ("trained", "deployed"))
     for method in plan.methods:
         table.add_row(
             method.method,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import methods
 from search import model_files, tasks
 from search.data import open_source
 from search.study_file import load
@@ -51,3 +52,21 @@ def test_quickstart_has_the_rows_it_asks_for() -> None:
     assert len(task.splits["validation"]) == config.tasks[0].max_validation_samples
     assert tasks.count(config.tasks[0], "test") >= (config.tasks[0].max_test_samples or 0)
     assert task.warnings == ()
+
+
+@needs_demo
+def test_truecasing_is_hidden_from_the_model() -> None:
+    """All nine methods are in the study; its words are read whole, and their case is not in the tokens."""
+    config = load(EXAMPLES / "all_methods.yaml")
+    assert set(config.methods) == set(methods.names())
+    tokenizer = model_files.tokenizer(model_files.locate(config.model))
+    task = tasks.load(config.tasks[1], tokenizer, config.model.max_length, config.seed)
+    assert task.labels == ("capital", "lower", "upper")
+    assert len(task.splits["train"]) == config.tasks[1].max_train_samples
+    assert tokenizer("The US")["input_ids"] == tokenizer("the us")["input_ids"]
+    source = open_source(config.tasks[1].data)
+    table = source.read("train", {"words": "text", "case": "label"}, "data.train_split")
+    cased = dict(zip(table.columns["words"][0], table.columns["case"][0], strict=True))
+    assert all(
+        (word.lower() == word) == (case == "lower") or not word.isalpha() for word, case in cased.items()
+    )

@@ -22,7 +22,8 @@ from search import data, messages
 from search.config import TaskConfig, template_columns
 from search.data import Source, Table
 from search.errors import StudyFileError
-from search.tasks.task import Split, Task
+from search.tasks.splits import draw, split_name
+from search.tasks.task import Split, Task, encode_text, label_words
 
 _FEW_LABELS = 20
 
@@ -75,18 +76,18 @@ def load(
         name=config.name,
         metric=config.metric,
         labels=reader.labels,
-        label_ids=_label_ids(reader.labels, tokenizer),
+        label_ids=label_words(reader.labels, tokenizer),
         splits={
             split: _tokenize(texts, tokenizer, max_length, split, config) for split, texts in rows.items()
         },
-        encode=partial(_encode, tokenizer),
+        encode=partial(encode_text, tokenizer),
         warnings=tuple(_warnings(config, reader.labels, rows, reader.rows("train"))),
     )
 
 
 def count(config: TaskConfig, split: str) -> int:
     """Rows of a split in the data; see `search.tasks.count`."""
-    name, field = _split_name(config, split)
+    name, field = split_name(config, split)
     return data.open_source(config.data).count(name, _columns(config), field)
 
 
@@ -104,14 +105,10 @@ class _Reader:
     def rows(self, split: str) -> list[Text]:
         """The rows of a split that are used, in the order of the data."""
         config = self._config
-        where, _ = _split_name(config, split)
+        where, _ = split_name(config, split)
         table = self._train if where == config.data.train_split else self._read(split)
         targets = _targets(table, config, self._values, where)
-        numbers = self._draw(split, targets)
-        if not numbers:
-            raise StudyFileError(
-                f"data.validation_fraction: too small to leave rows for {split}; got {len(table)} rows"
-            )
+        numbers = draw(config, self._seed, split, targets)
         chosen = table.select(numbers)
         texts = _render(config.text, chosen, "text", where, numbers)
         pairs = _render(config.text_pair, chosen, "text_pair", where, numbers) if config.text_pair else None
@@ -121,31 +118,8 @@ class _Reader:
         ]
 
     def _read(self, split: str) -> Table:
-        name, field = _split_name(self._config, split)
+        name, field = split_name(self._config, split)
         return self._source.read(name, _columns(self._config), field)
-
-    def _draw(self, split: str, targets: Sequence[int]) -> list[int]:
-        """Numbers of the rows that are used; validation is cut from train where it has no split."""
-        config = self._config
-        order = data.seeded_order(len(targets), self._seed, config.name, split)
-        if config.data.validation_split is None and split != "test":
-            whole = data.seeded_order(len(targets), self._seed, config.name, "cut")
-            train, validation = data.cut(whole, targets, config.data.validation_fraction)
-            mine = set(train if split == "train" else validation)
-            order = [row for row in order if row in mine]
-        few_shot = config.few_shot if split == "train" else None
-        return data.take(order, targets, few_shot, getattr(config, f"max_{split}_samples"))
-
-
-def _split_name(config: TaskConfig, split: str) -> tuple[str, str]:
-    """The split's name in the data, and the place in the study file that gives it."""
-    field = f"{split}_split"
-    if split == "validation" and config.data.validation_split is None:
-        field = "train_split"
-    name = getattr(config.data, field)
-    if name is None:
-        raise StudyFileError("data.test_split: must name a split to be scored on; it is null")
-    return name, f"data.{field}"
 
 
 def _columns(config: TaskConfig) -> dict[str, str]:
@@ -240,17 +214,6 @@ def _tokenize(
             )
     sha256 = data.fingerprint((row.text, row.pair, str(row.target)) for row in rows)
     return Split(input_ids, [[row.target] for row in rows], sha256)
-
-
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
-
-
-def _label_ids(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    words = [label.replace("_", " ") for label in labels]
-    ids: list[list[int]] = tokenizer(words, add_special_tokens=False)["input_ids"]
-    return ids
 
 
 def _warnings(

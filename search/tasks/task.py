@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from methods import heads
 from methods.backbone import Backbone
@@ -82,3 +83,14 @@ class Task(ABC):
     @abstractmethod
     def answer(self, targets: list[int]) -> str:
         """A row's labels (its targets, or what was predicted for it) as people write them."""
+
+
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of a text, without special tokens."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def label_words(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Token ids of each label's words, without special tokens."""
+    return [encode_text(tokenizer, label.replace("_", " ")) for label in labels]

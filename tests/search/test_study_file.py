@@ -205,7 +205,9 @@ def test_all_mistakes_are_told_at_once(study: Any, tmp_path: Path) -> None:
 
 def test_what_is_missing_is_described(study: Any, tmp_path: Path) -> None:
     del study["tasks"][0]["label"]
-    assert problems(study, tmp_path) == ["tasks.0.label: is missing (Column of the label)"]
+    assert problems(study, tmp_path) == [
+        "tasks.0.label: is missing (Column of the label; of words, the column with the list of their tags)"
+    ]
 
 
 def test_task_names_differ(study: Any, tmp_path: Path) -> None:

@@ -1,0 +1,185 @@
+"""A label for each word: what is read, what is scored, what can be wrong."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+import methods
+from methods import words
+from methods.backbone import Backbone
+from search import tasks
+from search.config import TaskConfig, TrainingConfig
+from search.errors import StudyFileError
+from search.tasks.token_classification import TokenClassification
+from search.training import Pack, Trial, predict
+
+ROWS = [
+    {"words": ["cat", "bread", "the"], "tags": ["B-animal", "B-food", "O"]},
+    {"words": ["dog"], "tags": ["B-animal"]},
+    {"words": ["the", "rice", "cat", "fish"], "tags": ["O", "B-food", "B-animal", "B-animal"]},
+]
+
+
+def config(
+    tmp_path: Path, rows: list[dict[str, Any]] = ROWS, held: Any = None, **settings: Any
+) -> TaskConfig:
+    path = tmp_path / "rows.py"
+    path.write_text(f"def splits(): return { ({'train': rows, 'validation': held or rows, 'test': rows})!r}")
+    given = {
+        "name": "t",
+        "kind": "token_classification",
+        "text": "words",
+        "label": "tags",
+        "metric": "macro_f1",
+    }
+    return TaskConfig.model_validate(
+        {**given, "data": {"path": str(path), "validation_split": "validation"}, **settings}
+    )
+
+
+def test_the_first_piece_of_each_word_is_read(tmp_path: Path, tiny_tokenizer: Any) -> None:
+    task = tasks.load(config(tmp_path), tiny_tokenizer, 12, 0)
+    assert task.labels == ("B-animal", "B-food", "O")
+    split = task.splits["train"]
+    by_text = {tiny_tokenizer.decode(ids): row for row, ids in enumerate(split.input_ids)}
+    row = by_text["[CLS] cat bread the [SEP]"]
+    assert split.read[row] == [1, 2, 3]
+    assert split.targets[row] == [0, 1, 2]
+    assert task.answer(split.targets[row]) == "B-animal B-food O"
+
+
+def test_words_of_several_pieces_and_of_none() -> None:
+    """Byte pairs without a mark at the beginning of a word, as GPT-2's; a blank mark has no piece."""
+    pieces = {"Ġ": 0, "a": 1, "b": 2, "ab": 3, "c": 4}
+    plain = Tokenizer(models.BPE(pieces, [("a", "b")]))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain)
+    ((ids, positions),) = words.encode(tokenizer, [["ab", "abc", "c"]], 20)
+    assert [tokenizer.convert_ids_to_tokens(ids)[at] for at in positions] == ["ab", "ab", "c"]
+    ((ids, positions),) = words.encode(tokenizer, [["ab", "é", "c"]], 20)
+    assert positions[1] is None, "no piece is made of it, and the labels do not shift"
+    assert tokenizer.convert_ids_to_tokens(ids)[positions[2]] == "c"
+
+
+def test_words_that_are_cut_are_not_read_and_counted(tmp_path: Path, tiny_tokenizer: Any) -> None:
+    task = tasks.load(config(tmp_path), tiny_tokenizer, 4, 0)
+    assert max(map(len, task.splits["train"].read)) == 2
+    assert task.warnings[0] == "3 of 8 words of train are not read: cut by model.max_length, or no token"
+
+
+def test_a_tokenizer_that_keeps_no_places_is_refused() -> None:
+    with pytest.raises(words.WordsError, match="choose another model"):
+        words.encode(object(), [["a"]], 4)
+
+
+def made(metric: str, labels: tuple[str, ...] = ("B-x", "I-x", "O")) -> TokenClassification:
+    return TokenClassification("t", metric, labels, [[1]] * 3, {}, lambda text: [])
+
+
+def logits(*rows: list[int]) -> list[torch.Tensor]:
+    return [torch.nn.functional.one_hot(torch.tensor(row), 3).float() for row in rows]
+
+
+def test_scores() -> None:
+    targets = [[0, 1, 2], [2, 0]]
+    guesses = logits([0, 1, 2], [2, 2])
+    assert made("accuracy").score(guesses, targets) == (0.8, None)
+    # Entities: one of two found, none wrong: precision 1, recall 1/2.
+    assert made("entity_f1").score(guesses, targets)[0] == pytest.approx(2 / 3)
+    # B-x: precision 1, recall 1/2; I-x: 1; O: precision 2/3, recall 1.
+    assert made("macro_f1").score(guesses, targets)[0] == pytest.approx((2 / 3 + 1 + 0.8) / 3)
+    assert math.isnan(made("accuracy").score([guesses[0] * math.nan, guesses[1]], targets)[0])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"words": ["a", "b"], "tags": ["O"]}, r"label: row 3 of 'train' .* has 2 words and 1 tags"),
+        ({"words": "a b", "tags": ["O", "O"]}, r"text: words must hold a list of words; row 3 .* has 'a b'"),
+        ({"words": [], "tags": []}, r"must hold a list of .*; row 3 of 'train'"),
+        ({"words": ["a"], "tags": [None]}, r"label: tags must hold a list of tags; row 3"),
+    ],
+)
+def test_rows_that_cannot_be(row: dict[str, Any], message: str, tmp_path: Path, tiny_tokenizer: Any) -> None:
+    with pytest.raises(StudyFileError, match=message):
+        tasks.load(config(tmp_path, [*ROWS, row]), tiny_tokenizer, 12, 0)
+
+
+def test_a_tag_that_train_does_not_know(tmp_path: Path, tiny_tokenizer: Any) -> None:
+    held = [{"words": ["cat"], "tags": ["B-plant"]}]
+    with pytest.raises(
+        StudyFileError, match=r"row 0 of 'validation' .* 'B-plant', which is no tag of 'train'"
+    ):
+        tasks.load(config(tmp_path, held=held), tiny_tokenizer, 12, 0)
+
+
+def test_entities_need_the_iob_scheme(tmp_path: Path, tiny_tokenizer: Any) -> None:
+    rows = [{"words": ["cat", "dog"], "tags": ["lower", "O"]}]
+    with pytest.raises(StudyFileError, match=r"entity_f1 needs tags of the IOB scheme.*'lower'"):
+        tasks.load(config(tmp_path, rows, metric="entity_f1"), tiny_tokenizer, 12, 0)
+    assert tasks.load(config(tmp_path, metric="entity_f1"), tiny_tokenizer, 12, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"few_shot": 4}, "use max_train_samples"),
+        ({"text": "{words}"}, "not a template"),
+        ({"text_pair": "words"}, "words have one text"),
+        ({"metric": "matthews_correlation"}, "another metric"),
+        ({"kind": "sequence_classification", "metric": "entity_f1"}, "another metric"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=message):
+        config(tmp_path, **settings)
+
+
+@pytest.mark.parametrize("name", ["head_only", "prompt_tuning", "multitask", "lora"])
+def test_it_trains_beside_a_task_of_texts(
+    name: str, tmp_path: Path, tiny_model: Path, tiny_tokenizer: Any
+) -> None:
+    """Rows of both kinds in one batch; a word's logits do not depend on the padding beside it."""
+    backbone = Backbone.load(str(tiny_model))
+    tokens = tasks.load(config(tmp_path), tiny_tokenizer, 12, 0)
+    (tmp_path / "texts").mkdir()
+    rows = [{"text": "cat the dog", "label": "a"}, {"text": "bread", "label": "b"}] * 4
+    (tmp_path / "texts" / "rows.py").write_text(f"def splits(): return { ({'train': rows, 'test': rows})!r}")
+    texts = tasks.load(
+        TaskConfig.model_validate(
+            {
+                "name": "s",
+                "text": "text",
+                "label": "label",
+                "data": {"path": str(tmp_path / "texts" / "rows.py")},
+            }
+        ),
+        tiny_tokenizer,
+        12,
+        0,
+    )
+    module = methods.get(name)
+    settings = TrainingConfig(
+        max_steps=60, eval_steps=60, per_device_train_batch_size=4, head_learning_rate=0.1
+    )
+    given = {"learning_rate": 0.1} if name == "head_only" else {}  # which is the heads' too
+    trial = Trial(module.Method, module.Config(**given), backbone, [tokens, texts], [0.5, 0.5], settings, 0)
+    pack = Pack()
+    pack.attach(trial)
+    losses = [pack.step()[0] for _ in range(60)]
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+    split = tokens.splits["train"]
+    together, alone = (predict(trial, 0, split, backbone, size) for size in (8, 1))
+    for one, other, targets in zip(together, alone, split.targets, strict=True):
+        assert len(one) == len(targets)
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    assert tokens.score(together, split.targets)[0] > 0.8
