@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
 from methods.backbone import Backbone, BackboneError
 from search import messages
 from search.config import ModelConfig
 from search.errors import StudyFileError
 from search.messages import Problem
+
+transformers_logging.disable_progress_bar()  # loading takes a second, and a launch shows progress of its own
 
 _PACKAGE = "package:"
 _FIELD = "model.name_or_path"
