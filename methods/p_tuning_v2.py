@@ -57,8 +57,8 @@ class Config(KeyValueConfig):
         found = super().problems(shape, max_length)
         if not 0 <= self.dropout < 1:
             found.append(f"dropout must be at least 0 and below 1, not {self.dropout}")
-        if (self.init == "text") != bool(self.init_text):
-            found.append("init_text must be given where init is text, and only there")
+        if self.init == "text" and not self.init_text:
+            found.append("init_text must be given where init is text")
         return found
 
 

@@ -50,8 +50,8 @@ class Config(InputConfig):
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
         found = super().problems(shape, max_length)
-        if (self.init == "text") != bool(self.init_text):
-            found.append("init_text must be given where init is text, and only there")
+        if self.init == "text" and not self.init_text:
+            found.append("init_text must be given where init is text")
         return found
 
 

@@ -156,3 +156,13 @@ def test_a_prompt_too_long_says_what_is_left(bert: Backbone) -> None:
     assert problem == (
         "num_virtual_tokens must be at most 54, not 60: the model has 64 positions and model.max_length takes 10 of them"
     )
+
+
+def test_a_text_start_has_the_texts_own_keys_and_values(bert: Backbone) -> None:
+    method = build("p_tuning_v2", bert, init="text", init_text="cat")
+    own = bert.keys_and_values(bert.embed(torch.tensor([[12, 10, 29]])))
+    for index, site in enumerate(own):
+        torch.testing.assert_close(method.key[index][1, :, :3].detach(), own[site][0][0])
+        torch.testing.assert_close(method.value[index][1, :, :3].detach(), own[site][1][0])
+    (problem,) = small_config("p_tuning_v2", init="text").problems(bert.shape, 10)
+    assert problem == "init_text must be given where init is text"
