@@ -23,6 +23,11 @@ def deployed_parameters(method: Method, backbone: Backbone) -> int:
     return trained_parameters(method.deployed(backbone))
 
 
+def deployed_bytes(method: Method, backbone: Backbone) -> int:
+    """Bytes of the deployed tensors in a file, beside its header and the heads."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in state(method.deployed(backbone)).values())
+
+
 def state(method: nn.Module) -> dict[str, Tensor]:
     """What a checkpoint or a deployed file holds of a method: the parameters that are trained, by name."""
     return {name: p.detach() for name, p in method.named_parameters() if p.requires_grad}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from transformers import AutoModel, BertConfig, DistilBertConfig
+from transformers import AutoModel, BertConfig, DistilBertConfig, GPT2Config
 
 import methods
 from methods import attention
@@ -166,3 +166,10 @@ def test_a_text_start_has_the_texts_own_keys_and_values(bert: Backbone) -> None:
         torch.testing.assert_close(method.value[index][1, :, :3].detach(), own[site][1][0])
     (problem,) = small_config("p_tuning_v2", init="text").problems(bert.shape, 10)
     assert problem == "init_text must be given where init is text"
+
+
+def test_gpt2_counts_as_the_playbook_does() -> None:
+    gpt2 = on_meta(GPT2Config())
+    assert count("prompt_tuning", gpt2, num_virtual_tokens=20) == (15_360, 15_360)
+    assert count("prefix_tuning", gpt2, num_virtual_tokens=20) == (184_320, 184_320)
+    assert count("prompt_pool", gpt2, num_virtual_tokens=20, pool_size=10) == (161_280, 161_280)

@@ -1,0 +1,133 @@
+"""A trained method as a folder: it predicts the same, has the bytes it says, and is refused when damaged."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+import methods
+from methods import heads, saved
+from methods.backbone import Backbone
+from methods.method import Method
+from methods.parameters import deployed_bytes, trained_parameters
+from methods.saved import Saved, SavedError, SavedTask
+from tests.methods.conftest import family_model, texts
+from tests.methods.test_contract import build, run
+
+WORDS = {f"w{number}": number for number in range(100)}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A tiny BERT with a tokenizer of words w0 to w99."""
+    folder = tmp_path / "model"
+    family_model("bert").save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="w1"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="w0", unk_token="w1").save_pretrained(
+        folder
+    )
+    return folder
+
+
+def write(name: str, model: Path, folder: Path) -> tuple[Backbone, Method, nn.ModuleList]:
+    """Saves a method of two tasks: labels of texts, and tags of words."""
+    backbone = Backbone.load(str(model))
+    method = build(name, backbone)
+    form = method.deployed(method.own_backbone or backbone)
+    tasks = (SavedTask("topics", "sequence_classification", ("a", "b", "c")),)
+    tasks += (SavedTask("case", "token_classification", ("x", "y")),)
+    used = form.own_backbone or backbone
+    made = nn.ModuleList(heads.make(task.kind, "mean", len(task.labels), used) for task in tasks)
+    for index, head in enumerate(made):
+        head.initialize(torch.Generator().manual_seed(index))
+        with torch.no_grad():
+            head.linear.weight.mul_(50)
+    content = Saved(
+        method=name,
+        config=method.config.to_dict(),
+        form=type(form).__module__.rpartition(".")[2],
+        form_config=form.config.to_dict(),
+        tasks=tasks,
+        model=str(model),
+        model_sha256=backbone.fingerprint(),
+        max_length=8,
+    )
+    saved.save(folder, content, form, made)
+    return backbone, method, made
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_it_predicts_as_the_trained_method(name: str, model: Path, tmp_path: Path) -> None:
+    backbone, method, made = write(name, model, tmp_path / "out")
+    loaded = methods.load(tmp_path / "out")
+    ids, mask = texts(4, 6)
+    written = [" ".join(f"w{number}" for number in row) for row in ids.tolist()]
+    hidden = run(backbone, method, ids, mask, [0] * 4)
+    expected = ["abc"[number] for number in made[0](hidden, mask).argmax(1).tolist()]
+    assert loaded.predict(written, "topics") == expected
+    tags = made[1](run(backbone, method, ids, mask, [1] * 4), mask, mask).argmax(1).reshape(4, 6)
+    expected_tags = [["xy"[number] for number in row] for row in tags.tolist()]
+    assert loaded.predict([text.split() for text in written], "case") == expected_tags
+    assert loaded.predict(written, "case") == expected_tags, "a text is split at blanks"
+
+
+def test_words_beyond_the_length_have_no_tag(model: Path, tmp_path: Path) -> None:
+    write("prompt_tuning", model, tmp_path / "out")
+    (tags,) = methods.load(tmp_path / "out").predict([["w9"] * 10], "case")
+    assert tags[8:] == ["", ""]
+    assert all(tags[:8])
+
+
+def test_a_task_of_texts_takes_texts(model: Path, tmp_path: Path) -> None:
+    write("prompt_tuning", model, tmp_path / "out")
+    loaded = methods.load(tmp_path / "out")
+    with pytest.raises(ValueError, match="must be one string"):
+        loaded.predict([["w9"]], "topics")
+    with pytest.raises(ValueError, match="task must be one of topics, case"):
+        loaded.predict(["w9"])
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_the_files_bytes_are_those_of_the_tensors_there_are(name: str, model: Path, tmp_path: Path) -> None:
+    backbone, method, made = write(name, model, tmp_path / "out")
+    path = tmp_path / "out" / "method.safetensors"
+    (header,) = struct.unpack("<Q", path.read_bytes()[:8])
+    tensors = deployed_bytes(method, method.own_backbone or backbone) + 4 * trained_parameters(made)
+    assert path.stat().st_size == 8 + header + tensors
+
+
+def test_what_is_damaged_is_refused(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    write("prompt_tuning", model, folder)
+    tensors, content = (folder / "method.safetensors").read_bytes(), (folder / "method.json").read_text()
+    (folder / "method.safetensors").write_bytes(tensors[:-10])
+    with pytest.raises(SavedError, match="not the file that was saved; export it again"):
+        methods.load(folder)
+    (folder / "method.safetensors").write_bytes(tensors)
+    (folder / "method.json").write_text(content[:50])
+    with pytest.raises(SavedError, match="holds no readable method"):
+        methods.load(folder)
+    changed = json.loads(content)
+    changed["form_config"]["num_virtual_tokens"] = 7
+    (folder / "method.json").write_text(json.dumps(changed))
+    with pytest.raises(SavedError, match=r"does not fit .*prompt must be \(2, 7, 32\), not \(2, 5, 32\)"):
+        methods.load(folder)
+    (folder / "method.json").write_text(json.dumps({**json.loads(content), "format": 1}))
+    with pytest.raises(SavedError, match="has another format"):
+        methods.load(folder)
+
+
+def test_another_model_is_refused(model: Path, tmp_path: Path) -> None:
+    write("prompt_tuning", model, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "method.json").read_text())
+    (tmp_path / "out" / "method.json").write_text(json.dumps({**content, "model_sha256": "0" * 64}))
+    with pytest.raises(SavedError, match="are not those that"):
+        methods.load(tmp_path / "out")
