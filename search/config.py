@@ -6,13 +6,10 @@ descriptions are what `promptfront init` writes as comments and what the error m
 
 from __future__ import annotations
 
-import re
-import string
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -24,52 +21,12 @@ from pydantic import (
     model_validator,
 )
 
+from search.values import Name, Resource, Sha256, Template
+
 Scalar = bool | int | float | str
 
 FILE_FORMATS = ("csv", "json", "parquet", "text")
 """Formats of own files, each named in data_files."""
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
-        raise ValueError(
-            f"must be letters, digits, '_', '-' and '.', and begin with a letter or digit, not {value!r}"
-        )
-    return value
-
-
-def _sha256(value: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise ValueError(f"must be the 64 lower-case hexadecimal digits that sha256sum prints, not {value!r}")
-    return value
-
-
-def _whole_above_one(value: float) -> float:
-    if value > 1 and not value.is_integer():
-        raise ValueError(f"must be a fraction below 1 or a whole number, not {value:g}")
-    return value
-
-
-def template_columns(template: str) -> list[str]:
-    """The columns that a text's template names; a template without braces is a column's name itself."""
-    if "{" not in template and "}" not in template:
-        return [template]
-    return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
-
-
-def _template(value: str) -> str:
-    try:
-        columns = template_columns(value)
-    except ValueError as error:
-        raise ValueError(f"must name columns in pairs of braces, not {value!r}: {error}") from None
-    if not all(columns) or not columns:
-        raise ValueError(f'must be a column or a template such as "{{title}} {{body}}", not {value!r}')
-    return value
-
-
-Name = Annotated[str, AfterValidator(_name)]
-Template = Annotated[str, AfterValidator(_template)]
-Resource = Annotated[float, AfterValidator(_whole_above_one)]
 
 
 class Section(BaseModel):
@@ -86,7 +43,7 @@ class ModelConfig(Section):
         "installed Python package carries"
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub id")
-    sha256: Annotated[str, AfterValidator(_sha256)] | None = Field(
+    sha256: Sha256 | None = Field(
         default=None, description="Expected sha256 of model.safetensors, checked before anything starts"
     )
     max_length: int = Field(default=128, ge=4, description="Longest text in tokens; longer ones are cut")

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from search import data, messages
-from search.config import TaskConfig, template_columns
+from search.config import TaskConfig
 from search.data import Source, Table
 from search.errors import StudyFileError
 from search.tasks.splits import draw, split_name
 from search.tasks.task import Split, Task, encode_text, label_words
+from search.values import template_columns
 
 _FEW_LABELS = 20
 

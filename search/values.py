@@ -1,0 +1,52 @@
+"""Single values of a study file that have a form of their own: names, templates, hashes, shares of a machine."""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+        raise ValueError(
+            f"must be letters, digits, '_', '-' and '.', and begin with a letter or digit, not {value!r}"
+        )
+    return value
+
+
+def _sha256(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError(f"must be the 64 lower-case hexadecimal digits that sha256sum prints, not {value!r}")
+    return value
+
+
+def _whole_above_one(value: float) -> float:
+    if value > 1 and not value.is_integer():
+        raise ValueError(f"must be a fraction below 1 or a whole number, not {value:g}")
+    return value
+
+
+def template_columns(template: str) -> list[str]:
+    """The columns that a text's template names; a template without braces is a column's name itself."""
+    if "{" not in template and "}" not in template:
+        return [template]
+    return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+
+
+def _template(value: str) -> str:
+    try:
+        columns = template_columns(value)
+    except ValueError as error:
+        raise ValueError(f"must name columns in pairs of braces, not {value!r}: {error}") from None
+    if not all(columns) or not columns:
+        raise ValueError(f'must be a column or a template such as "{{title}} {{body}}", not {value!r}')
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Template = Annotated[str, AfterValidator(_template)]
+Sha256 = Annotated[str, AfterValidator(_sha256)]
+Resource = Annotated[float, AfterValidator(_whole_above_one)]
