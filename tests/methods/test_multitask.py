@@ -47,10 +47,10 @@ def test_the_formula_term_by_term(selector: str, bert: Backbone) -> None:
         scores = []
         for i in range(4):
             if selector == "task_id":
-                scores.append(float(method.bias[task, i]))
+                scores.append(method.bias[task, i].item())
             else:
                 which = 0 if selector == "task_embedding" else task
-                scores.append(float(method.weight[which, i] @ features + method.bias[which, i]))
+                scores.append((method.weight[which, i] @ features + method.bias[which, i]).item())
         exponents = [math.exp(score) for score in scores]
         expected = sum(e / sum(exponents) * method.pool[i] for i, e in enumerate(exponents))
         torch.testing.assert_close(found[row], expected, rtol=1e-4, atol=1e-5)
