@@ -24,7 +24,7 @@ from search.seeds import derive
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of a split, and of each column with declared class names (a ClassLabel) those names."""
+    """Columns of a split, and of each column with declared class names (a ClassLabel, or a list of them) those names."""
 
     columns: dict[str, list[Any]]
     class_names: dict[str, tuple[str, ...]]
@@ -119,11 +119,9 @@ class _Hub:
 
     def read(self, split: str, columns: Mapping[str, str], field: str) -> Table:
         data = self._data(split, columns, field)
-        names = {
-            name: tuple(data.features[name].names)
-            for name in columns
-            if hasattr(data.features[name], "names")
-        }
+        # Of a column of lists, its elements' feature has the names.
+        features = {name: getattr(data.features[name], "feature", data.features[name]) for name in columns}
+        names = {name: tuple(found.names) for name, found in features.items() if hasattr(found, "names")}
         return Table({name: list(data[name]) for name in columns}, names)
 
     def _data(self, split: str, columns: Mapping[str, str], field: str) -> Any:

@@ -183,3 +183,27 @@ def test_it_trains_beside_a_task_of_texts(
         assert len(one) == len(targets)
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     assert tokens.score(together, split.targets)[0] > 0.8
+
+
+def test_tags_that_the_data_declares_by_number(tmp_path: Path, tiny_tokenizer: Any) -> None:
+    import datasets
+
+    names = ["O", "B-food", "B-animal"]
+    features = datasets.Features(
+        {
+            "words": datasets.List(datasets.Value("string")),
+            "tags": datasets.List(datasets.ClassLabel(names=names)),
+        }
+    )
+    content = {"words": [["cat", "the"], ["bread"]], "tags": [[2, 0], [1]]}
+    datasets.Dataset.from_dict(content, features=features).to_parquet(tmp_path / "train.parquet")
+    file = str(tmp_path / "train.parquet")
+    source = {
+        "path": "parquet",
+        "data_files": {"train": file, "validation": file},
+        "validation_split": "validation",
+    }
+    given = {"name": "t", "kind": "token_classification", "text": "words", "label": "tags", "data": source}
+    task = tasks.load(TaskConfig.model_validate(given), tiny_tokenizer, 12, 0)
+    answers = {task.answer(targets) for targets in task.splits["train"].targets}
+    assert answers == {"B-animal O", "B-food"}
