@@ -25,8 +25,8 @@ from methods.backbone import Backbone
 from methods.method import Rows
 from search import model_files
 from search.config import ModelConfig, TrainingConfig
-from search.tasks import Split
-from search.tasks.sequence_classification import SequenceClassification
+from search.tasks import Row, Split
+from search.tasks.sequence_classification import OneLabel
 from search.training import Pack, Trial
 
 
@@ -68,12 +68,12 @@ def main() -> None:
         print(f"{name:15} step / bare = {step / bare:.2f}   ({1000 * step:.0f} ms / {1000 * bare:.0f} ms)")
 
 
-def made_task(rows: int, tokens: int, vocabulary: int) -> SequenceClassification:
+def made_task(rows: int, tokens: int, vocabulary: int) -> OneLabel:
     """Random texts of one length, two classes."""
     draw = random.Random(0)
     texts = [[draw.randrange(5, vocabulary) for _ in range(tokens)] for _ in range(4 * rows)]
-    split = Split(texts, [[draw.randrange(2)] for _ in texts], sha256="")
-    return SequenceClassification(
+    split = Split([Row(text, [draw.randrange(2)]) for text in texts], sha256="")
+    return OneLabel(
         name="made", metric="accuracy", labels=("a", "b"), label_ids=[[5], [6]],
         splits={"train": split}, encode=lambda text: [],
     )  # fmt: skip

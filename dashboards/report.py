@@ -100,11 +100,18 @@ def pareto_front(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def snippet(report: Report) -> str | None:
-    """The recommended configuration as the `methods` section of a study file, every value fixed."""
+    """The recommended configuration as sections of a study file, every value fixed; of the tasks their weights alone."""
     verdict = report["verdict"]
     if verdict["method"] is None:
         return None
-    section = {"methods": {verdict["method"]: dict(verdict["config"] or {})}}
+    mark, config = "loss_weight.", verdict["config"] or {}
+    weights = [
+        {"name": name.removeprefix(mark), "loss_weight": value}
+        for name, value in config.items()
+        if name.startswith(mark)
+    ]
+    mine = {name: value for name, value in config.items() if not name.startswith(mark)}
+    section = {**({"tasks": weights} if weights else {}), "methods": {verdict["method"]: mine}}
     text: str = yaml.safe_dump(section, sort_keys=False, allow_unicode=True)
     return text
 

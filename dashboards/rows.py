@@ -106,6 +106,7 @@ class FinalistRun(TypedDict):
     task_scores: dict[str, float] | None
     test: float | None
     test_task_scores: dict[str, float] | None
+    test_metrics: dict[str, dict[str, float]]
     examples: dict[str, list[float]] | None
     seconds: float | None
     mlflow_run_id: str | None

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from methods.heads import has_model_head
 from methods.injection import Injection, Site
 from methods.layout import arrange, take
 from methods.readout import sequence_features
+
+Architecture = Literal["encoder", "decoder", "encoder-decoder"]
 
 _PROBE_TOKENS = 4
 
@@ -87,6 +89,7 @@ class Backbone:
         self.model = model.eval().requires_grad_(False)
         self._refuse_what_cannot_work()
         self._takes_positions = "position_ids" in self._arguments()
+        self._takes_types = "token_type_ids" in self._arguments()
         self._options = {"use_cache": False} if "use_cache" in self._arguments() else {}
         self._first_position = _first_position(model)
         with torch.no_grad():
@@ -165,7 +168,9 @@ class Backbone:
         weight: Tensor = self.model.get_input_embeddings().weight  # type: ignore[operator]
         return weight
 
-    def forward(self, ids_BT: Tensor, mask_BT: Tensor, injection: Injection) -> Tensor:
+    def forward(
+        self, ids_BT: Tensor, mask_BT: Tensor, injection: Injection, types_BT: Tensor | None = None
+    ) -> Tensor:
         """Hidden states at the text's positions.
 
         Args:
@@ -173,6 +178,8 @@ class Backbone:
                 are sliding windows, which count what lies between a prompt and its text).
             mask_BT: `[B, T]` bool, False at padding.
             injection: of the same B rows.
+            types_BT: `[B, T]` int64, 1 at the second text of a pair, for a model that tells the two apart; None: all 0,
+                as virtual tokens are.
 
         Returns:
             `[B, T, H]`, the last hidden states; those of virtual tokens are cut off.
@@ -186,13 +193,22 @@ class Backbone:
         if injection.offset_B is not None:
             positions = positions + injection.offset_B[:, None]
         prefixes = attention.Prefixes(self._sites, injection.prefixes) if injection.prefixes else None
-        hidden = self._run(embeddings, mask, positions, prefixes)
+        types = None
+        if types_BT is not None and self._takes_types:
+            types = mask.new_zeros(mask.shape, dtype=torch.long)
+            if text_BT is None:
+                types[:, -length:] = types_BT
+            else:
+                types.scatter_(1, text_BT, types_BT)
+        hidden = self._run(embeddings, mask, positions, prefixes, types)
         return hidden[:, -length:] if text_BT is None else take(hidden, text_BT)
 
     @torch.no_grad()
-    def features(self, ids_BT: Tensor, mask_BT: Tensor, readout: str) -> Tensor:
+    def features(
+        self, ids_BT: Tensor, mask_BT: Tensor, readout: str, types_BT: Tensor | None = None
+    ) -> Tensor:
         """What the bare model makes of texts, `[B, H]` float32: the query of methods that look at their input."""
-        hidden = self.forward(ids_BT, mask_BT, Injection(rows=len(ids_BT)))
+        hidden = self.forward(ids_BT, mask_BT, Injection(rows=len(ids_BT)), types_BT)
         return sequence_features(hidden, mask_BT, readout)
 
     def embed(self, ids_BT: Tensor) -> Tensor:
@@ -261,12 +277,18 @@ class Backbone:
         return probe
 
     def _run(
-        self, embeddings: Tensor, mask: Tensor, positions: Tensor, visitor: attention.Visitor | None
+        self,
+        embeddings: Tensor,
+        mask: Tensor,
+        positions: Tensor,
+        visitor: attention.Visitor | None,
+        types: Tensor | None = None,
     ) -> Tensor:
         hidden: Tensor = self.model(
             inputs_embeds=embeddings,
             attention_mask=mask.long(),  # some architectures do arithmetic on it
             **({"position_ids": positions + self._first_position} if self._takes_positions else {}),
+            **({} if types is None else {"token_type_ids": types}),
             **self._options,
             **{attention.KEYWORD: visitor},
         ).last_hidden_state

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,13 +45,27 @@ class Head(nn.Module, ABC):
                 parameter.normal_(std=0.02, generator=generator)
 
 
-def make(kind: str, readout: str, outputs: int, backbone: Backbone) -> Head:
-    """The head of a task of a kind (`search/tasks/`) with so many outputs."""
-    if kind == "token_classification":
-        return TokenHead(backbone.shape.hidden_size, outputs)
+def make(
+    kind: str, readout: str, labels: Sequence[str], settings: Mapping[str, Any], backbone: Backbone
+) -> Head:
+    """The head of a task.
+
+    Args:
+        kind: of the task (`search/tasks/`).
+        readout: what of a whole text is read, a hyperparameter of every method.
+        labels: of the task; none where it is a number that is predicted.
+        settings: what else describes the task, by its kind.
+        backbone: whose hidden states it reads.
+    """
+    hidden_size = backbone.shape.hidden_size
+    match kind:
+        case "token_classification":
+            return TokenHead(hidden_size, len(labels))
+        case "question_answering":
+            return TokenHead(hidden_size, 2)
     if readout == "model":
-        return ModelHead(backbone, outputs)
-    return SequenceHead(readout, backbone.shape.hidden_size, outputs)
+        return ModelHead(backbone, len(labels) or 1)
+    return SequenceHead(readout, hidden_size, len(labels) or 1)
 
 
 class SequenceHead(Head):

@@ -79,6 +79,25 @@ class Injection:
     offset_B: Tensor | None = None
     auxiliary_loss_B: Tensor | None = None
 
+    def of(self, rows: Sequence[int]) -> Injection:
+        """That of some of the rows, in the given order."""
+        if list(rows) == list(range(self.rows)):
+            return self
+        prompt = self.prompt
+        if prompt is not None:
+            halves_BP = None if prompt.halves_BP is None else prompt.halves_BP[rows]
+            prompt = Prompt(prompt.embeddings_BPE[rows], prompt.mask_BP[rows], halves_BP)
+        return Injection(
+            rows=len(rows),
+            prompt=prompt,
+            prefixes={
+                site: Prefix(prefix.key_BNPD[rows], prefix.value_BNPD[rows], prefix.mask_BP[rows])
+                for site, prefix in self.prefixes.items()
+            },
+            offset_B=None if self.offset_B is None else self.offset_B[rows],
+            auxiliary_loss_B=None if self.auxiliary_loss_B is None else self.auxiliary_loss_B[rows],
+        )
+
 
 def full_mask(rows: int, num_virtual_tokens: int, device: torch.device) -> Tensor:
     """`[B, P]` bool, True everywhere."""

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 import methods
-from methods import heads, parameters, words
+from methods import heads, parameters, spans, words
 from methods.backbone import Backbone
 from methods.method import Method, Rows
 
-FORMAT = 2
+FORMAT = 3
 
 
 class SavedError(ValueError):
@@ -33,11 +33,12 @@ class SavedError(ValueError):
 
 @dataclass(frozen=True)
 class SavedTask:
-    """A task's name, kind (`search/tasks/`) and labels, in the order of the head's outputs."""
+    """A task's name, kind (`search/tasks/`), labels in the order of the head's outputs, and what else its kind needs."""
 
     name: str
     kind: str
     labels: tuple[str, ...]
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ def read(folder: Path) -> Saved:
             raise SavedError(f"{folder} has another format than {FORMAT}; export it again")
         digest = content.pop("sha256")
         content["tasks"] = tuple(
-            SavedTask(task["name"], task["kind"], tuple(task["labels"])) for task in content["tasks"]
+            SavedTask(task["name"], task["kind"], tuple(task["labels"]), task["settings"])
+            for task in content["tasks"]
         )
         saved = Saved(**content)
         found = _sha256(folder / "method.safetensors")
@@ -119,34 +121,46 @@ class Predictor:
         self._heads = task_heads.eval()
 
     @torch.no_grad()
-    def logits(self, texts: Sequence[str], task: str | None = None) -> Tensor:
-        """Of a task of whole texts, `[len(texts), C]` float32, on the CPU; `task` may be left out where there is only one."""
+    def logits(self, texts: Sequence[str | tuple[str, str]], task: str | None = None) -> Tensor:
+        """Of a task of whole texts (or pairs), `[len(texts), C]` float32, on the CPU; `task` may be left out where there
+        is only one."""
         index = self._index(task)
-        encoded = self._tokenizer(list(texts), truncation=True, max_length=self.saved.max_length)["input_ids"]
-        return torch.cat([self._logits(ids, index, None) for ids in encoded])
+        return torch.cat([self._logits(*self._encode(text), index, None) for text in texts])
 
-    def predict(
-        self, texts: Sequence[str | Sequence[str]], task: str | None = None
-    ) -> list[str] | list[list[str]]:
-        """The most likely label of each text; of a task of words, a label for each word.
+    def predict(self, texts: Sequence[Any], task: str | None = None) -> list[Any]:
+        """What the task answers to each text.
 
         Args:
-            texts: each a text; for a task of words a list of words, or a text that is split at blanks.
+            texts: each a text or a pair of them (a tuple); for a task of words a list of words, or a text that is split
+                at blanks; for question answering (question, context).
             task: its name; may be left out where there is only one.
 
         Returns:
-            A label for each text, or a list of labels, empty for words beyond the model's length.
+            For each text its label; a list of labels, where there may be several, and for words (empty for those
+            beyond the model's length); a number; or an answer, empty where there is none.
         """
         saved_task = self.saved.tasks[self._index(task)]
-        if saved_task.kind == "token_classification":
-            rows = [text.split() if isinstance(text, str) else list(text) for text in texts]
-            return [self._tags(row, saved_task) for row in rows]
-        whole = [text for text in texts if isinstance(text, str)]
-        if len(whole) < len(texts):
-            raise ValueError(
-                f"task {saved_task.name} labels whole texts: each must be one string, not a list"
-            )
-        return [saved_task.labels[int(number)] for number in self.logits(whole, task).argmax(1)]
+        match saved_task.kind:
+            case "token_classification":
+                rows = [text.split() if isinstance(text, str) else list(text) for text in texts]
+                return [self._tags(row, saved_task) for row in rows]
+            case "question_answering":
+                return [self._answer(question, context, saved_task) for question, context in texts]
+        for text in texts:
+            pair = isinstance(text, tuple) and len(text) == 2
+            if not (isinstance(text, str) or pair):
+                raise ValueError(
+                    f"task {saved_task.name} labels whole texts: each must be one string, or a tuple of two, not {text!r}"
+                )
+        return [self._label(row_C, saved_task) for row_C in self.logits(texts, task)]
+
+    def _label(self, logits_C: Tensor, task: SavedTask) -> Any:
+        match task.settings["problem_type"]:
+            case "regression":
+                return task.settings["mean"] + task.settings["deviation"] * float(logits_C[0])
+            case "multi_label_classification":
+                return [name for name, logit in zip(task.labels, logits_C.tolist(), strict=True) if logit > 0]
+        return task.labels[int(logits_C.argmax())]
 
     @torch.no_grad()
     def _tags(self, row: Sequence[str], task: SavedTask) -> list[str]:
@@ -154,27 +168,54 @@ class Predictor:
         there = [position for position in positions if position is not None]
         if not there:
             return [""] * len(positions)
-        output_XC = self._logits(ids, self._index(task.name), there)
+        output_XC = self._logits(ids, None, self._index(task.name), there)
         tags = iter(task.labels[int(number)] for number in output_XC.argmax(1))
         return ["" if position is None else next(tags) for position in positions]
 
-    def _logits(self, ids: Sequence[int], index: int, read: Sequence[int] | None) -> Tensor:
+    @torch.no_grad()
+    def _answer(self, question: str, context: str, task: SavedTask) -> str:
+        settings, index = task.settings, self._index(task.name)
+        found = spans.windows(
+            self._tokenizer,
+            [question.strip()],
+            [context],
+            max_length=self.saved.max_length,
+            doc_stride=settings["doc_stride"],
+        )
+        logits = [self._logits(w.input_ids, w.token_type_ids, index, w.read) for w in found]
+        (answer,) = spans.answers(
+            found,
+            logits,
+            [context],
+            max_answer_length=settings["max_answer_length"],
+            unanswerable=settings["unanswerable"],
+        )
+        return answer
+
+    def _encode(self, text: str | tuple[str, str]) -> tuple[list[int], list[int] | None]:
+        """Token ids and, of a pair, token types where the tokenizer makes them."""
+        texts = (text,) if isinstance(text, str) else text
+        encoded = self._tokenizer(*texts, truncation=True, max_length=self.saved.max_length)
+        return encoded["input_ids"], encoded.get("token_type_ids") if len(texts) > 1 else None
+
+    def _logits(
+        self, ids: Sequence[int], types: Sequence[int] | None, index: int, read: Sequence[int] | None
+    ) -> Tensor:
         """`[places read, C]`, on the CPU, of one text."""
-        ids_1T = torch.tensor([list(ids)], device=self._backbone.device)
+        device = self._backbone.device
+        ids_1T = torch.tensor([list(ids)], device=device)
+        types_1T = None if types is None else torch.tensor([list(types)], device=device)
         mask_1T = torch.ones_like(ids_1T, dtype=torch.bool)
         read_1T = torch.zeros_like(mask_1T)
         if read is not None:
             read_1T[0, list(read)] = True
-        output: Tensor = self._heads[index](self._hidden(ids_1T, mask_1T, index), mask_1T, read_1T)
-        return output.cpu()
-
-    def _hidden(self, ids_BT: Tensor, mask_BT: Tensor, index: int) -> Tensor:
-        """Hidden states `[B, T, H]` of texts of the task of number `index`."""
         query = self._method.query
-        query_BH = None if query is None else self._backbone.features(ids_BT, mask_BT, query)
-        rows = Rows(torch.full((len(ids_BT),), index, device=ids_BT.device), query_BH)
+        query_1H = None if query is None else self._backbone.features(ids_1T, mask_1T, query, types_1T)
+        rows = Rows(torch.full((1,), index, device=device), query_1H)
         backbone = self._method.own_backbone or self._backbone
-        return backbone.forward(ids_BT, mask_BT, self._method(rows, backbone))
+        hidden_1TH = backbone.forward(ids_1T, mask_1T, self._method(rows, backbone), types_1T)
+        output: Tensor = self._heads[index](hidden_1TH, mask_1T, read_1T)
+        return output.cpu()
 
     def _index(self, task: str | None) -> int:
         names = [each.name for each in self.saved.tasks]
@@ -206,7 +247,9 @@ def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -
     module = methods.get(saved.form)
     method: Method = module.Method(module.Config(**saved.form_config), backbone, len(saved.tasks))
     readout, used = saved.form_config["readout"], method.own_backbone or backbone
-    made = nn.ModuleList(heads.make(task.kind, readout, len(task.labels), used) for task in saved.tasks)
+    made = nn.ModuleList(
+        heads.make(task.kind, readout, task.labels, task.settings, used) for task in saved.tasks
+    )
     try:
         tensors = load_file(folder / "method.safetensors")
         for prefix, part in (("method.", method), ("heads.", made)):

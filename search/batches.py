@@ -1,80 +1,135 @@
 """Which rows a step trains on, and how rows become tensors.
 
-Rows of similar length share a batch, so little is wasted on padding: each epoch is shuffled, cut into
-stretches of `_STRETCH` batches, sorted by length within each, and the batches shuffled again. The order is a
-function of (seed, step) alone: a resumed trial goes on with the rows it would have seen.
+A batch has rows of every task, as many as the task's share says. Rows of a task that are of similar length share a
+batch, so little is wasted on padding: each epoch is shuffled, cut into stretches of `_STRETCH` batches, sorted by
+length within each, and the batches shuffled again. The order is a function of (seed, step) alone: a resumed trial goes
+on with the rows it would have seen.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from search.tasks import Row
 
 _STRETCH = 8
 
 
 class BatchOrder:
-    """The batches of a trial: row numbers for each step.
+    """The batches of a trial: rows for each step, each as (task, row).
 
     Args:
-        lengths: tokens of each row.
-        batch_size: rows of a batch; the last batch of an epoch may have fewer.
+        lengths: of each task, the tokens of each row.
+        batch_size: rows of a batch.
         seed: of the shuffling.
+        exponent: a task's share of the rows goes with its number of rows to this power: 1 is proportional, 0 equal
+            (Raffel et al., 2020, section 3.5.2: the inverse of the temperature).
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self._lengths = lengths
+    def __init__(
+        self, lengths: Sequence[Sequence[int]], batch_size: int, seed: int, exponent: float = 1.0
+    ) -> None:
+        weights: list[float] = [len(task) ** exponent for task in lengths]
+        ends = [end / sum(weights) for end in itertools.accumulate(weights)]
+        self._ends: list[float] = [0.0, *ends[:-1], 1.0]
         self._batch_size = batch_size
+        self._streams = [
+            _Stream(task, max(1, round(batch_size * weight / sum(weights))), f"{seed}/{number}")
+            for number, (task, weight) in enumerate(zip(lengths, weights, strict=True))
+        ]
+
+    def __getitem__(self, step: int) -> list[tuple[int, int]]:
+        """The rows of the batch of `step`, counted from 0."""
+        return [
+            (task, self._streams[task][position])
+            for task in range(len(self._streams))
+            for position in range(self._before(task, step), self._before(task, step + 1))
+        ]
+
+    def _before(self, task: int, step: int) -> int:
+        """How many rows of a task all earlier batches have; those of all tasks add up to whole batches."""
+        rows = step * self._batch_size
+        return math.floor(rows * self._ends[task + 1]) - math.floor(rows * self._ends[task])
+
+
+class _Stream:
+    """The rows of one task, without end: epoch after epoch."""
+
+    def __init__(self, lengths: Sequence[int], size: int, seed: str) -> None:
+        self._lengths = lengths
+        self._size = size
         self._seed = seed
-        self._per_epoch = -(-len(lengths) // batch_size)
 
-    def __getitem__(self, step: int) -> list[int]:
-        """Row numbers of the batch of `step`, counted from 0."""
-        epoch, index = divmod(step, self._per_epoch)
-        return self._epoch(epoch)[index]
+    def __getitem__(self, position: int) -> int:
+        epoch, place = divmod(position, len(self._lengths))
+        return self._epoch(epoch)[place]
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019 - one per trial, and dies with it
-    def _epoch(self, epoch: int) -> list[list[int]]:
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - one per trial and task, and dies with it
+    def _epoch(self, epoch: int) -> list[int]:
         draw = random.Random(f"{self._seed}/{epoch}")
         rows = list(range(len(self._lengths)))
         draw.shuffle(rows)
-        size = self._batch_size
         batches = []
-        for start in range(0, len(rows), _STRETCH * size):
-            stretch = sorted(rows[start : start + _STRETCH * size], key=lambda row: self._lengths[row])
-            batches += [stretch[i : i + size] for i in range(0, len(stretch), size)]
+        for start in range(0, len(rows), _STRETCH * self._size):
+            stretch = sorted(rows[start : start + _STRETCH * self._size], key=lambda row: self._lengths[row])
+            batches += [stretch[i : i + self._size] for i in range(0, len(stretch), self._size)]
         draw.shuffle(batches)
-        return batches
+        return [row for batch in batches for row in batch]
 
 
-def by_length(texts: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
+def by_length(rows: Sequence[Row], batch_size: int) -> list[list[int]]:
     """Row numbers in batches of equal lengths, the longest first (so that memory runs out at once or never)."""
-    rows = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
-    return [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    order = sorted(range(len(rows)), key=lambda number: -len(rows[number].input_ids))
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-def collate(texts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids `[B, T]` int64, padded on the right to the longest text, and their mask `[B, T]` bool.
+class Texts(NamedTuple):
+    """Rows as tensors.
 
-    Padding is masked everywhere, so it does not matter which token it is: 0.
+    Attributes:
+        ids_BT: int64, padded on the right to the longest text. Padding is masked everywhere, so it does not matter which
+            token it is: 0.
+        mask_BT: bool, False at padding.
+        read_BT: bool, True where a row is read.
+        types_BT: int64, token types; None where all are 0.
     """
-    longest = max(map(len, texts))
-    ids_BT = torch.zeros(len(texts), longest, dtype=torch.long)
-    mask_BT = torch.zeros(len(texts), longest, dtype=torch.bool)
-    for row, text in enumerate(texts):
-        ids_BT[row, : len(text)] = torch.tensor(text, dtype=torch.long)
-        mask_BT[row, : len(text)] = True
-    return ids_BT.to(device), mask_BT.to(device)
+
+    ids_BT: Tensor
+    mask_BT: Tensor
+    read_BT: Tensor
+    types_BT: Tensor | None
+
+    def of(self, rows: slice) -> Texts:
+        """Some of the rows."""
+        types_BT = None if self.types_BT is None else self.types_BT[rows]
+        return Texts(self.ids_BT[rows], self.mask_BT[rows], self.read_BT[rows], types_BT)
 
 
-def collate_read(read: Sequence[Sequence[int] | None], mask_BT: Tensor) -> Tensor:
-    """Places to read `[B, T]` bool, from a list of positions per row (None: nowhere)."""
-    read_BT = torch.zeros(mask_BT.shape, dtype=torch.bool)
-    for row, positions in enumerate(read):
-        if positions:
-            read_BT[row, torch.tensor(positions)] = True
-    return read_BT.to(mask_BT.device)
+def collate(rows: Sequence[Row], device: torch.device) -> Texts:
+    """The rows as tensors on a device."""
+    size = (len(rows), max(len(row.input_ids) for row in rows))
+    ids_BT = torch.zeros(size, dtype=torch.long)
+    mask_BT, read_BT = torch.zeros(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool)
+    types_BT = torch.zeros(size, dtype=torch.long) if any(row.token_type_ids for row in rows) else None
+    for number, row in enumerate(rows):
+        length = len(row.input_ids)
+        ids_BT[number, :length] = torch.tensor(row.input_ids, dtype=torch.long)
+        mask_BT[number, :length] = True
+        if row.read is not None:
+            read_BT[number, torch.tensor(row.read)] = True
+        if types_BT is not None and row.token_type_ids is not None:
+            types_BT[number, :length] = torch.tensor(row.token_type_ids)
+    return Texts(
+        ids_BT.to(device),
+        mask_BT.to(device),
+        read_BT.to(device),
+        None if types_BT is None else types_BT.to(device),
+    )

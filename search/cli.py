@@ -73,14 +73,24 @@ def _options(
     pass
 
 
-@app.command(epilog="Example: promptfront init my_study.yaml")
-def init(path: StudyFile) -> None:
+@app.command(epilog="Example: promptfront init my_study.yaml --kind question_answering")
+def init(
+    path: StudyFile,
+    kind: Annotated[str, typer.Option(help="Kind of the task")] = "sequence_classification",
+) -> None:
     """Write a commented study file to start from."""
     from search.init import template
+    from search.messages import did_you_mean
+    from search.task_config import KINDS
+
+    if kind not in KINDS:
+        raise PromptfrontError(
+            f"--kind must be one of {', '.join(KINDS)}, not {kind!r}{did_you_mean(kind, KINDS)}"
+        )
 
     if path.exists():
         raise PromptfrontError(f"{path} exists already; give another name, or remove it")
-    path.write_text(template(path.stem), encoding="utf-8")
+    path.write_text(template(path.stem, kind), encoding="utf-8")
     console.print(f"Wrote {path}. Edit it, then: promptfront check {path}", highlight=False)
 
 

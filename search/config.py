@@ -9,30 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from search.values import Name, Resource, Sha256, Template
+from search.task_config import AnyTaskConfig
+from search.values import HyperparameterConfig, Name, Resource, Section, Sha256
 
-Scalar = bool | int | float | str
-
-FILE_FORMATS = ("csv", "json", "parquet", "text")
-"""Formats of own files, each named in data_files."""
-
-
-class Section(BaseModel):
-    """A part of the study file: unknown keys are errors, text is no number, values cannot be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+Objective = Literal["mean", "worst"]
 
 
 class ModelConfig(Section):
@@ -55,131 +37,15 @@ class ModelConfig(Section):
     )
 
 
-class DataConfig(Section):
-    """What datasets.load_dataset is given."""
-
-    path: str = Field(
-        description="A hub data set, csv / json / parquet / text with data_files, or your own Python "
-        "file (.py) with a function splits() that returns {split: [row, ...]}"
-    )
-    name: str | None = Field(default=None, description="Configuration of the data set")
-    data_files: dict[str, str] | None = Field(
-        default=None, validate_default=True, description="File of each split, relative to the study file"
-    )
-    revision: str | None = Field(default=None, description="Branch, tag or commit of a hub data set")
-    train_split: str = Field(default="train", description="Split to train on")
-    validation_split: str | None = Field(
-        default=None, description="Split the search is scored on; null cuts one from train"
-    )
-    test_split: str | None = Field(
-        default="test", validate_default=True, description="Split read once, for the finalists; null for none"
-    )
-    validation_fraction: float = Field(
-        default=0.2, gt=0, lt=1, description="Share of train cut off where there is no validation split"
-    )
-
-    @field_validator("data_files")
-    @classmethod
-    def _files_of_a_format(cls, value: dict[str, str] | None, info: ValidationInfo) -> dict[str, str] | None:
-        path = info.data.get("path", "")
-        if path in FILE_FORMATS and not value:
-            raise ValueError(f"{path} needs its files: data_files: {{train: FILE, test: FILE}}")
-        if path.endswith(".py") and value:
-            raise ValueError("must be left out: your own Python file returns the rows itself")
-        return value
-
-    @field_validator("validation_split", "test_split")
-    @classmethod
-    def _another_split(cls, value: str | None, info: ValidationInfo) -> str | None:
-        for other in ("train_split", "validation_split"):
-            if value is not None and value == info.data.get(other):
-                raise ValueError(f"must be another split than {other}, not {value!r} again")
-        return value
-
-
-class TaskConfig(Section):
-    """One task: its data, its columns and its metric."""
-
-    name: Name = Field(max_length=40, description="Name of the task")
-    kind: Literal["sequence_classification", "token_classification"] = Field(
-        default="sequence_classification",
-        description="Kind of the task: a label for a text, or for each word",
-    )
-    data: DataConfig
-    text: Template = Field(
-        description='Column of the text, or a template: "{title} {body}"; of words, the column with their list'
-    )
-    text_pair: Template | None = Field(
-        default=None, validate_default=True, description="Column of a second text, or a template"
-    )
-    label: str = Field(description="Column of the label; of words, the column with the list of their tags")
-    metric: Literal["accuracy", "macro_f1", "matthews_correlation", "entity_f1"] = Field(
-        default="accuracy", description="Metric, maximized"
-    )
-    few_shot: int | None = Field(
-        default=None, ge=1, description="Training rows per class, drawn with the study's seed"
-    )
-    max_train_samples: int | None = Field(
-        default=None, ge=1, description="Training rows, drawn with the study's seed"
-    )
-    max_validation_samples: int | None = Field(
-        default=None, ge=1, description="Validation rows, drawn with the study's seed"
-    )
-    max_test_samples: int | None = Field(
-        default=None, ge=1, description="Test rows, drawn with the study's seed"
-    )
-    loss_weight: float = Field(
-        default=1.0, gt=0, description="Weight of the task's loss, normalized over the tasks"
-    )
-
-    @field_validator("text", "text_pair", "metric", "few_shot")
-    @classmethod
-    def _fits_the_kind(cls, value: Any, info: ValidationInfo) -> Any:
-        words = info.data.get("kind") == "token_classification"
-        field = info.field_name
-        if field == "metric" and value == ("matthews_correlation" if words else "entity_f1"):
-            raise ValueError(f"must be another metric than {value}, which is not one of this kind of task")
-        if words and field == "text" and "{" in value:
-            raise ValueError("must be the column with the list of words, not a template")
-        if words and field == "text_pair" and value is not None:
-            raise ValueError("must be left out: words have one text")
-        if words and field == "few_shot" and value is not None:
-            raise ValueError("must be left out, words have no class by row; use max_train_samples")
-        return value
-
-
-class RangeConfig(Section):
-    """A range of a hyperparameter, as written in the study file."""
-
-    min: float
-    max: float
-    log: bool = False
-
-
-HYPERPARAMETER_FORMS = ("value", "list", "range")
-
-
-def _form(value: object) -> str:
-    """Which form a hyperparameter is written in, so that an error speaks of that form only."""
-    if isinstance(value, dict | RangeConfig):
-        return "range"
-    return "list" if isinstance(value, list) else "value"
-
-
-HyperparameterConfig = Annotated[
-    Annotated[Scalar, Tag("value")]
-    | Annotated[list[Scalar], Tag("list")]
-    | Annotated[RangeConfig, Tag("range")],
-    Discriminator(_form),
-]
-"""A value (not searched), a list (a choice), or a range; without any, the method's own space."""
-
-
 class SearchConfig(Section):
     """How much is tried, and what proposes it."""
 
     trials_per_method: int = Field(
         default=16, ge=1, description="Trials of each method, the published default first"
+    )
+    objective: Objective = Field(
+        default="mean",
+        description="Score of a configuration: the mean of the tasks' metrics, or the worst of them",
     )
     sampler: Literal["tpe", "random"] = Field(default="tpe", description="Optuna sampler")
     max_hours: float | None = Field(
@@ -213,6 +79,15 @@ class TrainingConfig(Section):
         default=3e-3, gt=0, description="Learning rate of the heads (head_only searches its own)"
     )
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradient clipping, per trial")
+    task_sampling: Literal["proportional", "equal", "temperature"] = Field(
+        default="proportional",
+        description="Rows of several tasks in a batch: as many as the tasks have, equally many, or in between",
+    )
+    sampling_temperature: float = Field(
+        default=2.0,
+        ge=1,
+        description="Of task_sampling: temperature; shares go with rows ** (1 / temperature)",
+    )
 
     @field_validator("eval_steps")
     @classmethod
@@ -286,7 +161,7 @@ class StudyConfig(Section):
     )
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed from which every other seed is derived")
     model: ModelConfig
-    tasks: list[TaskConfig] = Field(min_length=1)
+    tasks: list[AnyTaskConfig] = Field(min_length=1)
     methods: dict[str, Annotated[dict[str, HyperparameterConfig], BeforeValidator(_or_nothing)]] = Field(
         min_length=1
     )
@@ -307,7 +182,7 @@ class StudyConfig(Section):
 
     @field_validator("tasks")
     @classmethod
-    def _names_differ(cls, value: list[TaskConfig]) -> list[TaskConfig]:
+    def _names_differ(cls, value: list[AnyTaskConfig]) -> list[AnyTaskConfig]:
         names = [task.name for task in value]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -16,10 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from search import messages
-from search.config import FILE_FORMATS, DataConfig
+from search import file_formats, messages
 from search.errors import StudyFileError
 from search.seeds import derive
+from search.task_config import FILE_FORMATS, DataConfig
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,6 @@ class Table:
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
-
-    def select(self, rows: Sequence[int]) -> Table:
-        """These rows, in this order."""
-        return Table(
-            {name: [values[row] for row in rows] for name, values in self.columns.items()}, self.class_names
-        )
 
 
 class Source(Protocol):
@@ -56,7 +50,9 @@ class Source(Protocol):
 
 def open_source(config: DataConfig) -> Source:
     """The source that a task's `data` section describes; nothing is read yet."""
-    return _OwnFile(config) if config.path.endswith(".py") else _Hub(config)
+    if config.path.endswith(".py"):
+        return _OwnFile(config)
+    return _Files(config) if config.path in ("conll", "squad") else _Hub(config)
 
 
 class _OwnFile:
@@ -106,6 +102,30 @@ class _OwnFile:
                 f"not a {type(found).__name__}"
             )
         return {str(name): list(rows) for name, rows in found.items()}
+
+
+class _Files:
+    """Files of a format that `datasets` cannot read."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self._config = config
+
+    def count(self, split: str, columns: Mapping[str, str], field: str) -> int:
+        return len(self._rows(split, columns, field))
+
+    def read(self, split: str, columns: Mapping[str, str], field: str) -> Table:
+        rows = self._rows(split, columns, field)
+        return Table({name: [row[name] for row in rows] for name in columns}, {})
+
+    def _rows(self, split: str, columns: Mapping[str, str], field: str) -> list[file_formats.Row]:
+        files = self._config.data_files or {}
+        if split not in files:
+            raise _no_split(field, split, files)
+        rows = file_formats.read(self._config.path, files[split], f"data.data_files.{split}")
+        if not rows:
+            raise StudyFileError(f"{field}: the split {split!r} has no rows")
+        _require_columns(columns, rows[0], split)
+        return rows
 
 
 class _Hub:

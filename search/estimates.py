@@ -11,9 +11,10 @@ import methods
 from methods.backbone import Backbone, Shape
 from search import spaces
 from search.config import StudyConfig
+from search.evaluation import predict
 from search.spaces import Space
 from search.tasks import Split, Task
-from search.training import Pack, Trial, predict
+from search.training import Pack, Trial
 
 _PROBE_STEPS = 2
 _PROCESS_BYTES = 600 * 2**20
@@ -71,9 +72,7 @@ def seconds_per_step(trial: Trial, steps: int = _PROBE_STEPS) -> float:
 def seconds_per_row(trial: Trial, backbone: Backbone) -> float:
     """Seconds of evaluating one row, measured over one batch of the first task's validation split."""
     whole, size = trial.tasks[0].splits["validation"], trial.settings.per_device_eval_batch_size
-    batch = Split(
-        whole.input_ids[:size], whole.targets[:size], whole.sha256, whole.read and whole.read[:size]
-    )
+    batch = Split(whole.rows[:size], whole.sha256)
     start = time.perf_counter()
     predict(trial, 0, batch, backbone, size)
     return (time.perf_counter() - start) / len(batch)
@@ -85,7 +84,9 @@ def memory_bytes(
     """The process, the model, its copy where the method trains one (`private`), the optimizer's state, and what the
     backward pass keeps of the longest batch."""
     width = {"float32": 4, "bfloat16": 2}[config.model.dtype]
-    longest = max(len(ids) for task in loaded for split in task.splits.values() for ids in split.input_ids)
+    longest = max(
+        len(row.input_ids) for task in loaded for split in task.splits.values() for row in split.rows
+    )
     tokens = config.training.per_device_train_batch_size * (longest + virtual)
     per_token = 18 * shape.hidden_size + 2 * shape.heads * (longest + virtual)
     kept = tokens * per_token * (shape.layers if trained else 1)

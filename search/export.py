@@ -70,7 +70,7 @@ def export(config: StudyConfig, method: str | None, out: Path | None) -> Exporte
     study = Study(config, must_exist=True)
     key = _trained(study, method)
     facts = study.trial(key).user_attrs
-    job = Job.of(config, Assignment(key, facts["config"], facts["seed"]))
+    job = Job.of(config, Assignment.of(key, facts))
     resources = load(job.study)
     trial = build(job, config, resources)
     if not checkpoint.restore(trial, Path(job.folder)):
@@ -82,7 +82,9 @@ def export(config: StudyConfig, method: str | None, out: Path | None) -> Exporte
         config=facts["config"],
         form=type(form).__module__.rpartition(".")[2],
         form_config=form.config.to_dict(),
-        tasks=tuple(saved.SavedTask(task.name, task.kind, task.labels) for task in resources.tasks),
+        tasks=tuple(
+            saved.SavedTask(task.name, task.kind, task.labels, task.settings) for task in resources.tasks
+        ),
         model=model_files.locate(config.model),
         model_sha256=resources.backbone.fingerprint(),
         max_length=config.model.max_length,
@@ -131,7 +133,7 @@ def _write_peft(
                 task=index,
                 kind=task.kind,
                 labels=task.labels,
-                texts=task.splits["validation"].input_ids[:_COMPARED],
+                texts=[row.input_ids for row in task.splits["validation"].rows[:_COMPARED]],
             )
             reasons[task.name] = None
         except NotForPeftError as error:

@@ -30,7 +30,7 @@ def of(split: Split, backbone: Backbone, readout: str) -> Tensor:
 def _compute(split: Split, backbone: Backbone, readout: str) -> Tensor:
     dtype = torch.promote_types(backbone.embeddings.dtype, torch.float32)
     features_RH = torch.empty(len(split), backbone.shape.hidden_size, dtype=dtype)
-    for rows in by_length(split.input_ids, _BATCH_SIZE):
-        ids_BT, mask_BT = collate([split.input_ids[row] for row in rows], backbone.device)
-        features_RH[rows] = backbone.features(ids_BT, mask_BT, readout).cpu()
+    for numbers in by_length(split.rows, _BATCH_SIZE):
+        texts = collate([split.rows[number] for number in numbers], backbone.device)
+        features_RH[numbers] = backbone.features(texts.ids_BT, texts.mask_BT, readout, texts.types_BT).cpu()
     return features_RH

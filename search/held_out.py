@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import pandas as pd
@@ -12,8 +11,9 @@ from optuna.trial import TrialState
 
 from search import checkpoint, finalists
 from search.config import StudyConfig
+from search.evaluation import overall
 from search.study import Assignment, Key, Study
-from search.trial import Job, build, load, logits
+from search.trial import Job, build, evaluations, load
 
 TEST = "test"
 """Name of the late fact that holds a finalist's test scores."""
@@ -64,8 +64,9 @@ def score(job: dict[str, Any]) -> Reading:
     """In a worker: the finished trial's scores on test.
 
     Returns:
-        `test`, the mean over tasks; `task_scores`; `sha256` of each task's split; and `predictions`, columns of
-        one row per task and example: task, row, target, prediction, score (None where the metric is no mean).
+        `test`, the study's objective; `task_scores`; `metrics`, what else the tasks measure; `sha256` of each task's
+        split; and `predictions`, columns of one row per task and example: task, row, target, prediction, score (None
+        where the metric is no mean).
     """
     parsed = Job(**job)
     study = StudyConfig.model_validate_json(parsed.study)
@@ -75,20 +76,20 @@ def score(job: dict[str, Any]) -> Reading:
             f"{parsed.folder} holds no readable checkpoint; it is needed to score on test"
         )
     resources = load(parsed.study, ("test",))
-    scores: dict[str, float] = {}
+    found = evaluations(trial, "test", study, resources)
     columns: dict[str, list[Any]] = {name: [] for name in ("task", "row", "target", "prediction", "score")}
-    for index, task in enumerate(resources.tasks):
-        split = task.splits["test"]
-        output = logits(trial, index, split, study, resources)
-        scores[task.name], parts = task.score(output, split.targets)
-        columns["task"] += [task.name] * len(split)
-        columns["row"] += range(len(split))
-        columns["target"] += [task.answer(targets) for targets in split.targets]
-        columns["prediction"] += [task.answer(each.argmax(1).tolist()) for each in output]
-        columns["score"] += parts or [None] * len(split)
+    for name, evaluation in found.items():
+        count = len(evaluation.predictions)
+        columns["task"] += [name] * count
+        columns["row"] += range(count)
+        columns["target"] += evaluation.targets
+        columns["prediction"] += evaluation.predictions
+        columns["score"] += evaluation.parts or [None] * count
+    scores = {name: evaluation.score for name, evaluation in found.items()}
     return {
-        "test": mean(scores.values()),
+        "test": overall(scores, study.search.objective),
         "task_scores": scores,
+        "metrics": {name: evaluation.metrics for name, evaluation in found.items()},
         "sha256": {task.name: task.splits["test"].sha256 for task in resources.tasks},
         "predictions": columns,
     }
@@ -101,4 +102,4 @@ def predictions_path(config: StudyConfig, key: Key) -> Path:
 
 def _job(study: Study, key: Key) -> Job:
     facts = study.trial(key).user_attrs
-    return Job.of(study.config, Assignment(key, facts["config"], facts["seed"]))
+    return Job.of(study.config, Assignment.of(key, facts))

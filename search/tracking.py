@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from search import held_out
 from search.config import StudyConfig
 from search.errors import StorageError
-from search.study import Key, Study, evaluations
+from search.study import Key, Study, evaluations, loss_weights
 
 _TRIAL = "promptfront.trial"
 _EXPERIMENT_KIND = "mlflow.experimentKind"  # without it, MLflow's page opens for chat applications
@@ -168,7 +169,12 @@ class Tracker:
     def _log_test(self, key: Key, reading: dict[str, Any]) -> None:
         scores = {
             "test": reading["test"],
-            **{f"test_{name}": value for name, value in reading["task_scores"].items()},
+            **_by_task("test", reading["task_scores"]),
+            **{
+                _metric_name(f"test_{task}_{name}"): value
+                for task, metrics in reading["metrics"].items()
+                for name, value in metrics.items()
+            },
         }
         now = int(time.time() * 1000)
         self._client.log_batch(
@@ -178,7 +184,7 @@ class Tracker:
 
     def _create(self, key: Key, trial: FrozenTrial) -> Run:
         facts = trial.user_attrs
-        params = {"method": key.method, "seed": facts["seed"], **facts["config"]}
+        params = {"method": key.method, "seed": facts["seed"], **facts["config"], **loss_weights(facts)}
         run = self._client.create_run(
             self._experiment,
             start_time=_milliseconds(trial.datetime_start),
@@ -267,10 +273,21 @@ def _curve(steps: dict[int, dict[str, Any]]) -> list[Metric]:
     found = []
     for step, evaluation in steps.items():
         values = {"validation": evaluation["validation"], "loss": evaluation["loss"]}
-        values |= {f"validation_{task}": score for task, score in evaluation["task_scores"].items()}
-        values |= evaluation.get("metrics", {})
+        values |= _by_task("validation", evaluation["task_scores"])
+        values |= {_metric_name(name): value for name, value in evaluation["metrics"].items()}
         found += [Metric(name, value, now, step) for name, value in values.items() if value is not None]
     return found
+
+
+def _by_task(split: str, scores: dict[str, float]) -> dict[str, float]:
+    """Each task's score, and of several tasks the worst."""
+    worst = {f"{split}_worst": min(scores.values())} if len(scores) > 1 else {}
+    return {**{f"{split}_{task}": score for task, score in scores.items()}, **worst}
+
+
+def _metric_name(metric: str) -> str:
+    """A name that MLflow takes: labels from the data may have any characters."""
+    return re.sub(r"[^\w ./-]", "_", metric)[:250]
 
 
 def _milliseconds(moment: datetime | None) -> int:

@@ -22,10 +22,13 @@ from methods.injection import Injection, concatenate
 from methods.method import Method, MethodConfig, Rows, Start
 from methods.parameters import deployed_parameters, trained_parameters
 from search import features
-from search.batches import BatchOrder, by_length, collate, collate_read
+from search.batches import BatchOrder, Texts, collate
 from search.config import TrainingConfig
 from search.seeds import derive
-from search.tasks import Split, Task
+from search.tasks import Row, Task
+
+_MOST_PADDING = 1.25
+"""Tokens of a forward of several tasks, in those of a forward of each."""
 
 
 class DivergedError(ArithmeticError):
@@ -46,18 +49,18 @@ class Batch:
     """Rows of one trial for one step.
 
     Attributes:
-        texts: token ids of each row.
+        rows: the rows.
         tasks: index of each row's task.
-        rows: what the method is told of them.
-        targets: labels of each row, one per place that is read.
-        read: positions that are read of each row, or None where its task reads the text as a whole.
+        told: what the method is told of them.
     """
 
-    texts: list[list[int]]
+    rows: list[Row]
     tasks: list[int]
-    rows: Rows
-    targets: list[list[int]]
-    read: list[list[int] | None]
+    told: Rows
+
+
+Part = list[int]
+"""Rows of a batch, by their places in it."""
 
 
 class Trial:
@@ -100,11 +103,11 @@ class Trial:
         self.method.to(backbone.device)
         self.heads.to(backbone.device)
         self.optimizer = self._optimizer()
-        self._rows = [(t, row) for t, task in enumerate(tasks) for row in range(len(task.splits["train"]))]
         self._order = BatchOrder(
-            [len(tasks[t].splits["train"].input_ids[row]) for t, row in self._rows],
+            [[len(row.input_ids) for row in task.splits["train"].rows] for task in tasks],
             settings.per_device_train_batch_size,
             derive(seed, "order"),
+            _share_exponent(settings),
         )
 
     @property
@@ -123,16 +126,11 @@ class Trial:
 
     def batch(self) -> Batch:
         """The rows of the next step."""
-        rows = [self._rows[number] for number in self._order[self.step]]
-        splits = [self.tasks[t].splits["train"] for t, _ in rows]
+        numbers = self._order[self.step]
         return Batch(
-            texts=[split.input_ids[row] for split, (_, row) in zip(splits, rows, strict=True)],
-            tasks=[t for t, _ in rows],
-            rows=self._describe(rows),
-            targets=[split.targets[row] for split, (_, row) in zip(splits, rows, strict=True)],
-            read=[
-                split.read[row] if split.read else None for split, (_, row) in zip(splits, rows, strict=True)
-            ],
+            rows=[self.tasks[t].splits["train"].rows[row] for t, row in numbers],
+            tasks=[t for t, _ in numbers],
+            told=self._describe(numbers),
         )
 
     def _describe(self, rows: list[tuple[int, int]]) -> Rows:
@@ -143,19 +141,29 @@ class Trial:
             query_BH = torch.stack([self._queries[t][row] for t, row in rows]).to(device)
         return Rows(torch.tensor([t for t, _ in rows], device=device), query_BH)
 
-    def loss(self, batch: Batch, hidden_BTH: Tensor, mask_BT: Tensor, injection: Injection) -> Tensor:
-        """Sum over tasks of weight times the mean loss of all that the task reads, and the mean auxiliary loss."""
-        total = torch.zeros((), device=mask_BT.device)
-        read_BT = collate_read(batch.read, mask_BT)
+    def loss(
+        self, batch: Batch, part: Part, hidden_BTH: Tensor, texts: Texts, injection: Injection
+    ) -> Tensor:
+        """What a part of the batch adds to its loss: the sum over tasks of weight times the mean loss of all that the task
+        reads, and the mean auxiliary loss of all rows.
+
+        Args:
+            batch: the whole batch.
+            part: rows of it: of a task all or none.
+            hidden_BTH: of the part's rows.
+            texts: the same rows.
+            injection: into the same rows.
+        """
+        total = torch.zeros((), device=hidden_BTH.device)
         for index, (task, head) in enumerate(zip(self.tasks, self.heads, strict=True)):
-            mine = [row for row, owner in enumerate(batch.tasks) if owner == index]
-            targets = [target for row in mine for target in batch.targets[row]]
-            if targets:
-                logits_XC = head(hidden_BTH[mine], mask_BT[mine], read_BT[mine])
-                losses_X = task.loss(logits_XC, torch.tensor(targets, device=mask_BT.device))
+            mine = [place for place, row in enumerate(part) if batch.tasks[row] == index]
+            if mine:
+                logits_XC = head(hidden_BTH[mine], texts.mask_BT[mine], texts.read_BT[mine])
+                rows = [batch.rows[part[place]] for place in mine]
+                losses_X = task.loss(logits_XC.split([row.places for row in rows]), rows)
                 total = total + self.weights[index] * losses_X.mean()
         if injection.auxiliary_loss_B is not None:
-            total = total + injection.auxiliary_loss_B.mean()
+            total = total + injection.auxiliary_loss_B.sum() / len(batch.rows)
         return total
 
     def update(self) -> None:
@@ -214,6 +222,28 @@ def learning_rate_factor(settings: TrainingConfig, step: int) -> float:
             return 1.0
 
 
+def _share_exponent(settings: TrainingConfig) -> float:
+    """See `BatchOrder`."""
+    match settings.task_sampling:
+        case "proportional":
+            return 1.0
+        case "equal":
+            return 0.0
+        case "temperature":
+            return 1 / settings.sampling_temperature
+
+
+def _together(batches: Sequence[Batch]) -> list[set[int]]:
+    """The tasks whose rows share a forward: all, unless too much of it would be padding; then each has one of its own."""
+    lengths: dict[int, list[int]] = {}
+    for batch in batches:
+        for task, row in zip(batch.tasks, batch.rows, strict=True):
+            lengths.setdefault(task, []).append(len(row.input_ids))
+    apart = sum(len(mine) * max(mine) for mine in lengths.values())
+    joined = sum(map(len, lengths.values())) * max(map(max, lengths.values()))
+    return [set(lengths)] if joined <= _MOST_PADDING * apart else [{task} for task in sorted(lengths)]
+
+
 class Pack:
     """Trials that share the forward and backward of one backbone."""
 
@@ -247,15 +277,21 @@ class Pack:
         injections = []
         for trial, batch in zip(self.trials, batches, strict=True):
             trial.method.train()
-            injections.append(trial.method(batch.rows, backbone))
-        texts = [text for batch in batches for text in batch.texts]
-        ids_BT, mask_BT = collate(texts, backbone.device)
-        hidden_BTH = backbone.forward(ids_BT, mask_BT, concatenate(injections))
-        losses = []
-        start = 0
-        for trial, batch, injection in zip(self.trials, batches, injections, strict=True):
-            rows = slice(start, start := start + len(batch.texts))
-            losses.append(trial.loss(batch, hidden_BTH[rows], mask_BT[rows], injection))
+            injections.append(trial.method(batch.told, backbone))
+        losses = [torch.zeros((), device=backbone.device) for _ in self.trials]
+        for tasks in _together(batches):
+            parts = [[i for i, task in enumerate(batch.tasks) if task in tasks] for batch in batches]
+            injected = [whole.of(part) for whole, part in zip(injections, parts, strict=True)]
+            rows = [batch.rows[i] for batch, part in zip(batches, parts, strict=True) for i in part]
+            texts = collate(rows, backbone.device)
+            hidden_BTH = backbone.forward(texts.ids_BT, texts.mask_BT, concatenate(injected), texts.types_BT)
+            start = 0
+            for number, (trial, injection) in enumerate(zip(self.trials, injected, strict=True)):
+                part = parts[number]
+                mine = slice(start, start := start + len(part))
+                losses[number] = losses[number] + trial.loss(
+                    batches[number], part, hidden_BTH[mine], texts.of(mine), injection
+                )
         finite = [loss for loss in losses if math.isfinite(loss.item())]
         if finite:
             torch.stack(finite).sum().backward()  # type: ignore[no-untyped-call]
@@ -271,34 +307,3 @@ class Pack:
         except DivergedError as error:
             return error
         return value
-
-
-@torch.no_grad()
-def predict(trial: Trial, index: int, split: Split, shared: Backbone, batch_size: int) -> list[Tensor]:
-    """Logits of a split of the task of number `index`.
-
-    Args:
-        trial: with the method and the heads.
-        index: of the task.
-        split: its rows.
-        shared: the frozen backbone.
-        batch_size: rows of a forward.
-
-    Returns:
-        Of each row, in their order, `[places read, C]` float32, on the CPU.
-    """
-    trial.method.eval()
-    backbone, head = trial.backbone, trial.heads[index]
-    assert isinstance(head, Head)
-    query_RH = None if trial.method.query is None else features.of(split, shared, trial.method.query)
-    logits: list[Tensor] = [torch.empty(0)] * len(split)
-    for rows in by_length(split.input_ids, batch_size):
-        ids_BT, mask_BT = collate([split.input_ids[row] for row in rows], backbone.device)
-        query_BH = None if query_RH is None else query_RH[rows].to(backbone.device)
-        told = Rows(torch.full((len(rows),), index, device=backbone.device), query_BH)
-        hidden_BTH = backbone.forward(ids_BT, mask_BT, trial.method(told, backbone))
-        read = [split.read[row] if split.read else None for row in rows]
-        output_XC = head(hidden_BTH, mask_BT, collate_read(read, mask_BT)).cpu()
-        for row, output in zip(rows, output_XC.split([len(split.targets[row]) for row in rows]), strict=True):
-            logits[row] = output
-    return logits

@@ -24,10 +24,12 @@ from ray import tune
 import methods
 from methods.backbone import Backbone
 from search import checkpoint, model_files, tasks
-from search.config import ModelConfig, Scalar, StudyConfig
+from search.config import ModelConfig, StudyConfig
+from search.evaluation import evaluate, overall
 from search.study import Assignment, Key
-from search.tasks import Split, Task
-from search.training import DivergedError, Pack, Trial, predict
+from search.tasks import Evaluation, Task
+from search.training import DivergedError, Pack, Trial
+from search.values import Scalar
 
 Report = dict[str, Any]
 
@@ -40,6 +42,7 @@ class Job:
         study: the study's configuration as JSON.
         method, stage, number: the trial's key.
         config: the method's hyperparameters.
+        loss_weights: each task's share of the loss.
         seed: of the trial.
         folder: for its checkpoints, absolute.
     """
@@ -49,6 +52,7 @@ class Job:
     stage: str
     number: int
     config: dict[str, Scalar]
+    loss_weights: dict[str, float]
     seed: int
     folder: str
 
@@ -62,6 +66,7 @@ class Job:
             stage=key.stage,
             number=key.number,
             config=assignment.config,
+            loss_weights=assignment.loss_weights,
             seed=assignment.seed,
             folder=str(checkpoint_folder(config, key)),
         )
@@ -136,13 +141,12 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
 def build(job: Job, study: StudyConfig, resources: Resources) -> Trial:
     """The job's trial, at its start."""
     module = methods.get(job.method)
-    total = sum(task.loss_weight for task in study.tasks)
     return Trial(
         module.Method,
         module.Config(**job.config),
         resources.backbone,
         resources.tasks,
-        [task.loss_weight / total for task in study.tasks],
+        [job.loss_weights[task.name] for task in study.tasks],
         study.training,
         job.seed,
     )
@@ -172,25 +176,29 @@ def load_backbone(model: str) -> Backbone:
     )
 
 
-def logits(
-    trial: Trial, index: int, split: Split, study: StudyConfig, resources: Resources
-) -> list[torch.Tensor]:
-    """Of each row of a split of the task of number `index`, `[places read, C]`."""
-    return predict(trial, index, split, resources.backbone, study.training.per_device_eval_batch_size)
+def evaluations(trial: Trial, split: str, study: StudyConfig, resources: Resources) -> dict[str, Evaluation]:
+    """Each task's evaluation on "validation" or "test", by its name."""
+    size = study.training.per_device_eval_batch_size
+    return {
+        task.name: evaluate(trial, index, task.splits[split], resources.backbone, size)
+        for index, task in enumerate(resources.tasks)
+    }
 
 
 def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: float | None) -> Report:
-    scores = {}
-    for index, task in enumerate(resources.tasks):
-        split = task.splits["validation"]
-        scores[task.name], _ = task.score(logits(trial, index, split, study, resources), split.targets)
-    if not math.isfinite(mean(scores.values())):
-        raise DivergedError(f"the validation score is {mean(scores.values())} at step {trial.step}")
+    found = evaluations(trial, "validation", study, resources)
+    scores = {name: evaluation.score for name, evaluation in found.items()}
+    score = overall(scores, study.search.objective)
+    if not math.isfinite(score):
+        raise DivergedError(f"the validation score is {score} at step {trial.step}")
+    metrics = {
+        f"{name}_{metric}": value for name, each in found.items() for metric, value in each.metrics.items()
+    }
     return {
         "step": trial.step,
-        "validation": mean(scores.values()),
+        "validation": score,
         "task_scores": json.dumps(scores),  # Tune flattens what is nested
-        "metrics": json.dumps(trial.method.metrics()),
+        "metrics": json.dumps({**metrics, **trial.method.metrics()}),
         "loss": loss,
         "seconds": trial.seconds,
         "checkpoint": None,

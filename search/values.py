@@ -1,4 +1,7 @@
-"""Single values of a study file that have a form of their own: names, templates, hashes, shares of a machine."""
+"""What the sections of a study file are made of, and single values that have a form of their own.
+
+A hyperparameter is a value, a list of values or a range; names, templates, hashes and shares of a machine are checked.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,42 @@ import re
 import string
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Tag
+
+Scalar = bool | int | float | str
+
+
+class Section(BaseModel):
+    """A part of the study file: unknown keys are errors, text is no number, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class RangeConfig(Section):
+    """A range of a hyperparameter, as written in the study file."""
+
+    min: float
+    max: float
+    log: bool = False
+
+
+HYPERPARAMETER_FORMS = ("value", "list", "range")
+
+
+def _form(value: object) -> str:
+    """Which form a hyperparameter is written in, so that an error speaks of that form only."""
+    if isinstance(value, dict | RangeConfig):
+        return "range"
+    return "list" if isinstance(value, list) else "value"
+
+
+HyperparameterConfig = Annotated[
+    Annotated[Scalar, Tag("value")]
+    | Annotated[list[Scalar], Tag("list")]
+    | Annotated[RangeConfig, Tag("range")],
+    Discriminator(_form),
+]
+"""A value (not searched), a list (a choice), or a range; without any, the method's own space."""
 
 
 def _name(value: str) -> str:
@@ -30,10 +68,14 @@ def _whole_above_one(value: float) -> float:
 
 
 def template_columns(template: str) -> list[str]:
-    """The columns that a text's template names; a template without braces is a column's name itself."""
+    """The columns that a text's template names; a template without braces is a column's name itself.
+
+    "{mask}" is none: it stands for the model's mask token.
+    """
     if "{" not in template and "}" not in template:
         return [template]
-    return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    return [name for name in names if name != "mask"]
 
 
 def _template(value: str) -> str:

@@ -48,7 +48,9 @@ def test_quickstart_has_the_rows_it_asks_for() -> None:
     model_files.verify(path, config.model.sha256)
     tokenizer = model_files.tokenizer(path)
     task = tasks.load(config.tasks[0], tokenizer, config.model.max_length, config.seed)
-    assert set(Counter(t for (t,) in task.splits["train"].targets).values()) == {config.tasks[0].few_shot}
+    assert set(Counter(row.targets[0] for row in task.splits["train"].rows).values()) == {
+        config.tasks[0].few_shot
+    }
     assert len(task.splits["validation"]) == config.tasks[0].max_validation_samples
     assert tasks.count(config.tasks[0], "test") >= (config.tasks[0].max_test_samples or 0)
     assert task.warnings == ()

@@ -1,6 +1,6 @@
 """The tasks: one file per kind, found by its name. `load` reads a task's data and turns it into tokens.
 
-A kind is a module of this package with a function `load`; `TaskConfig.kind` names it.
+A kind is a module of this package with functions `load` and `count`; its settings are in `search.task_config.KINDS`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from types import ModuleType
 
 from transformers import PreTrainedTokenizerBase
 
-from search.config import TaskConfig
-from search.tasks.task import Split, Task
+from methods.backbone import Architecture
+from search.task_config import TaskConfig
+from search.tasks.task import Evaluation, Row, Split, Task
 
-__all__ = ["Split", "Task", "count", "load"]
+__all__ = ["Evaluation", "Row", "Split", "Task", "count", "load"]
 
 
 def load(
@@ -23,6 +24,7 @@ def load(
     max_length: int,
     seed: int,
     splits: Sequence[str] = ("train", "validation"),
+    architecture: Architecture = "encoder",
 ) -> Task:
     """The task with the splits asked for; others are not opened, but train, which knows the labels.
 
@@ -32,12 +34,13 @@ def load(
         max_length: tokens of the longest text, special tokens included; longer ones are cut.
         seed: the study's, of every subsample.
         splits: "train", "validation", "test".
+        architecture: of the backbone, which says how a text to be written is laid out.
 
     Raises:
         StudyFileError: data, column, split, label or text is not as it must be. The message begins with the
             place within the task's section.
     """
-    task: Task = _kind(config).load(config, tokenizer, max_length, seed, tuple(splits))
+    task: Task = _kind(config).load(config, tokenizer, max_length, seed, tuple(splits), architecture)
     return task
 
 

@@ -1,4 +1,4 @@
-"""Sequence classification: one label for a text or a pair of texts.
+"""Sequence classification: a label for a text or a pair of texts; several labels; or a number.
 
 Example row: {"title": "Ink helps drive democracy", "body": "The Kyrgyz Republic ...", "topic": "tech"} with
 `text: "{title} {body}"` and `label: topic`.
@@ -7,123 +7,203 @@ Example row: {"title": "Ink helps drive democracy", "body": "The Kyrgyz Republic
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean, pstdev
 from typing import Any, ClassVar
 
 import torch
+from scipy import stats
 from sklearn import metrics
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from methods.backbone import Architecture
 from search import data, messages
-from search.config import TaskConfig
-from search.data import Source, Table
 from search.errors import StudyFileError
-from search.tasks.splits import draw, split_name
-from search.tasks.task import Split, Task, encode_text, label_words
+from search.task_config import SequenceClassificationConfig
+from search.tasks import labels as tasks_labels
+from search.tasks.splits import Splits, repeated, split_name, texts
+from search.tasks.task import Evaluation, Row, Split, Task, encode_text, label_words
 from search.values import template_columns
-
-_FEW_LABELS = 20
-
-Label = str | int | bool
 
 
 @dataclass(frozen=True)
 class Text:
-    """A row before tokenization: its text, the second one if there is, and the number of its label."""
+    """A row before tokenization: its text, the second one if there is, and its targets."""
 
     text: str
     pair: str | None
-    target: int
+    targets: list[int] | list[float]
 
 
 class SequenceClassification(Task):
-    """One label per text: cross-entropy, and accuracy, macro F1 or Matthews correlation."""
+    """A task of whole texts; each kind of label has a class of its own."""
 
     kind: ClassVar[str] = "sequence_classification"
+    problem_type: ClassVar[str]
 
-    def loss(self, logits_XC: Tensor, target_X: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(logits_XC, target_X, reduction="none")
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"problem_type": self.problem_type}
 
-    def score(self, logits: list[Tensor], targets: list[list[int]]) -> tuple[float, list[float] | None]:
-        logits_NC = torch.cat(logits)
+    def loss(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
+        logits_BC = torch.cat(list(logits))
+        return self._loss(logits_BC, torch.tensor([row.targets for row in rows], device=logits_BC.device))
+
+    def evaluate(self, split: Split, logits: Sequence[Tensor]) -> Evaluation:
+        logits_NC = torch.cat(list(logits))
         if not bool(torch.isfinite(logits_NC).all()):
-            return math.nan, None
-        return self._score(logits_NC.argmax(1).tolist(), [target for (target,) in targets])
+            return Evaluation(math.nan)
+        return self._evaluate(logits_NC, torch.tensor([row.targets for row in split.rows]))
 
-    def answer(self, targets: list[int]) -> str:
-        (target,) = targets
-        return self.labels[target]
+    @abstractmethod
+    def _loss(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
+        """Loss of each row `[B]`; targets `[B, 1]`, or `[B, C]` of several labels."""
 
-    def _score(self, predictions: list[int], targets: list[int]) -> tuple[float, list[float] | None]:
-        if self.metric == "macro_f1":
-            return float(metrics.f1_score(targets, predictions, average="macro", zero_division=0)), None
-        if self.metric == "matthews_correlation":
-            return float(metrics.matthews_corrcoef(targets, predictions)), None
-        hits = [float(got == target) for got, target in zip(predictions, targets, strict=True)]
-        return float(metrics.accuracy_score(targets, predictions)), hits
+    @abstractmethod
+    def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
+        """Scores finite logits."""
+
+
+class OneLabel(SequenceClassification):
+    """One label per text: cross-entropy, and accuracy, macro F1 or Matthews correlation."""
+
+    problem_type: ClassVar[str] = "single_label_classification"
+
+    def _loss(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(logits_BC, targets[:, 0], reduction="none")
+
+    def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
+        given, right = logits_NC.argmax(1).tolist(), targets[:, 0].tolist()
+        hits = [float(got == target) for got, target in zip(given, right, strict=True)]
+        scores = {
+            "accuracy": float(metrics.accuracy_score(right, given)),
+            "macro_f1": float(metrics.f1_score(right, given, average="macro", zero_division=0)),
+            "matthews_correlation": float(metrics.matthews_corrcoef(right, given)),
+        }
+        return Evaluation(
+            scores.pop(self.metric),
+            scores,
+            [self.labels[number] for number in right],
+            [self.labels[number] for number in given],
+            hits if self.metric == "accuracy" else None,
+        )
+
+
+class SeveralLabels(SequenceClassification):
+    """Any number of labels per text: binary cross-entropy of each, and macro F1, or accuracy of the whole set."""
+
+    problem_type: ClassVar[str] = "multi_label_classification"
+
+    def _loss(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(
+            logits_BC, targets.to(logits_BC.dtype), reduction="none"
+        ).mean(1)
+
+    def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
+        given, right = (logits_NC > 0).int(), targets.int()
+        hits = (given == right).all(1).float().tolist()
+        scores = {
+            "accuracy": float(metrics.accuracy_score(right, given)),
+            "macro_f1": float(metrics.f1_score(right, given, average="macro", zero_division=0)),
+        }
+        return Evaluation(
+            scores.pop(self.metric),
+            scores,
+            [self._names(row) for row in right.tolist()],
+            [self._names(row) for row in given.tolist()],
+            hits if self.metric == "accuracy" else None,
+        )
+
+    def _names(self, row: Sequence[int]) -> str:
+        return ", ".join(name for name, there in zip(self.labels, row, strict=True) if there)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regression(SequenceClassification):
+    """A number per text: squared error, and Pearson's or Spearman's correlation.
+
+    The head's output is in standard deviations of the training rows from their mean.
+    """
+
+    problem_type: ClassVar[str] = "regression"
+
+    mean: float
+    deviation: float
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings, "mean": self.mean, "deviation": self.deviation}
+
+    def _loss(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
+        wanted = (targets[:, 0] - self.mean) / self.deviation
+        return nn.functional.mse_loss(logits_BC[:, 0], wanted.to(logits_BC.dtype), reduction="none")
+
+    def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
+        given = [self.mean + self.deviation * value for value in logits_NC[:, 0].tolist()]
+        right = targets[:, 0].tolist()
+        # A constant has no correlation: as good as none.
+        constant = len(set(given)) < 2 or len(set(right)) < 2
+        scores = {
+            "pearson": 0.0 if constant else float(stats.pearsonr(right, given).statistic),
+            "spearman": 0.0 if constant else float(stats.spearmanr(right, given).statistic),
+        }
+        error = math.sqrt(fmean((got - value) ** 2 for got, value in zip(given, right, strict=True)))
+        return Evaluation(
+            scores.pop(self.metric),
+            {**scores, "rmse": error},
+            [f"{value:g}" for value in right],
+            [f"{value:g}" for value in given],
+        )
 
 
 def load(
-    config: TaskConfig, tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int, splits: Sequence[str]
+    config: SequenceClassificationConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    seed: int,
+    splits: Sequence[str],
+    architecture: Architecture,
 ) -> SequenceClassification:
     """The task with the splits asked for; see `search.tasks.load`."""
-    reader = _Reader(config, seed)
-    rows = {split: reader.rows(split) for split in splits}
-    return SequenceClassification(
-        name=config.name,
-        metric=config.metric,
-        labels=reader.labels,
-        label_ids=label_words(reader.labels, tokenizer),
-        splits={
-            split: _tokenize(texts, tokenizer, max_length, split, config) for split, texts in rows.items()
-        },
-        encode=partial(encode_text, tokenizer),
-        warnings=tuple(_warnings(config, reader.labels, rows, reader.rows("train"))),
-    )
+    source = Splits(config, _columns(config), seed)
+    labels = tasks_labels.of(config, source.train, source.name("train"))
+    rows = {split: _rows(config, source, labels, split) for split in {"train": None, **dict.fromkeys(splits)}}
+    common: dict[str, Any] = {
+        "name": config.name,
+        "metric": config.metric,
+        "labels": labels.names,
+        "label_ids": label_words(labels.names, tokenizer),
+        "splits": {split: _tokenize(rows[split], tokenizer, max_length, split) for split in splits},
+        "encode": partial(encode_text, tokenizer),
+        "warnings": (
+            *labels.warnings([row.targets for row in rows["train"]], config.few_shot),
+            *repeated(
+                {split: [(row.text, row.pair) for row in rows[split]] for split in splits},
+                [(row.text, row.pair) for row in rows["train"]],
+            ),
+        ),
+    }
+    match config.problem_type:
+        case "single_label_classification":
+            return OneLabel(**common)
+        case "multi_label_classification":
+            return SeveralLabels(**common)
+        case "regression":
+            numbers = [float(target) for row in rows["train"] for target in row.targets]
+            return Regression(**common, mean=fmean(numbers), deviation=pstdev(numbers) or 1.0)
 
 
-def count(config: TaskConfig, split: str) -> int:
+def count(config: SequenceClassificationConfig, split: str) -> int:
     """Rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
     return data.open_source(config.data).count(name, _columns(config), field)
 
 
-class _Reader:
-    """Reads a task's splits, and draws the rows that are used."""
-
-    def __init__(self, config: TaskConfig, seed: int) -> None:
-        self._config = config
-        self._seed = seed
-        self._source: Source = data.open_source(config.data)
-        self._train = self._read("train")
-        self._values = _label_values(self._train, config)
-        self.labels = tuple(self._values.values())
-
-    def rows(self, split: str) -> list[Text]:
-        """The rows of a split that are used, in the order of the data."""
-        config = self._config
-        where, _ = split_name(config, split)
-        table = self._train if where == config.data.train_split else self._read(split)
-        targets = _targets(table, config, self._values, where)
-        numbers = draw(config, self._seed, split, targets)
-        chosen = table.select(numbers)
-        texts = _render(config.text, chosen, "text", where, numbers)
-        pairs = _render(config.text_pair, chosen, "text_pair", where, numbers) if config.text_pair else None
-        return [
-            Text(text, pairs[i] if pairs else None, targets[number])
-            for i, (text, number) in enumerate(zip(texts, numbers, strict=True))
-        ]
-
-    def _read(self, split: str) -> Table:
-        name, field = split_name(self._config, split)
-        return self._source.read(name, _columns(self._config), field)
-
-
-def _columns(config: TaskConfig) -> dict[str, str]:
+def _columns(config: SequenceClassificationConfig) -> dict[str, str]:
     """Each column that the task reads to the place in the study file that names it."""
     columns = dict.fromkeys(template_columns(config.text), "text")
     if config.text_pair:
@@ -131,104 +211,34 @@ def _columns(config: TaskConfig) -> dict[str, str]:
     return columns | {config.label: "label"}
 
 
-def _label_values(train: Table, config: TaskConfig) -> dict[Label, str]:
-    """Each value of the label's column to the label's name, in the order of the targets."""
-    declared = train.class_names.get(config.label)
-    if declared is not None:
-        return dict(enumerate(declared))
-    split = config.data.train_split
-    values = {_label(value, split, row) for row, value in enumerate(train.columns[config.label])}
-    if len(values) < 2:
-        only = messages.show(next(iter(values)))
-        raise StudyFileError(f"label: must have two values or more in {split!r}; it has {only} alone")
-    if len(values) > max(_FEW_LABELS, len(train) // 2):
-        raise StudyFileError(
-            f"label: must be a column of classes; {config.label!r} has {len(values)} values in the "
-            f"{len(train)} rows of {split!r}"
-        )
-    return {value: str(value) for value in sorted(values, key=lambda value: (isinstance(value, str), value))}
+def _rows(
+    config: SequenceClassificationConfig, source: Splits, labels: tasks_labels.Labels, split: str
+) -> list[Text]:
+    """The rows of a split that are used, in the order of the data."""
+    where, table = source.name(split), source.table(split)
+    targets = labels.targets(table, where)
+    numbers = source.draw(split, len(table), labels.classes(targets), config.few_shot)
+    first = texts(config.text, table, "text", where, numbers)
+    second: Sequence[str | None] = [None] * len(numbers)
+    if config.text_pair:
+        second = texts(config.text_pair, table, "text_pair", where, numbers)
+    return [
+        Text(text, pair, targets[number]) for text, pair, number in zip(first, second, numbers, strict=True)
+    ]
 
 
-def _label(value: Any, split: str, row: int) -> Label:
-    if value is None or value == "":
-        raise StudyFileError(f"label: row {row} of {split!r} (the first is 0) has no label")
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, str | int):
-        raise StudyFileError(
-            f"label: must be text or whole numbers; row {row} of {split!r} (the first is 0) has "
-            f"{messages.show(value)}"
-        )
-    return value
-
-
-def _targets(table: Table, config: TaskConfig, values: Mapping[Label, str], split: str) -> list[int]:
-    """The number of each row's label."""
-    numbers = {value: number for number, value in enumerate(values)}
-    targets = []
-    for row, given in enumerate(table.columns[config.label]):
-        value = _label(given, split, row)
-        if value not in numbers:
-            advice = "; the labels of this split are not public" if value == -1 else ""
-            raise StudyFileError(
-                f"label: row {row} of {split!r} (the first is 0) has {messages.show(value)}, which is no "
-                f"label of {config.data.train_split!r}: {', '.join(values.values())}{advice}"
-            )
-        targets.append(numbers[value])
-    return targets
-
-
-def _render(template: str, table: Table, field: str, split: str, numbers: Sequence[int]) -> list[str]:
-    """The text of each row."""
-    names = template_columns(template)
-    texts = []
-    for row, number in enumerate(numbers):
-        values = {name: table.columns[name][row] for name in names}
-        wrong = [name for name, value in values.items() if not isinstance(value, str | int | float | None)]
-        if wrong:
-            raise StudyFileError(
-                f"{field}: {wrong[0]} must hold text; row {number} of {split!r} (the first is 0) has "
-                f"{messages.show(values[wrong[0]])}"
-            )
-        empty = [name for name, value in values.items() if value is None]
-        text = str(values[template]) if template in values else template.format_map(values)
-        if empty or not text.strip():
-            raise StudyFileError(
-                f"{field}: row {number} of {split!r} (the first is 0) has no text in "
-                f"{' and '.join(empty or names)}; remove such rows"
-            )
-        texts.append(text)
-    return texts
-
-
-def _tokenize(
-    rows: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_length: int, split: str, config: TaskConfig
-) -> Split:
-    pairs = [row.pair or "" for row in rows] if config.text_pair else None
-    input_ids: list[list[int]] = tokenizer(
+def _tokenize(rows: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_length: int, split: str) -> Split:
+    pairs = [row.pair or "" for row in rows] if any(row.pair is not None for row in rows) else None
+    encoded = tokenizer(
         [row.text for row in rows], pairs, truncation=True, max_length=max_length, padding=False
-    )["input_ids"]
-    for ids, row in zip(input_ids, rows, strict=True):
+    )
+    types = encoded.get("token_type_ids") if pairs else None
+    made = []
+    for number, (row, ids) in enumerate(zip(rows, encoded["input_ids"], strict=True)):
         if not ids:
             raise StudyFileError(
                 f"text: the tokenizer makes no token of {messages.show(row.text)} in {split}"
             )
-    sha256 = data.fingerprint((row.text, row.pair, str(row.target)) for row in rows)
-    return Split(input_ids, [[row.target] for row in rows], sha256)
-
-
-def _warnings(
-    config: TaskConfig, labels: Sequence[str], rows: Mapping[str, Sequence[Text]], train: Sequence[Text]
-) -> list[str]:
-    found = []
-    counts = Counter(row.target for row in train)
-    for target, label in enumerate(labels):
-        wanted = config.few_shot or 1
-        if counts[target] < wanted:
-            found.append(f"label {label!r} has {counts[target]} of {wanted} rows in train")
-    trained = {(row.text, row.pair) for row in train}
-    for split, texts in rows.items():
-        same = sum((row.text, row.pair) in trained for row in texts)
-        if split != "train" and same:
-            found.append(f"{same} of {len(texts)} rows of {split} are in train too")
-    return found
+        mine = types[number] if types and any(types[number]) else None
+        made.append(Row(ids, row.targets, token_type_ids=mine))
+    return Split(made, data.fingerprint((row.text, row.pair, *map(str, row.targets)) for row in rows))

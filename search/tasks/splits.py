@@ -1,12 +1,77 @@
-"""What all kinds of task do with their splits: which one, and which of its rows."""
+"""What all kinds of task do with their splits: which one, which of its rows, and the texts in them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
-from search import data
-from search.config import TaskConfig
+from search import data, messages
+from search.data import Table
 from search.errors import StudyFileError
+from search.task_config import TaskConfig
+from search.values import template_columns
+
+
+class Splits:
+    """A task's splits in the data, each read at most once.
+
+    Args:
+        config: the task's section.
+        columns: each column that is read to the place in the section that names it.
+        seed: the study's, of every draw.
+
+    Attributes:
+        train: read at once, since it says which labels there are.
+    """
+
+    def __init__(self, config: TaskConfig, columns: Mapping[str, str], seed: int) -> None:
+        self._config = config
+        self._columns = columns
+        self._seed = seed
+        self._source = data.open_source(config.data)
+        self.train = self._read("train")
+
+    def name(self, split: str) -> str:
+        """What the data call the split."""
+        return split_name(self._config, split)[0]
+
+    def table(self, split: str) -> Table:
+        """All rows of "train", "validation" (train's, where it is cut from there) or "test"."""
+        return self.train if self.name(split) == self._config.data.train_split else self._read(split)
+
+    def draw(
+        self, split: str, count: int, classes: Sequence[object] | None = None, few_shot: int | None = None
+    ) -> list[int]:
+        """Numbers of the rows that are used; validation is cut from train where it has no split.
+
+        Args:
+            split: "train", "validation" or "test".
+            count: rows of its table.
+            classes: of each row, the class by which rows are drawn evenly.
+            few_shot: rows of each class in train.
+
+        Raises:
+            StudyFileError: no row is left.
+        """
+        config, seed = self._config, self._seed
+        classes = [0] * count if classes is None else classes
+        order = data.seeded_order(count, seed, config.name, split)
+        if config.data.validation_split is None and split != "test":
+            whole = data.seeded_order(count, seed, config.name, "cut")
+            train, validation = data.cut(whole, classes, config.data.validation_fraction)
+            mine = set(train if split == "train" else validation)
+            order = [row for row in order if row in mine]
+        per_class = few_shot if split == "train" else None
+        numbers = data.take(order, classes, per_class, getattr(config, f"max_{split}_samples"))
+        if not numbers:
+            raise StudyFileError(
+                f"data.validation_fraction: too small to leave rows for {split}; got {count} rows"
+            )
+        return numbers
+
+    def _read(self, split: str) -> Table:
+        name, field = split_name(self._config, split)
+        return self._source.read(name, self._columns, field)
 
 
 def split_name(config: TaskConfig, split: str) -> tuple[str, str]:
@@ -20,28 +85,51 @@ def split_name(config: TaskConfig, split: str) -> tuple[str, str]:
     return name, f"data.{field}"
 
 
-def draw(config: TaskConfig, seed: int, split: str, targets: Sequence[int]) -> list[int]:
-    """Numbers of the rows that are used; validation is cut from train where it has no split.
+def place(row: int, split: str) -> str:
+    """How messages name a row."""
+    return f"row {row} of {split!r} (the first is 0)"
+
+
+def texts(template: str, table: Table, field: str, split: str, numbers: Sequence[int]) -> list[str]:
+    """The text of each of the rows, of a column or a template of columns.
 
     Args:
-        config: the task's section.
-        seed: the study's.
-        split: "train", "validation" or "test".
-        targets: of each row, the class by which rows are drawn evenly.
+        template: see `template_columns`; "{mask}" stays as it is.
+        table: the whole split.
+        field: the place in the task's section that names the template, for messages.
+        split: the split's name, for messages.
+        numbers: of the rows.
 
     Raises:
-        StudyFileError: no row is left.
+        StudyFileError: a column holds no text, or the text is empty.
     """
-    order = data.seeded_order(len(targets), seed, config.name, split)
-    if config.data.validation_split is None and split != "test":
-        whole = data.seeded_order(len(targets), seed, config.name, "cut")
-        train, validation = data.cut(whole, targets, config.data.validation_fraction)
-        mine = set(train if split == "train" else validation)
-        order = [row for row in order if row in mine]
-    few_shot = config.few_shot if split == "train" else None
-    numbers = data.take(order, targets, few_shot, getattr(config, f"max_{split}_samples"))
-    if not numbers:
-        raise StudyFileError(
-            f"data.validation_fraction: too small to leave rows for {split}; got {len(targets)} rows"
+    names = template_columns(template)
+    made = []
+    for number in numbers:
+        values: dict[str, Any] = {name: table.columns[name][number] for name in names}
+        wrong = [name for name, value in values.items() if not isinstance(value, str | int | float | None)]
+        if wrong:
+            raise StudyFileError(
+                f"{field}: {wrong[0]} must hold text; {place(number, split)} has {messages.show(values[wrong[0]])}"
+            )
+        empty = [name for name, value in values.items() if value is None]
+        text = (
+            str(values[template]) if template in values else template.format_map({**values, "mask": "{mask}"})
         )
-    return numbers
+        if empty or not text.strip():
+            raise StudyFileError(
+                f"{field}: {place(number, split)} has no text in {' and '.join(empty or names)}; remove such rows"
+            )
+        made.append(text)
+    return made
+
+
+def repeated(rows: Mapping[str, Sequence[Hashable]], train: Sequence[Hashable]) -> list[str]:
+    """A warning for each split of which rows are in train too."""
+    trained = set(train)
+    found = []
+    for split, mine in rows.items():
+        same = sum(row in trained for row in mine)
+        if split != "train" and same:
+            found.append(f"{same} of {len(mine)} rows of {split} are in train too")
+    return found

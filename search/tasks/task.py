@@ -1,11 +1,11 @@
-"""What every kind of task is: tokenized splits, a head, a loss per row, and a score."""
+"""What every kind of task is: tokenized splits, a head, a loss per row, and an evaluation."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -15,35 +15,66 @@ from methods.backbone import Backbone
 from methods.heads import Head
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """A split's rows in tokens.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row in tokens.
 
     Attributes:
-        input_ids: a list of token ids per row, with special tokens, cut to max_length, not padded.
-        targets: of each row, the numbers of its labels: one where the text has a label, one per place that is read
-            where its tokens have.
-        sha256: fingerprint of the rows' texts and labels, before they were cut.
-        read: of each row, the positions in input_ids that are read; None where the text as a whole is.
+        input_ids: token ids with special tokens, cut to max_length, not padded.
+        targets: numbers of labels, or of what else the task's loss compares with what the head says.
+        read: positions in input_ids that the head reads; None where it reads the text as a whole.
+        token_type_ids: 0 or 1 for each token, in a pair of a model that tells the two texts apart.
     """
 
-    input_ids: list[list[int]]
-    targets: list[list[int]]
+    input_ids: list[int]
+    targets: list[int] | list[float]
+    read: list[int] | None = None
+    token_type_ids: list[int] | None = None
+
+    @property
+    def places(self) -> int:
+        """How many logits the head makes of it."""
+        return 1 if self.read is None else len(self.read)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A split's rows; `sha256` is a fingerprint of their texts and labels, before they were cut."""
+
+    rows: list[Row]
     sha256: str
-    read: list[list[int]] | None = None
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.rows)
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """How well a split's examples are answered.
+
+    Attributes:
+        score: the task's metric, higher is better; not finite where the model's outputs are not.
+        metrics: what else is worth knowing, by name.
+        targets: of each example, the right answer as people write it.
+        predictions: of each example, what was answered.
+        parts: of each example, its part in the score, where that is the mean over examples.
+    """
+
+    score: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    targets: list[str] = field(default_factory=list)
+    predictions: list[str] = field(default_factory=list)
+    parts: list[float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task(ABC):
     """A task of a study.
 
     Attributes:
         name: from the study file.
-        metric: what `score` computes.
-        labels: names of the C labels; a target is a number in them.
+        metric: what `evaluate` scores.
+        labels: names of the labels, where there are; a target is a number in them.
         label_ids: token ids of each label's words, without special tokens.
         splits: those that were loaded: "train", "validation", "test".
         encode: token ids of a text, without special tokens.
@@ -60,29 +91,27 @@ class Task(ABC):
     encode: Callable[[str], list[int]]
     warnings: tuple[str, ...] = ()
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a saved method has to know of the task beside its kind and labels, as plain values."""
+        return {}
+
     def head(self, backbone: Backbone, readout: str) -> Head:
         """A head that reads what the task does; its parameters' values have no meaning yet."""
-        return heads.make(self.kind, readout, len(self.labels), backbone)
+        return heads.make(self.kind, readout, self.labels, self.settings, backbone)
 
     @abstractmethod
-    def loss(self, logits_XC: Tensor, target_X: Tensor) -> Tensor:
-        """Loss of each place that is read, `[X]`."""
-
-    @abstractmethod
-    def score(self, logits: list[Tensor], targets: list[list[int]]) -> tuple[float, list[float] | None]:
-        """The metric over all rows, and each row's part in it where the metric is a mean over rows.
+    def loss(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
+        """Loss of each target, `[X]`.
 
         Args:
-            logits: of each row of a split, `[places read, C]`.
-            targets: of each row.
-
-        Returns:
-            The score is not finite where a logit is not.
+            logits: of each row, `[places, C]` float32.
+            rows: with their targets.
         """
 
     @abstractmethod
-    def answer(self, targets: list[int]) -> str:
-        """A row's labels (its targets, or what was predicted for it) as people write them."""
+    def evaluate(self, split: Split, logits: Sequence[Tensor]) -> Evaluation:
+        """Scores a whole split, given the logits `[places, C]` of each of its rows, on the CPU."""
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

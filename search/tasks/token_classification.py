@@ -13,18 +13,19 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from seqeval.metrics import f1_score as entity_f1
+from seqeval.metrics import classification_report
 from sklearn import metrics
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from methods import words as methods_words
+from methods.backbone import Architecture
 from search import data, messages
-from search.config import TaskConfig
 from search.data import Table
 from search.errors import StudyFileError
-from search.tasks import splits as tasks_splits
-from search.tasks.task import Split, Task, encode_text, label_words
+from search.task_config import TokenClassificationConfig
+from search.tasks.splits import Splits, place, repeated, split_name
+from search.tasks.task import Evaluation, Row, Split, Task, encode_text, label_words
 
 
 @dataclass(frozen=True)
@@ -38,44 +39,66 @@ class Sentence:
 class TokenClassification(Task):
     """One label per word: cross-entropy; entity F1 (seqeval), or accuracy or macro F1 over words.
 
-    None of these is a mean over rows, so no score of single rows is kept.
+    None of these is a mean over rows, so no score of single rows is kept. Entity F1 comes with that of each type.
     """
 
     kind: ClassVar[str] = "token_classification"
 
-    def loss(self, logits_XC: Tensor, target_X: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(logits_XC, target_X, reduction="none")
+    def loss(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
+        logits_XC = torch.cat(list(logits))
+        targets = torch.tensor([target for row in rows for target in row.targets], device=logits_XC.device)
+        return nn.functional.cross_entropy(logits_XC, targets, reduction="none")
 
-    def score(self, logits: list[Tensor], targets: list[list[int]]) -> tuple[float, list[float] | None]:
+    def evaluate(self, split: Split, logits: Sequence[Tensor]) -> Evaluation:
         if not all(bool(torch.isfinite(row).all()) for row in logits):
-            return math.nan, None
-        predicted = [row.argmax(1).tolist() for row in logits]
+            return Evaluation(math.nan)
+        right = [[self.labels[int(tag)] for tag in row.targets] for row in split.rows]
+        given = [[self.labels[tag] for tag in row.argmax(1).tolist()] for row in logits]
+        flat = [[tag for row in rows for tag in row] for rows in (right, given)]
         if self.metric == "entity_f1":
-            names = [[[self.labels[tag] for tag in row] for row in rows] for rows in (targets, predicted)]
-            return float(entity_f1(*names, zero_division=0)), None
-        flat = [[tag for row in rows for tag in row] for rows in (targets, predicted)]
-        if self.metric == "macro_f1":
-            return float(metrics.f1_score(*flat, average="macro", zero_division=0)), None
-        return float(metrics.accuracy_score(*flat)), None
+            score, others = _entity_f1(right, given)
+            others["accuracy"] = float(metrics.accuracy_score(*flat))
+        else:
+            scores = {
+                "accuracy": float(metrics.accuracy_score(*flat)),
+                "macro_f1": float(metrics.f1_score(*flat, average="macro", zero_division=0)),
+            }
+            score, others = scores.pop(self.metric), scores
+        return Evaluation(score, others, [" ".join(row) for row in right], [" ".join(row) for row in given])
 
-    def answer(self, targets: list[int]) -> str:
-        return " ".join(self.labels[target] for target in targets)
+
+def _entity_f1(right: list[list[str]], given: list[list[str]]) -> tuple[float, dict[str, float]]:
+    """F1 of whole entities (their type and both ends), and of those of each type in the right answers."""
+    if not any(tag != "O" for row in right for tag in row):
+        return 0.0, {}
+    report = classification_report(right, given, output_dict=True, zero_division=0)
+    averages = ("micro avg", "macro avg", "weighted avg")
+    types = {
+        f"f1_{name}": float(part["f1-score"])
+        for name, part in report.items()
+        if name not in averages and part["support"]
+    }
+    return float(report["micro avg"]["f1-score"]), types
 
 
 def load(
-    config: TaskConfig, tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int, splits: Sequence[str]
+    config: TokenClassificationConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    seed: int,
+    splits: Sequence[str],
+    architecture: Architecture,
 ) -> TokenClassification:
     """The task with the splits asked for; see `search.tasks.load`."""
-    source = data.open_source(config.data)
-    name, field = tasks_splits.split_name(config, "train")
-    train = source.read(name, _columns(config), field)
-    numbers = _tag_numbers(train, config)
-    made, warnings = {}, []
-    for split in splits:
-        where, field = tasks_splits.split_name(config, split)
-        table = train if where == config.data.train_split else source.read(where, _columns(config), field)
-        rows = tasks_splits.draw(config, seed, split, [0] * len(table))
-        sentences = [_sentence(table, config, row, where, numbers) for row in rows]
+    source = Splits(config, _columns(config), seed)
+    numbers = _tag_numbers(source.train, config)
+    made, warnings, used = {}, [], {}
+    for split in {"train": None, **dict.fromkeys(splits)}:
+        table, where = source.table(split), source.name(split)
+        sentences = [_sentence(table, config, row, where, numbers) for row in source.draw(split, len(table))]
+        used[split] = [tuple(sentence.words) for sentence in sentences]
+        if split not in splits:
+            continue
         made[split], unread = _tokenize(sentences, tokenizer, max_length, split)
         if unread:
             total = sum(len(sentence.words) for sentence in sentences)
@@ -90,51 +113,53 @@ def load(
         label_ids=label_words(labels, tokenizer),
         splits=made,
         encode=partial(encode_text, tokenizer),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *repeated({split: used[split] for split in splits}, used["train"])),
     )
 
 
-def count(config: TaskConfig, split: str) -> int:
+def count(config: TokenClassificationConfig, split: str) -> int:
     """Rows of a split in the data; see `search.tasks.count`."""
-    name, field = tasks_splits.split_name(config, split)
+    name, field = split_name(config, split)
     return data.open_source(config.data).count(name, _columns(config), field)
 
 
-def _columns(config: TaskConfig) -> dict[str, str]:
+def _columns(config: TokenClassificationConfig) -> dict[str, str]:
     return {config.text: "text", config.label: "label"}
 
 
-def _tag_numbers(train: Table, config: TaskConfig) -> dict[str, int]:
+def _tag_numbers(train: Table, config: TokenClassificationConfig) -> dict[str, int]:
     """Each tag's number, in the order of their names."""
     split = config.data.train_split
-    tags = {
-        tag for row in range(len(train)) for tag in _list(train, config.label, "label", row, split, "tags")
-    }
+    first: dict[str, int] = {}  # row in which each tag is first seen
+    for row in range(len(train)):
+        for tag in _list(train, config.label, "label", row, split, "tags"):
+            first.setdefault(tag, row)
+    tags = first.keys()
     if len(tags) < 2:
         raise StudyFileError(
             f"label: must have two tags or more in {split!r}; it has {', '.join(tags) or 'none'}"
         )
     if config.metric == "entity_f1":
-        for tag in sorted(tags):
+        for tag, row in first.items():
             if tag != "O" and tag[:2] not in ("B-", "I-"):
                 raise StudyFileError(
-                    f"label: entity_f1 needs tags of the IOB scheme, O, B-... and I-...; {split!r} has {tag!r}. "
-                    "Use metric: macro_f1"
+                    f"label: entity_f1 needs tags of the IOB scheme, O, B-... and I-...; {place(row, split)} has "
+                    f"{tag!r}. Use metric: macro_f1"
                 )
     return {tag: number for number, tag in enumerate(sorted(tags))}
 
 
-def _sentence(table: Table, config: TaskConfig, row: int, split: str, numbers: Mapping[str, int]) -> Sentence:
+def _sentence(
+    table: Table, config: TokenClassificationConfig, row: int, split: str, numbers: Mapping[str, int]
+) -> Sentence:
     words = _list(table, config.text, "text", row, split, "words")
     tags = _list(table, config.label, "label", row, split, "tags")
     if len(words) != len(tags):
-        raise StudyFileError(
-            f"label: row {row} of {split!r} (the first is 0) has {len(words)} words and {len(tags)} tags"
-        )
+        raise StudyFileError(f"label: {place(row, split)} has {len(words)} words and {len(tags)} tags")
     unknown = next((tag for tag in tags if tag not in numbers), None)
     if unknown is not None:
         raise StudyFileError(
-            f"label: row {row} of {split!r} (the first is 0) has {messages.show(unknown)}, which is no tag of "
+            f"label: {place(row, split)} has {messages.show(unknown)}, which is no tag of "
             f"{config.data.train_split!r}: {', '.join(numbers)}"
         )
     return Sentence(words, [numbers[tag] for tag in tags])
@@ -148,8 +173,7 @@ def _list(table: Table, column: str, field: str, row: int, split: str, what: str
         value = [declared[number] for number in value]
     if not isinstance(value, list) or not value or not all(isinstance(part, str) and part for part in value):
         raise StudyFileError(
-            f"{field}: {column} must hold a list of {what}; row {row} of {split!r} (the first is 0) has "
-            f"{messages.show(value)}"
+            f"{field}: {column} must hold a list of {what}; {place(row, split)} has {messages.show(value)}"
         )
     return value
 
@@ -162,16 +186,13 @@ def _tokenize(
         encoded = methods_words.encode(tokenizer, [sentence.words for sentence in sentences], max_length)
     except methods_words.WordsError as error:
         raise StudyFileError(f"text: {error}") from error
-    input_ids, read, targets, unread = [], [], [], 0
+    rows, unread = [], 0
     for sentence, (ids, positions) in zip(sentences, encoded, strict=True):
         there = [(at, tag) for at, tag in zip(positions, sentence.targets, strict=True) if at is not None]
         if not there:
             raise StudyFileError(
                 f"text: the tokenizer makes no token of {messages.show(' '.join(sentence.words))} in {split}"
             )
-        input_ids.append(ids)
-        read.append([at for at, _ in there])
-        targets.append([tag for _, tag in there])
+        rows.append(Row(ids, [tag for _, tag in there], [at for at, _ in there]))
         unread += len(positions) - len(there)
-    sha256 = data.fingerprint((*s.words, *map(str, s.targets)) for s in sentences)
-    return Split(input_ids, targets, sha256, read), unread
+    return Split(rows, data.fingerprint((*s.words, *map(str, s.targets)) for s in sentences)), unread

@@ -19,7 +19,7 @@ from tests.methods.test_methods import count, on_meta
 
 def test_full_counts_every_weight() -> None:
     distilbert = on_meta(DistilBertConfig())
-    head = heads.make("sequence_classification", "model", 2, distilbert)
+    head = heads.make("sequence_classification", "model", "ab", {}, distilbert)
     trained, deployed = count("full", distilbert)
     assert trained == deployed == 66_362_880
     assert trained + trained_parameters(head) == 66_955_010

@@ -22,7 +22,7 @@ WITH_CLASS = sorted(set(FAMILIES) - {"t5", "bart"})
 
 
 def model_head(backbone: Backbone, outputs: int = 3, seed: int = 0) -> heads.Head:
-    head = heads.make("sequence_classification", "model", outputs, backbone)
+    head = heads.make("sequence_classification", "model", "abcdefgh"[:outputs], {}, backbone)
     head.initialize(torch.Generator().manual_seed(seed))
     return head
 
@@ -84,8 +84,8 @@ def test_a_pooler_stays_frozen(bert: Backbone) -> None:
 
 def test_the_counts_of_model_heads() -> None:
     distilbert = on_meta(DistilBertConfig())
-    assert trained_parameters(heads.make("sequence_classification", "model", 2, distilbert)) == 592_130
-    assert trained_parameters(heads.make("sequence_classification", "mean", 2, distilbert)) == 1_538
+    assert trained_parameters(heads.make("sequence_classification", "model", "ab", {}, distilbert)) == 592_130
+    assert trained_parameters(heads.make("sequence_classification", "mean", "ab", {}, distilbert)) == 1_538
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_weights_that_are_not_in_the_file_do_not_change_the_fingerprint(tmp_path
 
 
 def test_a_head_of_tokens_reads_the_places_it_is_told(bert: Backbone) -> None:
-    head = heads.make("token_classification", "mean", 4, bert)
+    head = heads.make("token_classification", "mean", "abcd", {}, bert)
     hidden, mask = torch.randn(2, 5, 32), torch.ones(2, 5, dtype=torch.bool)
     read = torch.zeros_like(mask)
     read[0, 3] = read[1, 0] = read[1, 4] = True

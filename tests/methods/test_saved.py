@@ -21,6 +21,7 @@ from methods.saved import Saved, SavedError, SavedTask
 from tests.methods.conftest import family_model, texts
 from tests.methods.test_contract import build, run
 
+SINGLE = {"problem_type": "single_label_classification"}
 WORDS = {f"w{number}": number for number in range(100)}
 
 
@@ -42,10 +43,10 @@ def write(name: str, model: Path, folder: Path) -> tuple[Backbone, Method, nn.Mo
     backbone = Backbone.load(str(model))
     method = build(name, backbone)
     form = method.deployed(method.own_backbone or backbone)
-    tasks = (SavedTask("topics", "sequence_classification", ("a", "b", "c")),)
-    tasks += (SavedTask("case", "token_classification", ("x", "y")),)
+    tasks = (SavedTask("topics", "sequence_classification", ("a", "b", "c"), SINGLE),)
+    tasks += (SavedTask("case", "token_classification", ("x", "y"), {}),)
     used = form.own_backbone or backbone
-    made = nn.ModuleList(heads.make(task.kind, "mean", len(task.labels), used) for task in tasks)
+    made = nn.ModuleList(heads.make(task.kind, "mean", task.labels, {}, used) for task in tasks)
     for index, head in enumerate(made):
         head.initialize(torch.Generator().manual_seed(index))
         with torch.no_grad():

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 import methods
-from search.config import DataConfig, ModelConfig, StudyConfig, TaskConfig
+from search.config import ModelConfig, StudyConfig
 from search.init import template
 from search.study_file import inline, load
+from search.task_config import KINDS, DataConfig, SequenceClassificationConfig
 
 
 def test_the_template_is_a_study(tmp_path: Path) -> None:
@@ -24,11 +25,20 @@ def test_the_template_is_a_study(tmp_path: Path) -> None:
     assert set(config.methods) == {"head_only", "prompt_tuning", "p_tuning_v2"}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_template_of_every_kind_is_a_study(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(template("mine", kind))
+    config = load(path)
+    assert type(config.tasks[0]) is KINDS[kind]
+    assert set(yaml.safe_load(path.read_text())["tasks"][0]) == set(KINDS[kind].model_fields)
+
+
 def test_every_setting_is_there_with_its_default() -> None:
     content = yaml.safe_load(template("mine"))
     assert set(content) == set(StudyConfig.model_fields)
     assert set(content["model"]) == set(ModelConfig.model_fields)
-    assert set(content["tasks"][0]) == set(TaskConfig.model_fields)
+    assert set(content["tasks"][0]) == set(SequenceClassificationConfig.model_fields)
     assert set(content["tasks"][0]["data"]) == set(DataConfig.model_fields)
     for section in ("search", "training", "finalists", "cluster", "tracking"):
         assert content[section] == StudyConfig.model_fields[section].default.model_dump()
@@ -37,7 +47,7 @@ def test_every_setting_is_there_with_its_default() -> None:
 def test_every_description_and_every_method_is_there() -> None:
     text = template("mine")
     words = " ".join(line.lstrip("# ") for line in text.splitlines())
-    for section in (ModelConfig, TaskConfig, DataConfig):
+    for section in (ModelConfig, SequenceClassificationConfig, DataConfig):
         for field in section.model_fields.values():
             assert field.description is None or field.description in words
     for name in methods.names():

@@ -34,7 +34,7 @@ def write(tmp_path: Path) -> Callable[..., Callable[[], None]]:
         backbone = Backbone.load(str(tmp_path / "model"))
         form = method(backbone)
         form = form.deployed(form.own_backbone or backbone)
-        head = heads.make(kind, readout, len(LABELS), form.own_backbone or backbone)
+        head = heads.make(kind, readout, LABELS, {}, form.own_backbone or backbone)
         head.initialize(torch.Generator().manual_seed(0))
         peft_folder.write(
             tmp_path / "adapter",

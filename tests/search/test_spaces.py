@@ -9,8 +9,8 @@ import methods
 from methods.backbone import Shape
 from methods.space import Choice, Float, Int
 from search import spaces
-from search.config import RangeConfig
 from search.errors import StudyFileError
+from search.values import RangeConfig
 
 SHAPE = Shape(
     hidden_size=16,

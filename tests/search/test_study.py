@@ -33,6 +33,7 @@ def end(study: Study, assignment: Assignment, validation: float | None, deployed
         "validation": validation,
         "loss": 1.0,
         "task_scores": {},
+        "metrics": {},
         "seconds": 1.0,
         "checkpoint": None,
     }
@@ -217,3 +218,40 @@ def test_late_facts_outlive_the_trials_end(config: StudyConfig) -> None:
     end(study, assignment, 0.5)
     study.record_late(assignment.key, "mlflow_run_id", "abc")
     assert Study(config).late_facts("mlflow_run_id") == {assignment.key: "abc"}
+
+
+def two_tasks(study: dict[str, Any], *weights: Any) -> dict[str, Any]:
+    (task,) = study["tasks"]
+    names = ("topics", "again")
+    section = [{**task, "name": name} for name in names]
+    for each, weight in zip(section, weights, strict=False):
+        each["loss_weight"] = weight
+    return {**study, "tasks": section}
+
+
+def test_the_tasks_weights_are_searched_on_the_simplex(study: dict[str, Any], tmp_path: Path) -> None:
+    done = run(Study(load(two_tasks(study), tmp_path)), by_rate)
+    search = [assignment for assignment in done if assignment.key.stage == "search"]
+    assert all(sum(assignment.loss_weights.values()) == pytest.approx(1) for assignment in done)
+    assert all(min(assignment.loss_weights.values()) > 1 / 11 for assignment in done)
+    first = [assignment for assignment in search if assignment.key.number == 0]
+    assert [assignment.loss_weights for assignment in first] == [{"topics": 0.5, "again": 0.5}] * len(first)
+    assert len({assignment.loss_weights["topics"] for assignment in search}) > len(search) / 2
+    finalist = next(assignment for assignment in done if assignment.key.stage == "finalists")
+    assert finalist.loss_weights in [
+        assignment.loss_weights for assignment in search if assignment.key.method == finalist.key.method
+    ]
+
+
+def test_weights_of_the_study_file_are_normalized(study: dict[str, Any], tmp_path: Path) -> None:
+    opened = Study(load(two_tasks(study, 3, 1), tmp_path))
+    assignment = opened.next()
+    assert isinstance(assignment, Assignment)
+    assert assignment.loss_weights == {"topics": 0.75, "again": 0.25}
+    assert not opened.loss_weights.ranges
+
+
+def test_a_weight_may_be_a_list_or_a_range_beside_a_fixed_one(study: dict[str, Any], tmp_path: Path) -> None:
+    done = run(Study(load(two_tasks(study, [1, 3], {"min": 1, "max": 2}), tmp_path)), by_rate)
+    raw = {a.loss_weights["topics"] / a.loss_weights["again"] for a in done}
+    assert all(0.5 <= ratio <= 3 for ratio in raw)

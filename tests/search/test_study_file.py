@@ -206,8 +206,26 @@ def test_all_mistakes_are_told_at_once(study: Any, tmp_path: Path) -> None:
 def test_what_is_missing_is_described(study: Any, tmp_path: Path) -> None:
     del study["tasks"][0]["label"]
     assert problems(study, tmp_path) == [
-        "tasks.0.label: is missing (Column of the label; of words, the column with the list of their tags)"
+        "tasks.0.label: is missing (Column of the label, of a list of them, or of the number)"
     ]
+
+
+def test_each_kind_of_task_has_settings_of_its_own(study: Any, tmp_path: Path) -> None:
+    study["tasks"][0]["kind"] = "question_anwsering"
+    (problem,) = problems(study, tmp_path)
+    assert problem.startswith("tasks.0.kind: must be one of sequence_classification, token_classification")
+    assert "did you mean question_answering?" in problem
+    study["tasks"][0] |= {"kind": "token_classification", "text_pair": "other", "loss_weight": -1}
+    found = problems(study, tmp_path)
+    assert any(line.startswith("tasks.0.text_pair: unknown key") and "metric" in line for line in found)
+    assert "tasks.0.loss_weight: must be above 0, not -1" in found
+
+
+def test_a_loss_weight_is_a_value_a_list_or_a_range(study: Any, tmp_path: Path) -> None:
+    study["tasks"][0]["loss_weight"] = {"min": 1, "max": 2, "mx": 3}
+    assert "tasks.0.loss_weight.mx: unknown key" in problems(study, tmp_path)[0]
+    study["tasks"][0]["loss_weight"] = {"min": 0, "max": 2}
+    assert problems(study, tmp_path) == ["tasks.0.loss_weight: must be above 0, not 0.0"]
 
 
 def test_task_names_differ(study: Any, tmp_path: Path) -> None:

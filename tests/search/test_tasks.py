@@ -12,10 +12,10 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from search import data, tasks
-from search.config import TaskConfig
+from search import data, task_config, tasks
 from search.errors import StudyFileError
-from search.tasks.sequence_classification import SequenceClassification
+from search.tasks import Row, Split
+from search.tasks.sequence_classification import OneLabel
 from tests.search.conftest import make_rows
 
 Rows = list[dict[str, Any]]
@@ -27,14 +27,12 @@ def write(tmp_path: Path) -> Any:
 
     def write(
         splits: dict[str, Rows] | None = None, source: dict[str, Any] | None = None, **settings: Any
-    ) -> TaskConfig:
+    ) -> Any:
         splits = splits or {split: make_rows(split) for split in ("train", "validation", "test")}
         path = tmp_path / "rows.py"
         path.write_text(f"def splits(): return {splits!r}")
         where = {"path": str(path), "validation_split": "validation", **(source or {})}
-        return TaskConfig.model_validate(
-            {"name": "t", "text": "text", "label": "label", "data": where, **settings}
-        )
+        return task_config.parse({"name": "t", "text": "text", "label": "label", "data": where, **settings})
 
     return write
 
@@ -43,12 +41,20 @@ def row(text: Any, label: Any) -> dict[str, Any]:
     return {"text": text, "label": label}
 
 
+def input_ids(split: Split) -> list[list[int]]:
+    return [row.input_ids for row in split.rows]
+
+
+def targets(split: Split) -> list[Any]:
+    return [row.targets for row in split.rows]
+
+
 def test_labels_come_from_train_and_targets_number_them(
     write: Any, tiny_tokenizer: PreTrainedTokenizerBase
 ) -> None:
     task = tasks.load(write(), tiny_tokenizer, 12, seed=0)
     assert task.labels == ("animals", "food", "travel")
-    assert task.splits["train"].targets[:4] == [[0], [1], [2], [0]]
+    assert targets(task.splits["train"])[:4] == [[0], [1], [2], [0]]
     assert set(task.splits) == {"train", "validation"}
     assert [tiny_tokenizer.decode(ids) for ids in task.label_ids] == list(task.labels)
     assert task.warnings == ()
@@ -58,7 +64,7 @@ def test_numbers_as_labels_are_in_the_order_of_numbers(write: Any, tiny_tokenize
     train = [row("cat", label) for label in (10, 9, 2.0, 10)]
     task = tasks.load(write({"train": train, "validation": train}), tiny_tokenizer, 12, 0)
     assert task.labels == ("2", "9", "10")
-    assert task.splits["train"].targets == [[2], [1], [0], [2]]
+    assert targets(task.splits["train"]) == [[2], [1], [0], [2]]
 
 
 def test_declared_class_names_are_the_labels(tmp_path: Path, tiny_tokenizer: Any) -> None:
@@ -71,7 +77,7 @@ def test_declared_class_names_are_the_labels(tmp_path: Path, tiny_tokenizer: Any
         content = {"text": ["bread", "cat"], "label": labels}
         datasets.Dataset.from_dict(content, features=features).to_parquet(tmp_path / f"{split}.parquet")
     files = {split: str(tmp_path / f"{split}.parquet") for split in ("train", "test")}
-    config = TaskConfig.model_validate(
+    config = task_config.parse(
         {"name": "t", "text": "text", "label": "label", "data": {"path": "parquet", "data_files": files}}
     )
     task = tasks.load(config, tiny_tokenizer, 12, 0, ["train"])
@@ -85,31 +91,31 @@ def test_texts_are_cut_and_keep_their_special_tokens(write: Any, tiny_tokenizer:
     long = [row("cat " * 50, "a"), row("dog", "b")]
     split = tasks.load(write({"train": long, "validation": long}), tiny_tokenizer, 8, 0).splits["train"]
     cls, sep = tiny_tokenizer.cls_token_id, tiny_tokenizer.sep_token_id
-    assert [len(ids) for ids in split.input_ids] == [8, 3]
-    assert all(ids[0] == cls and ids[-1] == sep for ids in split.input_ids)
+    assert [len(ids) for ids in input_ids(split)] == [8, 3]
+    assert all(ids[0] == cls and ids[-1] == sep for ids in input_ids(split))
 
 
 def test_templates_and_pairs(write: Any, tiny_tokenizer: Any) -> None:
     rows = [{"a": "cat", "b": "dog", "c": "rice", "label": i} for i in (0, 1)]
     config = write({"train": rows, "validation": rows}, text="{a} the {b}", text_pair="c")
     split = tasks.load(config, tiny_tokenizer, 12, 0).splits["train"]
-    assert tiny_tokenizer.decode(split.input_ids[0]) == "[CLS] cat the dog [SEP] rice [SEP]"
+    assert tiny_tokenizer.decode(input_ids(split)[0]) == "[CLS] cat the dog [SEP] rice [SEP]"
 
 
 def test_tokenizers_without_special_tokens_or_padding(write: Any) -> None:
     words = Tokenizer(models.WordLevel({"cat": 0, "dog": 1, "?": 2}, unk_token="?"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     task = tasks.load(write(), PreTrainedTokenizerFast(tokenizer_object=words, unk_token="?"), 4, 0)
-    assert max(map(len, task.splits["train"].input_ids)) == 4
+    assert max(map(len, input_ids(task.splits["train"]))) == 4
 
 
 def test_few_shot_and_samples_are_drawn_by_the_seed(write: Any, tiny_tokenizer: Any) -> None:
     config = write(few_shot=4, max_validation_samples=10, max_test_samples=7)
     task = tasks.load(config, tiny_tokenizer, 12, 0, ("train", "validation", "test"))
-    assert Counter(t for (t,) in task.splits["train"].targets) == {0: 4, 1: 4, 2: 4}
+    assert Counter(t for (t,) in targets(task.splits["train"])) == {0: 4, 1: 4, 2: 4}
     assert [len(task.splits[split]) for split in ("validation", "test")] == [10, 7]
     again = tasks.load(config, tiny_tokenizer, 12, 0, ("test",))
-    assert again.splits["test"].input_ids == task.splits["test"].input_ids
+    assert again.splits["test"].rows == task.splits["test"].rows
     assert again.splits["test"].sha256 == task.splits["test"].sha256
     other = tasks.load(config, tiny_tokenizer, 12, 1)
     assert other.splits["train"].sha256 != task.splits["train"].sha256
@@ -118,7 +124,7 @@ def test_few_shot_and_samples_are_drawn_by_the_seed(write: Any, tiny_tokenizer: 
 def test_validation_is_cut_from_train_where_it_has_no_split(write: Any, tiny_tokenizer: Any) -> None:
     task = tasks.load(write(source={"validation_split": None}), tiny_tokenizer, 12, 0)
     train, validation = (
-        Counter(t for (t,) in task.splits[split].targets) for split in ("train", "validation")
+        Counter(t for (t,) in targets(task.splits[split])) for split in ("train", "validation")
     )
     assert train == {0: 16, 1: 16, 2: 16}
     assert validation == {0: 4, 1: 4, 2: 4}
@@ -208,13 +214,20 @@ def test_count_is_of_the_data(write: Any) -> None:
         tasks.count(write(label="lable"), "test")
 
 
-def make_task(metric: str) -> SequenceClassification:
-    return SequenceClassification("t", metric, ("a", "b", "c"), [[1], [2], [3]], {}, lambda text: [])
+def make_task(metric: str) -> OneLabel:
+    return OneLabel(
+        name="t",
+        metric=metric,
+        labels=("a", "b", "c"),
+        label_ids=[[1], [2], [3]],
+        splits={},
+        encode=lambda text: [],
+    )
 
 
 LOGITS = torch.tensor([[2.0, 1, 0], [0, 2, 1], [2, 0, 1], [0, 0, 1]])
-ROWS = list(LOGITS[:, None])
-TARGETS = [[0], [1], [2], [2]]
+EACH = list(LOGITS[:, None])
+SPLIT = Split([Row([1], [target]) for target in (0, 1, 2, 2)], "")
 
 
 @pytest.mark.parametrize(
@@ -222,21 +235,91 @@ TARGETS = [[0], [1], [2], [2]]
     [("accuracy", 0.75), ("macro_f1", (2 / 3 + 1 + 2 / 3) / 3), ("matthews_correlation", 0.7)],
 )
 def test_metrics(metric: str, expected: float) -> None:
-    score, per_row = make_task(metric).score(ROWS, TARGETS)
-    assert score == pytest.approx(expected, abs=0.05 if metric == "matthews_correlation" else 1e-9)
-    assert per_row == ([1.0, 1.0, 0.0, 1.0] if metric == "accuracy" else None)
+    found = make_task(metric).evaluate(SPLIT, EACH)
+    assert found.score == pytest.approx(expected, abs=0.05 if metric == "matthews_correlation" else 1e-9)
+    assert found.parts == ([1.0, 1.0, 0.0, 1.0] if metric == "accuracy" else None)
+    assert found.predictions == ["a", "b", "a", "c"]
+    assert found.targets == ["a", "b", "c", "c"]
+    assert set(found.metrics) == {"accuracy", "macro_f1", "matthews_correlation"} - {metric}
 
 
 def test_logits_that_are_not_finite_score_nan() -> None:
-    score, per_row = make_task("accuracy").score([row * math.nan for row in ROWS], TARGETS)
-    assert math.isnan(score)
-    assert per_row is None
+    found = make_task("accuracy").evaluate(SPLIT, [row * math.nan for row in EACH])
+    assert math.isnan(found.score)
+    assert found.parts is None
 
 
 def test_loss_is_per_row() -> None:
     task = make_task("accuracy")
-    targets = torch.tensor(TARGETS).flatten()
-    losses = task.loss(LOGITS, targets)
+    losses = task.loss(EACH, SPLIT.rows)
     assert losses.shape == (4,)
-    alone = task.loss(LOGITS[2:3], targets[2:3])
-    assert torch.equal(losses[2:3], alone)
+    assert torch.equal(losses[2:3], task.loss(EACH[2:3], SPLIT.rows[2:3]))
+
+
+# Several labels, and numbers
+
+
+def test_several_labels_are_a_one_for_each(write: Any, tiny_tokenizer: Any) -> None:
+    rows = [row("cat", ["b", "a"]), row("dog", []), row("map", ["c"])]
+    config = write(
+        {"train": rows, "validation": rows}, problem_type="multi_label_classification", metric="macro_f1"
+    )
+    task = tasks.load(config, tiny_tokenizer, 12, 0)
+    assert task.labels == ("a", "b", "c")
+    assert targets(task.splits["train"]) == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+    logits = [torch.tensor([[2.0, 1, -1]]), torch.tensor([[-1.0, -1, 3]]), torch.tensor([[-1.0, -1, 3]])]
+    found = task.evaluate(task.splits["train"], logits)
+    assert found.metrics["accuracy"] == pytest.approx(2 / 3)
+    assert found.score == pytest.approx((1 + 1 + 2 / 3) / 3)
+    assert found.targets == ["a, b", "", "c"]
+    assert found.predictions == ["a, b", "c", "c"]
+    assert task.loss(logits, task.splits["train"].rows).shape == (3,)
+
+
+def test_numbers_are_standardized_for_the_head_and_given_back(write: Any, tiny_tokenizer: Any) -> None:
+    rows = [row(word, number) for word, number in (("cat", 1), ("dog", 3.0), ("map", 5.5), ("cat", 2))]
+    config = write({"train": rows, "validation": rows}, problem_type="regression", metric="spearman")
+    task = tasks.load(config, tiny_tokenizer, 12, 0)
+    split = task.splits["train"]
+    numbers = torch.tensor([1, 3, 5.5, 2])
+    right = [row[None, None] for row in (numbers - numbers.mean()) / numbers.std(correction=0)]
+    assert task.loss(right, split.rows).abs().max() < 1e-6
+    found = task.evaluate(split, right)
+    assert found.score == pytest.approx(1)
+    assert found.metrics["pearson"] == pytest.approx(1)
+    assert found.metrics["rmse"] < 1e-5
+    assert task.evaluate(split, [torch.zeros(1, 1)] * 4).score == 0
+    assert found.targets == ["1", "3", "5.5", "2"]
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "metric", "label", "expected"),
+    [
+        ("regression", "pearson", "high", r"label: label must hold numbers; row 1 of 'train' .* has 'high'"),
+        ("multi_label_classification", "macro_f1", "a", r"must hold a list of labels; row 1 of 'train'"),
+    ],
+)
+def test_labels_of_another_kind(
+    write: Any, tiny_tokenizer: Any, problem_type: str, metric: str, label: Any, expected: str
+) -> None:
+    first = {"regression": 1.0, "multi_label_classification": ["a", "b"]}[problem_type]
+    rows = [row("cat", first), row("dog", label)]
+    config = write({"train": rows, "validation": rows}, problem_type=problem_type, metric=metric)
+    with pytest.raises(StudyFileError, match=expected):
+        tasks.load(config, tiny_tokenizer, 12, 0)
+
+
+def test_a_metric_of_another_kind_of_label_is_refused(write: Any) -> None:
+    with pytest.raises(ValueError, match="must be one of pearson, spearman where problem_type is regression"):
+        write(problem_type="regression")
+    with pytest.raises(ValueError, match="it is for one label per text"):
+        write(problem_type="regression", metric="pearson", few_shot=4)
+
+
+def test_a_pair_has_token_types_where_the_tokenizer_makes_them(write: Any, tiny_tokenizer: Any) -> None:
+    rows = [{"a": "cat dog", "c": "rice", "label": i} for i in (0, 1)]
+    config = write({"train": rows, "validation": rows}, text="a", text_pair="c")
+    assert tasks.load(config, tiny_tokenizer, 12, 0).splits["train"].rows[0].token_type_ids is None
+    tiny_tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    (first, _) = tasks.load(config, tiny_tokenizer, 12, 0).splits["train"].rows
+    assert first.token_type_ids == [0, 0, 0, 0, 1, 1]

@@ -15,11 +15,13 @@ from transformers import PreTrainedTokenizerFast
 import methods
 from methods import words
 from methods.backbone import Backbone
-from search import tasks
-from search.config import TaskConfig, TrainingConfig
+from search import task_config, tasks
+from search.config import TrainingConfig
 from search.errors import StudyFileError
+from search.evaluation import predict
+from search.tasks import Row, Split
 from search.tasks.token_classification import TokenClassification
-from search.training import Pack, Trial, predict
+from search.training import Pack, Trial
 
 ROWS = [
     {"words": ["cat", "bread", "the"], "tags": ["B-animal", "B-food", "O"]},
@@ -28,9 +30,7 @@ ROWS = [
 ]
 
 
-def config(
-    tmp_path: Path, rows: list[dict[str, Any]] = ROWS, held: Any = None, **settings: Any
-) -> TaskConfig:
+def config(tmp_path: Path, rows: list[dict[str, Any]] = ROWS, held: Any = None, **settings: Any) -> Any:
     path = tmp_path / "rows.py"
     path.write_text(f"def splits(): return { ({'train': rows, 'validation': held or rows, 'test': rows})!r}")
     given = {
@@ -40,7 +40,7 @@ def config(
         "label": "tags",
         "metric": "macro_f1",
     }
-    return TaskConfig.model_validate(
+    return task_config.parse(
         {**given, "data": {"path": str(path), "validation_split": "validation"}, **settings}
     )
 
@@ -49,11 +49,10 @@ def test_the_first_piece_of_each_word_is_read(tmp_path: Path, tiny_tokenizer: An
     task = tasks.load(config(tmp_path), tiny_tokenizer, 12, 0)
     assert task.labels == ("B-animal", "B-food", "O")
     split = task.splits["train"]
-    by_text = {tiny_tokenizer.decode(ids): row for row, ids in enumerate(split.input_ids)}
+    by_text = {tiny_tokenizer.decode(row.input_ids): row for row in split.rows}
     row = by_text["[CLS] cat bread the [SEP]"]
-    assert split.read[row] == [1, 2, 3]
-    assert split.targets[row] == [0, 1, 2]
-    assert task.answer(split.targets[row]) == "B-animal B-food O"
+    assert row.read == [1, 2, 3]
+    assert row.targets == [0, 1, 2]
 
 
 def test_words_of_several_pieces_and_of_none() -> None:
@@ -72,7 +71,7 @@ def test_words_of_several_pieces_and_of_none() -> None:
 
 def test_words_that_are_cut_are_not_read_and_counted(tmp_path: Path, tiny_tokenizer: Any) -> None:
     task = tasks.load(config(tmp_path), tiny_tokenizer, 4, 0)
-    assert max(map(len, task.splits["train"].read)) == 2
+    assert max(row.places for row in task.splits["train"].rows) == 2
     assert task.warnings[0] == "3 of 8 words of train are not read: cut by model.max_length, or no token"
 
 
@@ -82,7 +81,9 @@ def test_a_tokenizer_that_keeps_no_places_is_refused() -> None:
 
 
 def made(metric: str, labels: tuple[str, ...] = ("B-x", "I-x", "O")) -> TokenClassification:
-    return TokenClassification("t", metric, labels, [[1]] * 3, {}, lambda text: [])
+    return TokenClassification(
+        name="t", metric=metric, labels=labels, label_ids=[[1]] * 3, splits={}, encode=lambda text: []
+    )
 
 
 def logits(*rows: list[int]) -> list[torch.Tensor]:
@@ -90,14 +91,36 @@ def logits(*rows: list[int]) -> list[torch.Tensor]:
 
 
 def test_scores() -> None:
-    targets = [[0, 1, 2], [2, 0]]
+    split = Split([Row([9, 9, 9], [0, 1, 2], [0, 1, 2]), Row([9, 9], [2, 0], [0, 1])], "")
     guesses = logits([0, 1, 2], [2, 2])
-    assert made("accuracy").score(guesses, targets) == (0.8, None)
+    accuracy = made("accuracy").evaluate(split, guesses)
+    assert (accuracy.score, accuracy.parts) == (0.8, None)
+    assert accuracy.targets == ["B-x I-x O", "O B-x"]
+    assert accuracy.predictions == ["B-x I-x O", "O O"]
     # Entities: one of two found, none wrong: precision 1, recall 1/2.
-    assert made("entity_f1").score(guesses, targets)[0] == pytest.approx(2 / 3)
+    entities = made("entity_f1").evaluate(split, guesses)
+    assert entities.score == pytest.approx(2 / 3)
+    assert entities.metrics == {"f1_x": pytest.approx(2 / 3), "accuracy": 0.8}
     # B-x: precision 1, recall 1/2; I-x: 1; O: precision 2/3, recall 1.
-    assert made("macro_f1").score(guesses, targets)[0] == pytest.approx((2 / 3 + 1 + 0.8) / 3)
-    assert math.isnan(made("accuracy").score([guesses[0] * math.nan, guesses[1]], targets)[0])
+    assert made("macro_f1").evaluate(split, guesses).score == pytest.approx((2 / 3 + 1 + 0.8) / 3)
+    assert math.isnan(made("accuracy").evaluate(split, [guesses[0] * math.nan, guesses[1]]).score)
+
+
+def test_entity_f1_of_each_type_is_seqevals_published_example() -> None:
+    """The example of seqeval's README: MISC 0 of 1 found (one wrong), PER found: F1 0.50, MISC 0.00, PER 1.00."""
+    names = ("B-MISC", "B-PER", "I-MISC", "I-PER", "O")
+    right = ["O O O B-MISC I-MISC I-MISC O", "B-PER I-PER O"]
+    given = ["O O B-MISC I-MISC I-MISC I-MISC O", "B-PER I-PER O"]
+
+    def numbers(row: str) -> list[int]:
+        return [names.index(tag) for tag in row.split()]
+
+    split = Split([Row([9] * 9, numbers(row), list(range(len(row.split())))) for row in right], "")
+    outputs = [torch.nn.functional.one_hot(torch.tensor(numbers(row)), 5).float() for row in given]
+    found = made("entity_f1", names).evaluate(split, outputs)
+    assert found.score == pytest.approx(0.5)
+    assert found.metrics["f1_MISC"] == 0
+    assert found.metrics["f1_PER"] == 1
 
 
 @pytest.mark.parametrize(
@@ -132,11 +155,11 @@ def test_entities_need_the_iob_scheme(tmp_path: Path, tiny_tokenizer: Any) -> No
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"few_shot": 4}, "use max_train_samples"),
+        ({"few_shot": 4}, "few_shot"),
         ({"text": "{words}"}, "not a template"),
-        ({"text_pair": "words"}, "words have one text"),
-        ({"metric": "matthews_correlation"}, "another metric"),
-        ({"kind": "sequence_classification", "metric": "entity_f1"}, "another metric"),
+        ({"text_pair": "words"}, "text_pair"),
+        ({"metric": "matthews_correlation"}, "metric"),
+        ({"kind": "sequence_classification", "metric": "entity_f1"}, "metric"),
     ],
 )
 def test_settings_of_another_kind_are_refused(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -155,7 +178,7 @@ def test_it_trains_beside_a_task_of_texts(
     rows = [{"text": "cat the dog", "label": "a"}, {"text": "bread", "label": "b"}] * 4
     (tmp_path / "texts" / "rows.py").write_text(f"def splits(): return { ({'train': rows, 'test': rows})!r}")
     texts = tasks.load(
-        TaskConfig.model_validate(
+        task_config.parse(
             {
                 "name": "s",
                 "text": "text",
@@ -179,10 +202,10 @@ def test_it_trains_beside_a_task_of_texts(
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
     split = tokens.splits["train"]
     together, alone = (predict(trial, 0, split, backbone, size) for size in (8, 1))
-    for one, other, targets in zip(together, alone, split.targets, strict=True):
-        assert len(one) == len(targets)
+    for one, other, row in zip(together, alone, split.rows, strict=True):
+        assert len(one) == len(row.targets)
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-    assert tokens.score(together, split.targets)[0] > 0.8
+    assert tokens.evaluate(split, together).score > 0.8
 
 
 def test_tags_that_the_data_declares_by_number(tmp_path: Path, tiny_tokenizer: Any) -> None:
@@ -204,6 +227,6 @@ def test_tags_that_the_data_declares_by_number(tmp_path: Path, tiny_tokenizer: A
         "validation_split": "validation",
     }
     given = {"name": "t", "kind": "token_classification", "text": "words", "label": "tags", "data": source}
-    task = tasks.load(TaskConfig.model_validate(given), tiny_tokenizer, 12, 0)
-    answers = {task.answer(targets) for targets in task.splits["train"].targets}
+    task = tasks.load(task_config.parse(given), tiny_tokenizer, 12, 0)
+    answers = {" ".join(task.labels[tag] for tag in row.targets) for row in task.splits["train"].rows}
     assert answers == {"B-animal O", "B-food"}

@@ -40,6 +40,7 @@ def evaluate(study: Study, key: Key, step: int, validation: float) -> None:
             "validation": validation,
             "loss": 1 / step,
             "task_scores": {"topics": validation},
+            "metrics": {"topics_f1_a#b": 0.25},
             "seconds": step,
             "checkpoint": None,
         },
@@ -128,11 +129,22 @@ def test_what_mlflow_missed_is_written_later(config: StudyConfig) -> None:
     key = start(study)
     evaluate(study, key, 6, 0.7)
     study.tell(key, TrialState.COMPLETE, 0.7, seconds=1.0)
-    study.record_late(key, held_out.TEST, {"test": 0.6, "task_scores": {"topics": 0.6}, "sha256": {}})
+    study.record_late(
+        key,
+        held_out.TEST,
+        {
+            "test": 0.6,
+            "task_scores": {"topics": 0.6},
+            "metrics": {"topics": {"macro_f1": 0.55}},
+            "sha256": {},
+        },
+    )
     Tracker(Study(config)).sync()
     run = runs(config)[str(key)]
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test"] == 0.6
+    assert run.data.metrics["test_topics_macro_f1"] == 0.55
+    assert run.data.metrics["topics_f1_a_b"] == 0.25, "a label's characters that MLflow refuses are replaced"
 
 
 def test_nothing_is_left_running(config: StudyConfig, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import methods
 from methods.backbone import Backbone
 from search import checkpoint, study_file, tasks
 from search.config import TrainingConfig
+from search.evaluation import predict
 from search.tasks import Task
-from search.training import DivergedError, Pack, Trial, learning_rate_factor, predict
+from search.training import DivergedError, Pack, Trial, learning_rate_factor
 from tests.search.conftest import write_study
 
 SETTINGS = TrainingConfig(

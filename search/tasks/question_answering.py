@@ -1,0 +1,230 @@
+"""Question answering: the span of a context that answers a question, or that there is none.
+
+Example row: {"question": "Who wrote it?", "context": "Ink was written by Ann Lee.", "answers": {"text": ["Ann Lee"],
+"answer_start": [19]}}, SQuAD's columns; no text and no start: the context has no answer. Several answers of one row are
+references: training takes the first, a prediction is scored by the one it is closest to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.functional.text import squad
+from transformers import PreTrainedTokenizerBase
+
+from methods import spans
+from methods.backbone import Architecture
+from methods.spans import SpansError, Window
+from search import data, messages
+from search.data import Table
+from search.errors import StudyFileError
+from search.task_config import QuestionAnsweringConfig
+from search.tasks.splits import Splits, place, repeated, split_name, texts
+from search.tasks.task import Evaluation, Row, Split, Task, encode_text
+
+
+@dataclass(frozen=True)
+class Question:
+    """A row before tokenization; `answers` are (first character, text), none where there is no answer."""
+
+    question: str
+    context: str
+    answers: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class QuestionSplit(Split):
+    """Rows are windows; `windows` are the same, and `questions` what they belong to."""
+
+    windows: list[Window]
+    questions: list[Question]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionAnswering(Task):
+    """Start and end of a span: cross-entropy of both over a window's places; SQuAD's F1 or exact match.
+
+    Attributes:
+        unanswerable: whether there are questions without an answer in train, so that there may be none.
+        doc_stride, max_answer_length: see `QuestionAnsweringConfig`.
+    """
+
+    kind: ClassVar[str] = "question_answering"
+
+    unanswerable: bool
+    doc_stride: int
+    max_answer_length: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        names = ("unanswerable", "doc_stride", "max_answer_length")
+        return {**super().settings, **{name: getattr(self, name) for name in names}}
+
+    def loss(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
+        # Windows have different numbers of places: those that a window lacks are impossible.
+        logits_BX2 = nn.utils.rnn.pad_sequence(list(logits), batch_first=True, padding_value=-torch.inf)
+        targets_B2 = torch.tensor([row.targets for row in rows], device=logits_BX2.device)
+        losses_B2 = nn.functional.cross_entropy(logits_BX2, targets_B2, reduction="none")
+        return losses_B2.mean(1)
+
+    def evaluate(self, split: Split, logits: Sequence[Tensor]) -> Evaluation:
+        assert isinstance(split, QuestionSplit)
+        if not all(bool(torch.isfinite(row).all()) for row in logits):
+            return Evaluation(math.nan)
+        predictions = spans.answers(
+            split.windows,
+            logits,
+            [question.context for question in split.questions],
+            max_answer_length=self.max_answer_length,
+            unanswerable=self.unanswerable,
+        )
+        right = [tuple(text for _, text in question.answers) for question in split.questions]
+        pairs = [score(got, references) for got, references in zip(predictions, right, strict=True)]
+        parts = {
+            "f1": [f1 for f1, _ in pairs],
+            "exact_match": [exact for _, exact in pairs],
+        }
+        others = {name: fmean(values) for name, values in parts.items() if name != self.metric}
+        mine = parts[self.metric]
+        return Evaluation(fmean(mine), others, [" / ".join(row) for row in right], predictions, mine)
+
+
+def score(prediction: str, references: Sequence[str]) -> tuple[float, float]:
+    """SQuAD's F1 and exact match of an answer, each the best over the references, from 0 to 1.
+
+    Without a reference there is no answer: then the empty text is right, and nothing else (SQuAD 2.0).
+    """
+    if not references:
+        return float(not prediction), float(not prediction)
+    if not prediction:  # no text is shared with any reference
+        return 0.0, 0.0
+    found = squad(
+        [{"prediction_text": prediction, "id": "0"}],
+        [{"answers": {"text": list(references), "answer_start": [0] * len(references)}, "id": "0"}],
+    )
+    return float(found["f1"]) / 100, float(found["exact_match"]) / 100
+
+
+def load(
+    config: QuestionAnsweringConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    seed: int,
+    splits: Sequence[str],
+    architecture: Architecture,
+) -> QuestionAnswering:
+    """The task with the splits asked for; see `search.tasks.load`."""
+    source = Splits(config, _columns(config), seed)
+    used = {split: _questions(config, source, split) for split in {"train": None, **dict.fromkeys(splits)}}
+    made: dict[str, Split] = {}
+    warnings = []
+    for split in splits:
+        made[split] = tokens = _tokenize(config, used[split], tokenizer, max_length)
+        lost = _out_of_reach(tokens)
+        if lost:
+            warnings.append(
+                f"{lost} of {len(used[split])} answers of {split} are longer than what windows share"
+            )
+    unique = {split: [(row.question, row.context) for row in rows] for split, rows in used.items()}
+    return QuestionAnswering(
+        name=config.name,
+        metric=config.metric,
+        labels=(),
+        label_ids=[],
+        splits=made,
+        encode=partial(encode_text, tokenizer),
+        warnings=(*warnings, *repeated({split: unique[split] for split in splits}, unique["train"])),
+        unanswerable=any(not row.answers for row in used["train"]),
+        doc_stride=config.doc_stride,
+        max_answer_length=config.max_answer_length,
+    )
+
+
+def count(config: QuestionAnsweringConfig, split: str) -> int:
+    """Rows of a split in the data; see `search.tasks.count`."""
+    name, field = split_name(config, split)
+    return data.open_source(config.data).count(name, _columns(config), field)
+
+
+def _columns(config: QuestionAnsweringConfig) -> dict[str, str]:
+    return {config.question: "question", config.context: "context", config.answers: "answers"}
+
+
+def _questions(config: QuestionAnsweringConfig, source: Splits, split: str) -> list[Question]:
+    table, where = source.table(split), source.name(split)
+    numbers = source.draw(split, len(table))
+    asked = texts(config.question, table, "question", where, numbers)
+    contexts = texts(config.context, table, "context", where, numbers)
+    return [
+        Question(question.strip(), context, _answers(config, table, context, number, where))
+        for question, context, number in zip(asked, contexts, numbers, strict=True)
+    ]
+
+
+def _answers(
+    config: QuestionAnsweringConfig, table: Table, context: str, row: int, split: str
+) -> tuple[tuple[int, str], ...]:
+    """The answers of a row, each of which must stand in the context where it says."""
+    value: Any = table.columns[config.answers][row]
+    if not isinstance(value, dict) or not {"text", "answer_start"} <= value.keys():
+        raise StudyFileError(
+            f"answers: {config.answers} must hold {{text: [...], answer_start: [...]}}; {place(row, split)} has "
+            f"{messages.show(value)}"
+        )
+    found = []
+    for start, text in zip(value["answer_start"], value["text"], strict=False):
+        if not isinstance(start, int) or not text or context[start : start + len(text)] != text:
+            there = context[start : start + len(text)] if isinstance(start, int) else None
+            raise StudyFileError(
+                f"answers: {place(row, split)} has the answer {messages.show(text)} at character "
+                f"{messages.show(start)}, where its context has {messages.show(there)}"
+            )
+        found.append((start, text))
+    if len(value["answer_start"]) != len(value["text"]):
+        raise StudyFileError(
+            f"answers: {place(row, split)} has {len(value['text'])} texts and {len(value['answer_start'])} starts"
+        )
+    return tuple(found)
+
+
+def _tokenize(
+    config: QuestionAnsweringConfig,
+    questions: list[Question],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+) -> QuestionSplit:
+    try:
+        found = spans.windows(
+            tokenizer,
+            [row.question for row in questions],
+            [row.context for row in questions],
+            max_length=max_length,
+            doc_stride=config.doc_stride,
+        )
+    except SpansError as error:
+        raise StudyFileError(str(error)) from error
+    rows = []
+    for window in found:
+        answers = questions[window.question].answers
+        start, end = window.places(answers[0][0], answers[0][0] + len(answers[0][1])) if answers else (0, 0)
+        rows.append(Row(window.input_ids, [start, end], window.read, window.token_type_ids))
+    sha256 = data.fingerprint((row.question, row.context, str(row.answers)) for row in questions)
+    return QuestionSplit(rows, sha256, found, questions)
+
+
+def _out_of_reach(split: QuestionSplit) -> int:
+    """Questions with an answer that is whole in no window."""
+    reached = {
+        window.question
+        for window, row in zip(split.windows, split.rows, strict=True)
+        if row.targets != [0, 0]
+    }
+    answerable = {number for number, question in enumerate(split.questions) if question.answers}
+    return len(answerable - reached)
