@@ -118,7 +118,7 @@ class Finalist(TypedDict):
     method: str
     config: dict[str, Scalar]
     number: int
-    role: Literal["best", "cheapest"]
+    role: Literal["best", "cheapest", "default"]
     chosen: bool
     trained_parameters: int | None
     deployed_parameters: int | None

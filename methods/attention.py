@@ -9,6 +9,7 @@ silently become None.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -26,6 +27,14 @@ Sites = Mapping[nn.Module, list[Site]]
 """The sites of each attention module, in the order of its calls (ALBERT's layers share one module)."""
 
 
+@dataclass(frozen=True)
+class SiteShape:
+    """Key/value heads N and head width D of a site."""
+
+    heads: int
+    width: int
+
+
 class Visitor(Protocol):
     """What a forward's attention calls are shown to."""
 
@@ -36,36 +45,71 @@ class Visitor(Protocol):
 
 
 class Probe:
-    """Numbers the attention modules of a model by one forward, and keeps their keys and values."""
+    """Numbers the attention modules of a stack by one forward.
 
-    def __init__(self) -> None:
+    Args:
+        memory: how many states the cross-attention is given, another number than tokens; None where there is no such.
+
+    Attributes:
+        sites: of each module, its sites.
+        shapes: of each site, heads and width of its keys.
+    """
+
+    def __init__(self, memory: int | None = None) -> None:
+        self._memory = memory
         self.sites: dict[nn.Module, list[Site]] = {}
+        self.shapes: dict[Site, SiteShape] = {}
+
+    def visit(
+        self, module: nn.Module, key_BNSD: Tensor, value_BNSD: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        decoder = self._memory is not None or getattr(module, "is_causal", False)
+        kind = "cross" if key_BNSD.shape[2] == self._memory else "self"
+        layer = sum(site.attention == kind for site in self.shapes)
+        site = Site("decoder" if decoder else "encoder", kind, layer)
+        self.sites.setdefault(module, []).append(site)
+        self.shapes[site] = SiteShape(key_BNSD.shape[1], key_BNSD.shape[3])
+        return key_BNSD, value_BNSD, mask
+
+
+class _BySite:
+    """Finds the site of each call; good for one forward, since it counts the calls of shared modules."""
+
+    def __init__(self, sites: Sites) -> None:
+        self._sites = sites
+        self._calls: dict[nn.Module, int] = {}
+
+    def _site(self, module: nn.Module) -> Site:
+        call = self._calls.get(module, 0)
+        self._calls[module] = call + 1
+        return self._sites[module][call]
+
+
+class Reader(_BySite):
+    """Keeps each site's own keys and values, `[B, N, T, D]`."""
+
+    def __init__(self, sites: Sites) -> None:
+        super().__init__(sites)
         self.keys_and_values: dict[Site, tuple[Tensor, Tensor]] = {}
 
     def visit(
         self, module: nn.Module, key_BNSD: Tensor, value_BNSD: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        stack = "decoder" if getattr(module, "is_causal", False) else "encoder"
-        site = Site(stack, "self", len(self.keys_and_values))
-        self.sites.setdefault(module, []).append(site)
-        self.keys_and_values[site] = (key_BNSD, value_BNSD)
+        self.keys_and_values[self._site(module)] = (key_BNSD, value_BNSD)
         return key_BNSD, value_BNSD, mask
 
 
-class Prefixes:
-    """Prepends each site's prefix; good for one forward, since it counts the calls of shared modules."""
+class Prefixes(_BySite):
+    """Prepends each site's prefix."""
 
     def __init__(self, sites: Sites, prefixes: Mapping[Site, Prefix]) -> None:
-        self._sites = sites
+        super().__init__(sites)
         self._prefixes = prefixes
-        self._calls: dict[nn.Module, int] = {}
 
     def visit(
         self, module: nn.Module, key_BNSD: Tensor, value_BNSD: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        call = self._calls.get(module, 0)
-        self._calls[module] = call + 1
-        prefix = self._prefixes.get(self._sites[module][call])
+        prefix = self._prefixes.get(self._site(module))
         if prefix is None:
             return key_BNSD, value_BNSD, mask
         assert mask is not None, "the mask function below always builds a mask"

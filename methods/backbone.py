@@ -6,101 +6,92 @@ through the attention interface (`methods/attention.py`).
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
-import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    Cache,
+)
 
-from methods import attention, layers
+from methods import attention
 from methods.heads import has_model_head
 from methods.injection import Injection, Site
+from methods.layers import Visit
 from methods.layout import arrange, take
 from methods.readout import sequence_features
-
-Architecture = Literal["encoder", "decoder", "encoder-decoder"]
-
-_PROBE_TOKENS = 4
+from methods.shape import Shape, has_sliding_window
+from methods.stack import Memory, Stack
 
 
 class BackboneError(ValueError):
     """The model cannot be loaded, or cannot be injected into; the message says why and what would work."""
 
 
-@dataclass(frozen=True)
-class SiteShape:
-    """Key/value heads N and head width D of a site."""
-
-    heads: int
-    width: int
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a method has to know of a backbone to build its parameters.
+class Started(NamedTuple):
+    """Texts that a backbone has read.
 
     Attributes:
-        hidden_size: H, width of the hidden states.
-        embedding_size: E, width of the input embeddings (less than H in ALBERT and ELECTRA).
-        vocab_size: rows of the input embeddings.
-        sites: where keys and values can be prepended, in the order of the forward; none where the model's attention is
-            its own (DeBERTa, MPNet).
-        layers: L, the number of layers.
-        heads: attention heads of a layer.
-        max_positions: tokens the position embeddings leave, or None where there is no limit.
-        shifts_text: whether the text can start at another position than 0.
-        causal: whether a position sees only those before it.
-        prompts_are_prefixes: whether a prompt in front of the text is the same as its keys and values: the model is
-            causal, and no sliding window hides the prompt from the end of the text.
-        parameters: scalars of the frozen model.
-        model_head: whether the model's class for classification can be the head (`readout: model`).
+        injection: with which.
+        states_BSH: last hidden states, of virtual tokens too.
+        mask_BS: bool, False at padding.
+        text_BT: int64, where the text's tokens stand; None: they come last.
     """
 
-    hidden_size: int
-    embedding_size: int
-    vocab_size: int
-    sites: dict[Site, SiteShape]
-    layers: int
-    heads: int
-    max_positions: int | None
-    shifts_text: bool
-    causal: bool
-    prompts_are_prefixes: bool
-    parameters: int
-    model_head: bool
+    injection: Injection
+    states_BSH: Tensor
+    mask_BS: Tensor
+    text_BT: Tensor | None
+
+    def text(self, length: int) -> Tensor:
+        """The states at the text's `length` positions, `[B, T, H]`."""
+        states = self.states_BSH
+        return states[:, -length:] if self.text_BT is None else take(states, self.text_BT)
 
 
 class Backbone:
     """A frozen model. Build it by `load`, or by `without_weights` for its shape alone.
 
-    Of an encoder-decoder (T5, BART) it is the encoder: the text goes in there, and heads read what comes out of it.
+    Of an encoder-decoder (T5, BART) it is the encoder: the text goes in there, and heads read what comes out of it. With
+    its language model it is both: what is written is read from the decoder, everything else from the encoder.
+
+    Args:
+        model: transformers' base model, or its class with a language model's head.
+        not_in_file: names of weights that were not in the file, whose values mean nothing.
+        language_model: whether it is the latter.
     """
 
-    def __init__(self, model: nn.Module, not_in_file: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, model: nn.Module, not_in_file: frozenset[str] = frozenset(), *, language_model: bool = False
+    ) -> None:
         self._not_in_file = not_in_file
         self.config: Any = model.config
-        if getattr(self.config, "is_encoder_decoder", False):
+        self.language_model = language_model
+        two = bool(getattr(self.config, "is_encoder_decoder", False))
+        if two and not language_model:
             model = model.get_encoder()  # type: ignore[operator]
         self.model = model.eval().requires_grad_(False)
+        whole: Any = model
+        if language_model:
+            self._reader = Stack(whole.get_encoder() if two else whole.base_model)
+        else:
+            self._reader = Stack(model)
         self._refuse_what_cannot_work()
-        self._takes_positions = "position_ids" in self._arguments()
-        self._takes_types = "token_type_ids" in self._arguments()
-        self._options = {"use_cache": False} if "use_cache" in self._arguments() else {}
-        self._first_position = _first_position(model)
-        with torch.no_grad():
-            probe = self._probe(
-                self.embed(torch.zeros(1, _PROBE_TOKENS, dtype=torch.long, device=self.device))
-            )
-        self._sites = probe.sites
-        if not self._sites:  # attention of its own, which adds its mask; the kind of mask follows this name
-            model.config._attn_implementation = "eager"  # type: ignore[union-attr]
-        self._blocks = layers.blocks(self.model, self._sites)
-        self.shape = self._shape(probe)
+        width: int = whole.config.get_text_config().hidden_size
+        self._writer = Stack(whole.get_decoder(), reads=width) if two and language_model else None
+        self._stacks = [stack for stack in (self._reader, self._writer) if stack is not None]
+        self._sites = {module: sites for stack in self._stacks for module, sites in stack.sites.items()}
+        self.shape = self._shape(two)
 
     @classmethod
     def load(
@@ -110,14 +101,23 @@ class Backbone:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         trust_remote_code: bool = False,
+        language_model: bool = False,
     ) -> Backbone:
         """Loads the model of a hub id or a local folder, from safetensors only.
+
+        Args:
+            path: hub id or folder.
+            dtype: of the weights.
+            device: where they go.
+            trust_remote_code: whether code in the folder may be run.
+            language_model: with the head that scores the words of the vocabulary, for tasks that read or write them.
 
         Raises:
             BackboneError: it cannot be loaded, or its attention cannot be reached.
         """
         try:
-            model, info = AutoModel.from_pretrained(
+            config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+            model, info = _class(config, language_model).from_pretrained(
                 path,
                 dtype=dtype,
                 attn_implementation=attention.IMPLEMENTATION,
@@ -133,26 +133,28 @@ class Backbone:
             raise BackboneError(
                 f"the weights file of {path!r} lacks {len(lost)} tensors of the model: {lost[0]} ..."
             )
-        return cls(model.to(device), missing)
+        return cls(model.to(device), missing, language_model=language_model)
 
     @classmethod
-    def without_weights(cls, path: str, *, trust_remote_code: bool = False) -> Backbone:
+    def without_weights(
+        cls, path: str, *, trust_remote_code: bool = False, language_model: bool = False
+    ) -> Backbone:
         """The model of a hub id or folder on the meta device: its shape, without reading its weights."""
         try:
             config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
             with torch.device("meta"):
-                model = AutoModel.from_config(
+                model = _class(config, language_model).from_config(
                     config,
                     attn_implementation=attention.IMPLEMENTATION,
                     trust_remote_code=trust_remote_code,
                 )
         except (OSError, ValueError, ImportError) as error:
             raise BackboneError(f"cannot read the model {path!r}: {error}") from error
-        return cls(model)
+        return cls(model, language_model=language_model)
 
     def copy(self) -> Backbone:
         """A backbone of its own, for a method that trains it."""
-        return Backbone(copy.deepcopy(self.model), self._not_in_file)
+        return Backbone(copy.deepcopy(self.model), self._not_in_file, language_model=self.language_model)
 
     def attention_modules(self) -> list[nn.Module]:
         """The modules that hold the projections of keys and values, in the order of the forward."""
@@ -163,15 +165,30 @@ class Backbone:
         return next(self.model.parameters()).device
 
     @property
+    def first_written(self) -> int:
+        """The token that an encoder-decoder's decoder begins with."""
+        found: int | None = self.config.decoder_start_token_id
+        if found is None:
+            raise BackboneError(
+                "the model's config.json has no decoder_start_token_id, which its decoder begins with"
+            )
+        return found
+
+    @property
     def embeddings(self) -> Tensor:
         """Weights of the input embeddings, `[vocab_size, E]`."""
         weight: Tensor = self.model.get_input_embeddings().weight  # type: ignore[operator]
         return weight
 
     def forward(
-        self, ids_BT: Tensor, mask_BT: Tensor, injection: Injection, types_BT: Tensor | None = None
+        self,
+        ids_BT: Tensor,
+        mask_BT: Tensor,
+        injection: Injection,
+        types_BT: Tensor | None = None,
+        written_BU: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states at the text's positions.
+        """Hidden states at the text's positions, or at those of what is written.
 
         Args:
             ids_BT: `[B, T]` int64, token ids; padding may be on either side (on the right where there
@@ -180,9 +197,31 @@ class Backbone:
             injection: of the same B rows.
             types_BT: `[B, T]` int64, 1 at the second text of a pair, for a model that tells the two apart; None: all 0,
                 as virtual tokens are.
+            written_BU: `[B, U]` int64, for an encoder-decoder that writes: the decoder's tokens after its start token, padded
+                on the right, where no other position sees them.
 
         Returns:
-            `[B, T, H]`, the last hidden states; those of virtual tokens are cut off.
+            The last hidden states; those of virtual tokens are cut off. `[B, T, H]`, or `[B, 1 + U, H]` of the decoder.
+        """
+        started = self.read(ids_BT, mask_BT, injection, types_BT)
+        if written_BU is not None:
+            start_B1 = torch.full_like(ids_BT[:, :1], self.first_written)
+            return self.write(torch.cat([start_B1, written_BU], dim=1), started)
+        return started.text(ids_BT.shape[1])
+
+    def read(
+        self,
+        ids_BT: Tensor,
+        mask_BT: Tensor,
+        injection: Injection,
+        types_BT: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Started:
+        """Runs text and injection; of an encoder-decoder, through the encoder.
+
+        Args:
+            ids_BT, mask_BT, injection, types_BT: see `forward`.
+            cache: is filled, so that a decoder can go on by `write`.
         """
         rows, length = ids_BT.shape
         assert injection.rows == rows, f"injection of {injection.rows} rows for a batch of {rows}"
@@ -192,16 +231,43 @@ class Backbone:
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         if injection.offset_B is not None:
             positions = positions + injection.offset_B[:, None]
-        prefixes = attention.Prefixes(self._sites, injection.prefixes) if injection.prefixes else None
         types = None
-        if types_BT is not None and self._takes_types:
+        if types_BT is not None and self._reader.takes_types:
             types = mask.new_zeros(mask.shape, dtype=torch.long)
             if text_BT is None:
                 types[:, -length:] = types_BT
             else:
                 types.scatter_(1, text_BT, types_BT)
-        hidden = self._run(embeddings, mask, positions, prefixes, types)
-        return hidden[:, -length:] if text_BT is None else take(hidden, text_BT)
+        states = self._reader.run(
+            embeddings, mask, positions, self._visitor(injection), types_BT=types, cache=cache
+        )
+        return Started(injection, states, mask, text_BT)
+
+    def write(self, ids_BU: Tensor, started: Started, cache: Cache | None = None) -> Tensor:
+        """Hidden states at further tokens of texts that were read, `[B, U, H]`.
+
+        Args:
+            ids_BU: `[B, U]` int64. Of an encoder-decoder they begin with its start token.
+            started: by `read`. Of a decoder its mask is that of all tokens, these included.
+            cache: of the tokens before; an encoder-decoder needs none for its first.
+        """
+        visitor = self._visitor(started.injection)
+        if self._writer is not None:
+            before = 0 if cache is None else int(cache.get_seq_length())
+            size = (len(ids_BU), before + ids_BU.shape[1])
+            mask = torch.ones(size, dtype=torch.bool, device=ids_BU.device)
+            positions = (mask.cumsum(1) - 1)[:, before:]
+            memory = Memory(started.states_BSH, started.mask_BS)
+            embeddings = self._writer.embed(ids_BU)
+            return self._writer.run(embeddings, mask, positions, visitor, memory=memory, cache=cache)
+        mask = started.mask_BS
+        positions = (mask.cumsum(1) - 1)[:, -ids_BU.shape[1] :]
+        if started.injection.offset_B is not None:
+            positions = positions + started.injection.offset_B[:, None]
+        return self._reader.run(self.embed(ids_BU), mask, positions, visitor, cache=cache)
+
+    def _visitor(self, injection: Injection) -> attention.Visitor | None:
+        return attention.Prefixes(self._sites, injection.prefixes) if injection.prefixes else None
 
     @torch.no_grad()
     def features(
@@ -213,22 +279,27 @@ class Backbone:
 
     def embed(self, ids_BT: Tensor) -> Tensor:
         """Input embeddings of tokens, `[B, T, E]`."""
-        embeddings: Tensor = self.model.get_input_embeddings()(ids_BT)  # type: ignore[operator]
-        return embeddings
+        return self._reader.embed(ids_BT)
 
     def keys_and_values(self, embeddings_BTE: Tensor) -> dict[Site, tuple[Tensor, Tensor]]:
         """Each site's own keys and values, `[B, N, T, D]`, as they enter the attention, for input without padding.
 
-        Those of a prompt, used as prefixes, are the prompt, in a model with `prompts_are_prefixes`.
+        Those of a prompt, used as prefixes, are the prompt, in a model with `prompts_are_prefixes`. A decoder that writes
+        is given the same input as its encoder.
         """
-        return self._probe(embeddings_BTE).keys_and_values
+        reader = attention.Reader(self._sites)
+        states = self._reader.visit(embeddings_BTE.to(self.embeddings.dtype), reader)
+        if self._writer is not None:
+            mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+            self._writer.visit(embeddings_BTE.to(states.dtype), reader, Memory(states, mask))
+        return reader.keys_and_values
 
     def project(self, inputs: Mapping[Site, Tensor]) -> dict[Site, tuple[Tensor, Tensor]]:
         """Keys and values that each layer makes of the given vectors, were they its input.
 
         The vectors take the layer's whole path: its norm where it comes first, its projections, `k_norm` where there
-        is one, and the rotation of positions 0 to P - 1. What the layer makes of them beside is dropped, so a
-        gradient reaches each vector through its own keys and values alone.
+        is one, and the rotation of positions 0 to P - 1; those of a cross-attention the path of the encoder's states. What
+        the layer makes of them beside is dropped, so a gradient reaches each vector through its own keys and values alone.
 
         Args:
             inputs: by site, `[R, P, H]` float; other sites are left out.
@@ -236,29 +307,36 @@ class Backbone:
         Returns:
             By the same sites, keys and values `[R, N, P, D]`.
         """
-        order = list(self.shape.sites)
 
-        def replace(call: int, hidden_RPH: Tensor) -> Tensor:
-            return inputs[order[call]].to(hidden_RPH.dtype) if order[call] in inputs else hidden_RPH
+        def replace(site: Site, hidden_RPH: Tensor) -> Tensor:
+            return inputs[site].to(hidden_RPH.dtype) if site in inputs else hidden_RPH
 
         rows, length, _ = next(iter(inputs.values())).shape
         nothing = self.embeddings.new_zeros(rows, length, self.shape.embedding_size)
-        with layers.visited(self._blocks, replace):
+        with self._inputs(replace):
             made = self.keys_and_values(nothing)
         return {site: made[site] for site in inputs}
 
     @torch.no_grad()
     def layer_inputs(self, embeddings_BTE: Tensor) -> dict[Site, Tensor]:
-        """What enters each layer, `[B, T, H]`, for input without padding."""
-        found: list[Tensor] = []
+        """What each site's keys and values are made of, `[B, T, H]`, for input without padding: the input of the layer or,
+        of a cross-attention, the encoder's states."""
+        found: dict[Site, Tensor] = {}
 
-        def keep(call: int, hidden_BTH: Tensor) -> Tensor:
-            found.append(hidden_BTH)
+        def keep(site: Site, hidden_BTH: Tensor) -> Tensor:
+            found[site] = hidden_BTH
             return hidden_BTH
 
-        with layers.visited(self._blocks, keep):
-            self._probe(embeddings_BTE)
-        return dict(zip(self.shape.sites, found, strict=True))
+        with self._inputs(keep):
+            self.keys_and_values(embeddings_BTE)
+        return found
+
+    @contextlib.contextmanager
+    def _inputs(self, visit: Visit) -> Iterator[None]:
+        with contextlib.ExitStack() as hooks:
+            for stack in self._stacks:
+                hooks.enter_context(stack.inputs(visit))
+            yield
 
     def fingerprint(self) -> str:
         """sha256 of all weights: equal before and after anything we do."""
@@ -270,75 +348,37 @@ class Backbone:
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    def _probe(self, embeddings_BTE: Tensor) -> attention.Probe:
-        probe = attention.Probe()
-        mask = torch.ones(embeddings_BTE.shape[:2], dtype=torch.bool, device=embeddings_BTE.device)
-        self._run(embeddings_BTE.to(self.embeddings.dtype), mask, mask.cumsum(1) - 1, probe)
-        return probe
-
-    def _run(
-        self,
-        embeddings: Tensor,
-        mask: Tensor,
-        positions: Tensor,
-        visitor: attention.Visitor | None,
-        types: Tensor | None = None,
-    ) -> Tensor:
-        hidden: Tensor = self.model(
-            inputs_embeds=embeddings,
-            attention_mask=mask.long(),  # some architectures do arithmetic on it
-            **({"position_ids": positions + self._first_position} if self._takes_positions else {}),
-            **({} if types is None else {"token_type_ids": types}),
-            **self._options,
-            **{attention.KEYWORD: visitor},
-        ).last_hidden_state
-        return hidden
-
-    def _arguments(self) -> set[str]:
-        return set(inspect.signature(self.model.forward).parameters)
-
     def _refuse_what_cannot_work(self) -> None:
-        name = type(self.model).__name__
-        missing = {"inputs_embeds", "attention_mask"} - self._arguments()
+        missing = self._reader.missing
         if missing:
             raise BackboneError(
-                f"{name} takes no {' and no '.join(sorted(missing))}, which prompts need; "
+                f"{type(self.model).__name__} takes no {' and no '.join(missing)}, which prompts need; "
                 "choose a model such as BERT, RoBERTa, ModernBERT, GPT-2, Llama, Qwen or Mistral"
             )
 
-    def _shape(self, probe: attention.Probe) -> Shape:
+    def _shape(self, two: bool) -> Shape:
         text = self.config.get_text_config()
         limit = getattr(text, "max_position_embeddings", None)
-        causal = any(site.stack == "decoder" for site in probe.keys_and_values)
         return Shape(
+            architecture="encoder-decoder" if two else "decoder" if self._reader.causal else "encoder",
             hidden_size=text.hidden_size,
             embedding_size=self.embeddings.shape[1],
             vocab_size=self.embeddings.shape[0],
-            sites={
-                site: SiteShape(heads=key.shape[1], width=key.shape[3])
-                for site, (key, _) in probe.keys_and_values.items()
-            },
+            sites={site: shape for stack in self._stacks for site, shape in stack.shapes.items()},
             layers=text.num_hidden_layers,
             heads=text.num_attention_heads,
-            max_positions=None if limit is None else limit - self._first_position,
-            shifts_text=self._takes_positions,
-            causal=causal,
-            prompts_are_prefixes=causal and not _has_sliding_window(text),
+            max_positions=None if limit is None else limit - self._reader.first_position,
+            shifts_text=self._reader.takes_positions,
+            sliding_window=has_sliding_window(text),
             parameters=sum(parameter.numel() for parameter in self.model.parameters()),
             model_head=has_model_head(self.config, pooler=not self._not_in_file),
         )
 
 
-def _has_sliding_window(config: Any) -> bool:
-    kinds = getattr(config, "layer_types", None)
-    if kinds is not None:
-        return any("sliding" in kind for kind in kinds)
-    return getattr(config, "sliding_window", None) is not None
-
-
-def _first_position(model: nn.Module) -> int:
-    """Position of the first token: RoBERTa and its kin count from the padding token's index on."""
-    embeddings = getattr(model, "embeddings", None)
-    if hasattr(embeddings, "create_position_ids_from_inputs_embeds"):
-        return int(embeddings.padding_idx) + 1  # type: ignore[union-attr, arg-type]
-    return 0
+def _class(config: Any, language_model: bool) -> Any:
+    """The auto class that makes the model."""
+    if not language_model:
+        return AutoModel
+    if config.is_encoder_decoder:
+        return AutoModelForSeq2SeqLM
+    return AutoModelForMaskedLM if type(config) in MODEL_FOR_MASKED_LM_MAPPING else AutoModelForCausalLM

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForSequenceClassification
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions as ModelOutput
+from transformers.modeling_outputs import Seq2SeqModelOutput
 
 from methods.readout import sequence_features
 
@@ -59,6 +60,8 @@ def make(
     """
     hidden_size = backbone.shape.hidden_size
     match kind:
+        case "text_generation":
+            return LanguageModelHead(backbone)
         case "token_classification":
             return TokenHead(hidden_size, len(labels))
         case "question_answering":
@@ -126,16 +129,51 @@ class ModelHead(Head):
                 self.head._init_weights(module)
 
 
-class _GivenOutput(nn.Module):
-    """Stands in for the model inside its class for classification: answers with the hidden states it was given."""
+class LanguageModelHead(Head):
+    """The language model's own: the score of each word of the vocabulary at each place read. Nothing of it is trained.
 
-    def __init__(self, model: nn.Module) -> None:
+    The model's class computes it, with all that belongs to it (a transform, a bias, a scale, a cap), on a copy of the
+    class's shell in which the model answers with the hidden states given.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self._backbone = (backbone,)  # not a submodule: its parameters are no head's
+
+    def forward(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
+        assert read_BT is not None, "a task that reads words says where"
+        hidden_1XH = hidden_BTH[read_BT][None]
+        whole: Any = self._backbone[0].model
+        shell = copy.copy(whole)
+        shell._modules = dict(whole._modules)  # the copy's own table: the model keeps its parts
+        given = _GivenOutput(whole, hidden_1XH)
+        options: dict[str, Any] = {"input_ids": hidden_1XH.new_zeros(hidden_1XH.shape[:2], dtype=torch.long)}
+        if whole.base_model is whole:  # T5
+            shell.decoder = given
+            options = {"decoder_input_ids": options["input_ids"], "encoder_outputs": (hidden_1XH,)}
+        else:
+            setattr(shell, whole.base_model_prefix, given)
+        logits_XV: Tensor = shell(**options).logits[0]
+        return logits_XV.to(torch.promote_types(logits_XV.dtype, torch.float32))
+
+
+class _GivenOutput(nn.Module):
+    """Stands in for the model inside a class with a head: answers with the hidden states it was given."""
+
+    def __init__(self, model: nn.Module, hidden_BTH: Tensor | None = None) -> None:
         super().__init__()
         self._frozen = (model,)  # not a submodule: its parameters are no head's
-        self.hidden_BTH: Tensor | None = None
+        self.hidden_BTH = hidden_BTH
 
-    def forward(self, *args: Any, **kwargs: Any) -> ModelOutput:
+    @property
+    def decoder(self) -> nn.Module:
+        """OPT's class asks for the model's decoder, which is all of it."""
+        return self
+
+    def forward(self, *args: Any, **kwargs: Any) -> ModelOutput | Seq2SeqModelOutput:
         assert self.hidden_BTH is not None, "the head gives the hidden states first"
+        if "decoder_input_ids" in kwargs:  # BART
+            return Seq2SeqModelOutput(last_hidden_state=self.hidden_BTH)
         return ModelOutput(
             last_hidden_state=self.hidden_BTH, pooler_output=_pooled(self._frozen[0], self.hidden_BTH)
         )

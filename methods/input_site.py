@@ -16,7 +16,8 @@ from methods.method import READOUTS, PromptConfig, Rows, hyperparameter
 from methods.space import Choice
 
 if TYPE_CHECKING:
-    from methods.backbone import Backbone, Shape
+    from methods.backbone import Backbone
+    from methods.shape import Shape
 
 PLACEMENTS = ("before", "middle", "after", "around")
 

@@ -14,7 +14,7 @@ from methods.method import PromptConfig, Rows, Start, hyperparameter
 from methods.space import Choice, Text
 
 if TYPE_CHECKING:
-    from methods.backbone import Shape
+    from methods.shape import Shape
 
 _PROBE_TOKENS = 256
 

@@ -1,12 +1,17 @@
-"""The inputs of a model's layers, read or replaced for the length of one forward: hooks, removed after it."""
+"""What a model's layers make keys and values of, read or replaced for the length of one forward: hooks, removed after it."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+
+from methods.injection import Site
+
+Visit = Callable[[Site, Tensor], Tensor]
+Visited = contextlib.AbstractContextManager[None]
 
 
 def blocks(model: nn.Module, attentions: Iterable[nn.Module]) -> list[nn.Module]:
@@ -22,25 +27,32 @@ def blocks(model: nn.Module, attentions: Iterable[nn.Module]) -> list[nn.Module]
 
 
 @contextlib.contextmanager
-def visited(layers: Iterable[nn.Module], visit: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
-    """Shows each block's input to `visit`, with the number of the call, and hands the block what it answers.
+def visited(
+    modules: Mapping[str, tuple[Sequence[nn.Module], Sequence[Site]]], visit: Visit
+) -> Iterator[None]:
+    """Shows an argument of each module to `visit`, with the site that the call is for, and hands on what it answers.
 
     Args:
-        layers: the blocks; one that is called for several layers (ALBERT's) is visited at each.
-        visit: (number of the call from 0, `[B, T, H]`) to the input `[B, T, H]` that the block shall have.
+        modules: by the argument's name, the modules and the sites of their calls, in the order of the forward; a module
+            that is called for several layers (ALBERT's) is visited at each.
+        visit: (site, `[B, T, H]`) to what the module shall get, `[B, T, H]`.
     """
-    calls = 0
-
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        nonlocal calls
-        calls += 1
-        if args:
-            return (visit(calls - 1, args[0]), *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": visit(calls - 1, kwargs["hidden_states"])}
-
-    hooks = [layer.register_forward_pre_hook(hook, with_kwargs=True) for layer in layers]
+    hooks = []
+    for argument, (layers, sites) in modules.items():
+        hook = _hook(argument, iter(sites), visit)
+        hooks += [layer.register_forward_pre_hook(hook, with_kwargs=True) for layer in layers]
     try:
         yield
     finally:
         for each in hooks:
             each.remove()
+
+
+def _hook(argument: str, calls: Iterator[Site], visit: Visit) -> Callable[..., tuple[Any, Any]]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        site = next(calls)
+        if argument in kwargs:
+            return args, {**kwargs, argument: visit(site, kwargs[argument])}
+        return (visit(site, args[0]), *args[1:]), kwargs  # hidden states come first
+
+    return hook

@@ -21,9 +21,10 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from methods import method
-from methods.backbone import Backbone, Shape
+from methods.backbone import Backbone
 from methods.injection import Injection
 from methods.method import MethodConfig, Rows, Start, hyperparameter
+from methods.shape import Shape
 from methods.space import Choice, Float, Int
 
 _ADAPTER = "default"

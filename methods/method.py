@@ -21,7 +21,8 @@ from methods.injection import Injection
 from methods.space import Allowed, Choice, Float, Int, Range, Scalar
 
 if TYPE_CHECKING:
-    from methods.backbone import Backbone, Shape
+    from methods.backbone import Backbone
+    from methods.shape import Shape
 
 V = TypeVar("V", int, float, str, bool)
 

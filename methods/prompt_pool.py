@@ -28,11 +28,12 @@ import torch
 from torch import Tensor, nn
 
 from methods import method
-from methods.backbone import Backbone, Shape
+from methods.backbone import Backbone
 from methods.injection import Injection, Prefix, full_mask
 from methods.input_site import InputConfig, placed
 from methods.key_value_site import OUT_OF_REACH, matched, random_text
 from methods.method import Rows, Start, hyperparameter
+from methods.shape import Shape
 from methods.space import Choice, Float, Int
 
 

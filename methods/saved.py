@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 import methods
-from methods import heads, parameters, spans, words
+from methods import heads, parameters, spans, words, written
 from methods.backbone import Backbone
+from methods.generation import greedy
+from methods.injection import Injection
 from methods.method import Method, Rows
 
 FORMAT = 3
@@ -137,13 +139,15 @@ class Predictor:
 
         Returns:
             For each text its label; a list of labels, where there may be several, and for words (empty for those
-            beyond the model's length); a number; or an answer, empty where there is none.
+            beyond the model's length); a number; an answer, empty where there is none; or what is written after it.
         """
         saved_task = self.saved.tasks[self._index(task)]
         match saved_task.kind:
             case "token_classification":
                 rows = [text.split() if isinstance(text, str) else list(text) for text in texts]
                 return [self._tags(row, saved_task) for row in rows]
+            case "text_generation":
+                return [self._written(text, saved_task) for text in texts]
             case "question_answering":
                 return [self._answer(question, context, saved_task) for question, context in texts]
         for text in texts:
@@ -192,6 +196,20 @@ class Predictor:
         )
         return answer
 
+    def _written(self, text: str, task: SavedTask) -> str:
+        backbone, index = self._method.own_backbone or self._backbone, self._index(task.name)
+        most = task.settings["max_target_length"]
+        ids, _ = written.source(
+            self._tokenizer, text, self.saved.max_length, most, backbone.shape.architecture
+        )
+        ids_1T, mask_1T, injection = self._injected(ids, None, index)
+        head = self._heads[index]
+        assert isinstance(head, heads.Head)
+        (tokens,) = greedy(
+            backbone, head, ids_1T, mask_1T, injection, end=task.settings["end"], max_new_tokens=most
+        )
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+
     def _encode(self, text: str | tuple[str, str]) -> tuple[list[int], list[int] | None]:
         """Token ids and, of a pair, token types where the tokenizer makes them."""
         texts = (text,) if isinstance(text, str) else text
@@ -202,20 +220,28 @@ class Predictor:
         self, ids: Sequence[int], types: Sequence[int] | None, index: int, read: Sequence[int] | None
     ) -> Tensor:
         """`[places read, C]`, on the CPU, of one text."""
-        device = self._backbone.device
-        ids_1T = torch.tensor([list(ids)], device=device)
-        types_1T = None if types is None else torch.tensor([list(types)], device=device)
-        mask_1T = torch.ones_like(ids_1T, dtype=torch.bool)
+        types_1T = None if types is None else torch.tensor([list(types)], device=self._backbone.device)
+        ids_1T, mask_1T, injection = self._injected(ids, types_1T, index)
         read_1T = torch.zeros_like(mask_1T)
         if read is not None:
             read_1T[0, list(read)] = True
+        backbone = self._method.own_backbone or self._backbone
+        hidden_1TH = backbone.forward(ids_1T, mask_1T, injection, types_1T)
+        output: Tensor = self._heads[index](hidden_1TH, mask_1T, read_1T)
+        return output.cpu()
+
+    @torch.no_grad()
+    def _injected(
+        self, ids: Sequence[int], types_1T: Tensor | None, index: int
+    ) -> tuple[Tensor, Tensor, Injection]:
+        """One text, its mask, and what the method puts into it."""
+        device = self._backbone.device
+        ids_1T = torch.tensor([list(ids)], device=device)
+        mask_1T = torch.ones_like(ids_1T, dtype=torch.bool)
         query = self._method.query
         query_1H = None if query is None else self._backbone.features(ids_1T, mask_1T, query, types_1T)
         rows = Rows(torch.full((1,), index, device=device), query_1H)
-        backbone = self._method.own_backbone or self._backbone
-        hidden_1TH = backbone.forward(ids_1T, mask_1T, self._method(rows, backbone), types_1T)
-        output: Tensor = self._heads[index](hidden_1TH, mask_1T, read_1T)
-        return output.cpu()
+        return ids_1T, mask_1T, self._method(rows, self._method.own_backbone or self._backbone)
 
     def _index(self, task: str | None) -> int:
         names = [each.name for each in self.saved.tasks]
@@ -241,7 +267,8 @@ def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -
     folder = Path(folder)
     saved = read(folder)
     path = model or saved.model
-    backbone = Backbone.load(path, device=device)
+    writes = any(task.kind == "text_generation" for task in saved.tasks)
+    backbone = Backbone.load(path, device=device, language_model=writes)
     if backbone.fingerprint() != saved.model_sha256:
         raise SavedError(f"the weights of {path} are not those that {folder} was trained on")
     module = methods.get(saved.form)

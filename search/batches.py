@@ -87,7 +87,7 @@ class _Stream:
 
 def by_length(rows: Sequence[Row], batch_size: int) -> list[list[int]]:
     """Row numbers in batches of equal lengths, the longest first (so that memory runs out at once or never)."""
-    order = sorted(range(len(rows)), key=lambda number: -len(rows[number].input_ids))
+    order = sorted(range(len(rows)), key=lambda number: -rows[number].length)
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
@@ -98,14 +98,17 @@ class Texts(NamedTuple):
         ids_BT: int64, padded on the right to the longest text. Padding is masked everywhere, so it does not matter which
             token it is: 0.
         mask_BT: bool, False at padding.
-        read_BT: bool, True where a row is read.
+        read_BT: bool, True where a row is read; `[B, 1 + U]` where there is `written_BU`.
         types_BT: int64, token types; None where all are 0.
+        written_BU: int64, what an encoder-decoder's decoder goes through after its start token, padded on the right; None:
+            nothing.
     """
 
     ids_BT: Tensor
     mask_BT: Tensor
     read_BT: Tensor
     types_BT: Tensor | None
+    written_BU: Tensor | None = None
 
     def of(self, rows: slice) -> Texts:
         """Some of the rows."""
@@ -113,12 +116,22 @@ class Texts(NamedTuple):
         return Texts(self.ids_BT[rows], self.mask_BT[rows], self.read_BT[rows], types_BT)
 
 
+def given(rows: Sequence[Row]) -> list[Row]:
+    """The rows without what shall be written after them."""
+    return [Row(row.input_ids[: row.given], [], token_type_ids=row.token_type_ids) for row in rows]
+
+
 def collate(rows: Sequence[Row], device: torch.device) -> Texts:
-    """The rows as tensors on a device."""
+    """The rows as tensors on a device; all are written after by a decoder of their own, or none."""
     size = (len(rows), max(len(row.input_ids) for row in rows))
     ids_BT = torch.zeros(size, dtype=torch.long)
     mask_BT, read_BT = torch.zeros(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool)
     types_BT = torch.zeros(size, dtype=torch.long) if any(row.token_type_ids for row in rows) else None
+    written_BU = None
+    if any(row.written is not None for row in rows):
+        longest = max(len(row.written or ()) for row in rows)
+        written_BU = torch.zeros(len(rows), longest, dtype=torch.long)
+        read_BT = torch.zeros(len(rows), 1 + longest, dtype=torch.bool)
     for number, row in enumerate(rows):
         length = len(row.input_ids)
         ids_BT[number, :length] = torch.tensor(row.input_ids, dtype=torch.long)
@@ -127,9 +140,12 @@ def collate(rows: Sequence[Row], device: torch.device) -> Texts:
             read_BT[number, torch.tensor(row.read)] = True
         if types_BT is not None and row.token_type_ids is not None:
             types_BT[number, :length] = torch.tensor(row.token_type_ids)
+        if written_BU is not None and row.written is not None:
+            written_BU[number, : len(row.written)] = torch.tensor(row.written)
     return Texts(
         ids_BT.to(device),
         mask_BT.to(device),
         read_BT.to(device),
         None if types_BT is None else types_BT.to(device),
+        None if written_BU is None else written_BU.to(device),
     )

@@ -104,6 +104,9 @@ class FinalistsConfig(Section):
         default=5, ge=1, description="Fresh seeds of each finalist; 3 give rough intervals"
     )
     epsilon: float = Field(default=0.01, ge=0, description="Difference in score that does not matter to you")
+    default: bool = Field(
+        default=False, description="Retrain the published default too, to see what the search has gained"
+    )
 
 
 class ClusterConfig(Section):
@@ -188,6 +191,11 @@ class StudyConfig(Section):
         if twice:
             raise ValueError(f"must have different names; {', '.join(twice)} is there more than once")
         return value
+
+    @property
+    def language_model(self) -> bool:
+        """Whether the model's own head for words is needed."""
+        return any(task.kind == "text_generation" for task in self.tasks)
 
     @property
     def folder(self) -> Path:

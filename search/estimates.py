@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 
 import methods
-from methods.backbone import Backbone, Shape
+from methods.backbone import Backbone
+from methods.shape import Shape
 from search import spaces
 from search.config import StudyConfig
 from search.evaluation import predict
@@ -32,6 +33,7 @@ class Timer:
             dtype=getattr(torch, config.model.dtype),
             device="cuda" if torch.cuda.is_available() else "cpu",
             trust_remote_code=config.model.trust_remote_code,
+            language_model=config.language_model,
         )
 
     def seconds_per_trial(self, method: str, space: Space) -> float:
@@ -49,7 +51,7 @@ class Timer:
                 training.model_copy(update={"max_steps": _PROBE_STEPS + 1}),
                 self._config.seed,
             )
-            step = seconds_per_step(trial)
+            step = seconds_per_step(trial) if trial.parameters else 0.0
             row = seconds_per_row(trial, self._backbone)
         finally:
             torch.set_num_threads(threads)
@@ -84,9 +86,7 @@ def memory_bytes(
     """The process, the model, its copy where the method trains one (`private`), the optimizer's state, and what the
     backward pass keeps of the longest batch."""
     width = {"float32": 4, "bfloat16": 2}[config.model.dtype]
-    longest = max(
-        len(row.input_ids) for task in loaded for split in task.splits.values() for row in split.rows
-    )
+    longest = max(row.length for task in loaded for split in task.splits.values() for row in split.rows)
     tokens = config.training.per_device_train_batch_size * (longest + virtual)
     per_token = 18 * shape.hidden_size + 2 * shape.heads * (longest + virtual)
     kept = tokens * per_token * (shape.layers if trained else 1)

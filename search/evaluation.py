@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from statistics import mean
 
 import torch
 from torch import Tensor
 
 from methods.backbone import Backbone
+from methods.generation import greedy
 from methods.heads import Head
+from methods.injection import Injection
 from methods.method import Rows
 from search import features
-from search.batches import by_length, collate
+from search.batches import Texts, by_length, collate
 from search.config import Objective
 from search.tasks import Evaluation, Split
 from search.training import Trial
@@ -20,12 +22,14 @@ from search.training import Trial
 
 def evaluate(trial: Trial, index: int, split: Split, shared: Backbone, batch_size: int) -> Evaluation:
     """Scores a split of the task of number `index`; see `predict`."""
-    return trial.tasks[index].evaluate(split, predict(trial, index, split, shared, batch_size))
+    task = trial.tasks[index]
+    sources = task.sources(split)
+    written = None if sources is None else write(trial, index, sources, shared, batch_size)
+    return task.evaluate(split, predict(trial, index, split, shared, batch_size), written)
 
 
-@torch.no_grad()
 def predict(trial: Trial, index: int, split: Split, shared: Backbone, batch_size: int) -> list[Tensor]:
-    """Logits of a split of the task of number `index`.
+    """What the task of number `index` keeps of the logits of a split (`Task.keep`), of each row, on the CPU.
 
     Args:
         trial: with the method and the heads.
@@ -33,26 +37,55 @@ def predict(trial: Trial, index: int, split: Split, shared: Backbone, batch_size
         split: its rows.
         shared: the frozen backbone.
         batch_size: rows of a forward.
-
-    Returns:
-        Of each row, in their order, `[places read, C]` float32, on the CPU.
     """
-    trial.method.eval()
-    backbone, head = trial.backbone, trial.heads[index]
-    assert isinstance(head, Head)
-    query_RH = None if trial.method.query is None else features.of(split, shared, trial.method.query)
-    logits: list[Tensor] = [torch.empty(0)] * len(split)
-    for numbers in by_length(split.rows, batch_size):
+    kept: list[Tensor] = [torch.empty(0)] * len(split)
+    task, head, backbone = trial.tasks[index], trial.heads[index], trial.backbone
+    for numbers, texts, injection in _batches(trial, index, split, shared, batch_size):
         rows = [split.rows[number] for number in numbers]
-        texts = collate(rows, backbone.device)
-        query_BH = None if query_RH is None else query_RH[numbers].to(backbone.device)
-        told = Rows(torch.full((len(rows),), index, device=backbone.device), query_BH)
-        injection = trial.method(told, backbone)
-        hidden_BTH = backbone.forward(texts.ids_BT, texts.mask_BT, injection, texts.types_BT)
-        output_XC = head(hidden_BTH, texts.mask_BT, texts.read_BT).cpu()
-        for number, output in zip(numbers, output_XC.split([row.places for row in rows]), strict=True):
-            logits[number] = output
-    return logits
+        with torch.no_grad():
+            hidden_BTH = backbone.forward(
+                texts.ids_BT, texts.mask_BT, injection, texts.types_BT, texts.written_BU
+            )
+            output_XC = head(hidden_BTH, texts.mask_BT, texts.read_BT)
+            parts = output_XC.split([row.places for row in rows])
+            for number, row, output in zip(numbers, rows, parts, strict=True):
+                kept[number] = task.keep(output, row).cpu()
+    return kept
+
+
+def write(trial: Trial, index: int, sources: Split, shared: Backbone, batch_size: int) -> list[list[int]]:
+    """Token ids of what is written after each of the sources; see `predict`."""
+    task, head = trial.tasks[index], trial.heads[index]
+    assert isinstance(head, Head)
+    written: list[list[int]] = [[]] * len(sources)
+    for numbers, texts, injection in _batches(trial, index, sources, shared, batch_size):
+        found = greedy(
+            trial.backbone,
+            head,
+            texts.ids_BT,
+            texts.mask_BT,
+            injection,
+            end=task.settings["end"],
+            max_new_tokens=task.settings["max_target_length"],
+        )
+        for number, tokens in zip(numbers, found, strict=True):
+            written[number] = tokens
+    return written
+
+
+@torch.no_grad()
+def _batches(
+    trial: Trial, index: int, split: Split, shared: Backbone, batch_size: int
+) -> Iterator[tuple[list[int], Texts, Injection]]:
+    """Numbers of rows of a split, the rows, and the injection into them."""
+    trial.method.eval()
+    device = trial.backbone.device
+    query_RH = None if trial.method.query is None else features.of(split, shared, trial.method.query)
+    for numbers in by_length(split.rows, batch_size):
+        query_BH = None if query_RH is None else query_RH[numbers].to(device)
+        told = Rows(torch.full((len(numbers),), index, device=device), query_BH)
+        texts = collate([split.rows[number] for number in numbers], device)
+        yield numbers, texts, trial.method(told, trial.backbone)
 
 
 def overall(scores: Mapping[str, float], objective: Objective) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from methods.backbone import Backbone
-from search.batches import by_length, collate
+from search.batches import by_length, collate, given
 from search.tasks import Split
 
 _BATCH_SIZE = 64
@@ -31,6 +31,6 @@ def _compute(split: Split, backbone: Backbone, readout: str) -> Tensor:
     dtype = torch.promote_types(backbone.embeddings.dtype, torch.float32)
     features_RH = torch.empty(len(split), backbone.shape.hidden_size, dtype=dtype)
     for numbers in by_length(split.rows, _BATCH_SIZE):
-        texts = collate([split.rows[number] for number in numbers], backbone.device)
+        texts = collate(given([split.rows[number] for number in numbers]), backbone.device)
         features_RH[numbers] = backbone.features(texts.ids_BT, texts.mask_BT, readout, texts.types_BT).cpu()
     return features_RH

@@ -3,7 +3,7 @@
 The best validation score of a search is too good by selection, so nothing is decided from it alone. Per method, two
 configurations are promoted: the best, and the cheapest within epsilon of it. Each is retrained with fresh seeds. The
 means over those seeds choose one: the cheaper, if it is still within epsilon of the other. Only that one is scored on
-the test split.
+the test split. On request the published default is retrained too, for comparison: it is not chosen for being that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 if TYPE_CHECKING:
     from search.study import Study
 
-Role = Literal["best", "cheapest"]
+Role = Literal["best", "cheapest", "default"]
 
 
 class Missing(NamedTuple):
@@ -27,10 +27,11 @@ class Missing(NamedTuple):
     seed_index: int
 
 
-def promote(trials: list[FrozenTrial], epsilon: float) -> dict[int, Role]:
+def promote(trials: list[FrozenTrial], epsilon: float, default: bool = False) -> dict[int, Role]:
     """Numbers of the promoted search trials, with the reason; empty if none was completed.
 
-    Ties go to fewer deployed parameters, then to the lower number.
+    The default is the first trial; with `default` it is promoted even if it was stopped early. Ties go to fewer deployed
+    parameters, then to the lower number.
     """
     done = [t for t in trials if t.state == TrialState.COMPLETE]
     if not done:
@@ -41,12 +42,15 @@ def promote(trials: list[FrozenTrial], epsilon: float) -> dict[int, Role]:
     roles: dict[int, Role] = {best.number: "best"}
     if cheapest.values[1] < best.values[1]:
         roles[cheapest.number] = "cheapest"
+    if default and trials[0].state != TrialState.FAIL:
+        roles.setdefault(trials[0].number, "default")
     return roles
 
 
 def promoted(study: Study, method: str) -> dict[int, Role]:
     """The promotions of a method, from its search trials as they are now."""
-    return promote(study.of(method, "search"), study.config.finalists.epsilon)
+    settings = study.config.finalists
+    return promote(study.of(method, "search"), settings.epsilon, settings.default)
 
 
 def missing(study: Study, method: str) -> list[Missing]:
@@ -75,7 +79,10 @@ def runs(study: Study, method: str) -> dict[int, list[FrozenTrial]]:
 def choose(study: Study, method: str) -> int | None:
     """Number of the promoted search trial that is scored on test; None until all its runs have ended, or if all failed."""
     means: dict[int, float] = {}
+    roles = promoted(study, method)
     for number, retrained in runs(study, method).items():
+        if roles[number] == "default":
+            continue
         if len(retrained) < study.config.finalists.num_seeds or not all(
             t.state.is_finished() for t in retrained
         ):

@@ -39,7 +39,7 @@ class ModelFiles:
     problems: tuple[Problem, ...]
 
 
-def inspect(model: ModelConfig) -> ModelFiles:
+def inspect(model: ModelConfig, language_model: bool = False) -> ModelFiles:
     """Looks at everything the study needs of its model, and collects all problems."""
     found: list[Problem] = []
     try:
@@ -56,7 +56,9 @@ def inspect(model: ModelConfig) -> ModelFiles:
     except StudyFileError as error:
         found.append(messages.problem(error))
     try:
-        backbone = Backbone.without_weights(path, trust_remote_code=model.trust_remote_code)
+        backbone = Backbone.without_weights(
+            path, trust_remote_code=model.trust_remote_code, language_model=language_model
+        )
     except BackboneError as error:
         found.append(Problem(_FIELD, str(error)))
     limit = backbone.shape.max_positions if backbone else None

@@ -66,6 +66,11 @@ def write(
     Raises:
         NotForPeftError: peft cannot load it, or gives other logits.
     """
+    if kind not in _CLASSES or not labels:
+        raise NotForPeftError(
+            f"a folder for peft is written of labels for texts and for words only, not of {kind}"
+            + ("" if kind not in _CLASSES else " of numbers")
+        )
     if not isinstance(head, ModelHead | TokenHead):
         raise NotForPeftError("peft evaluates the model's own head: train with readout: model")
     model = _model(path, kind, labels)

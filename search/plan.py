@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 import methods
-from methods.backbone import Backbone, Shape
+from methods.backbone import Backbone
 from methods.parameters import deployed_parameters, trained_parameters
+from methods.shape import Shape
 from search import estimates, messages, model_files, spaces, tasks
 from search.config import StudyConfig
 from search.errors import StudyFileError
@@ -90,7 +91,7 @@ def check(config: StudyConfig, probe: bool = True) -> Plan:
         StudyFileError: something cannot be; a line for each problem.
     """
     found: list[Problem] = _machine_problems(config)
-    model = model_files.inspect(config.model)
+    model = model_files.inspect(config.model, config.language_model)
     found += model.problems
     loaded, task_plans = _tasks(config, model, found)
     method_spaces = {}
@@ -102,6 +103,7 @@ def check(config: StudyConfig, probe: bool = True) -> Plan:
                 problems = spaces.corner_problems(
                     method, method_spaces[method], model.backbone.shape, config.model.max_length
                 )
+                problems += _writing_problems(config, method, method_spaces[method], model.backbone)
         found += problems
     if found:
         raise messages.study_file_error(found, f"study {config.study}")
@@ -167,7 +169,10 @@ def _tasks(
                 tasks.count(section, "train")
                 tasks.count(section, "validation")
             else:
-                task = tasks.load(section, model.tokenizer, config.model.max_length, config.seed)
+                architecture = model.backbone.shape.architecture if model.backbone else "decoder"
+                task = tasks.load(
+                    section, model.tokenizer, config.model.max_length, config.seed, architecture=architecture
+                )
                 found += _vocabulary_problems(task, model)
                 loaded.append(task)
                 rows = {split: len(task.splits[split]) for split in task.splits}
@@ -182,6 +187,20 @@ def _tasks(
         if loaded and "train" in rows:
             plans.append(TaskPlan(section.name, loaded[-1].labels, rows))
     return loaded, tuple(plans)
+
+
+def _writing_problems(config: StudyConfig, method: str, space: Space, backbone: Backbone) -> list[Problem]:
+    """A decoder writes right behind the text: no virtual token can stand there."""
+    if not config.language_model or backbone.shape.architecture != "decoder":
+        return []
+    found = {
+        getattr(spaces.make_config(method, params, space), "placement", "before")
+        for params in spaces.corners(space.ranges)
+    } - {"before"}
+    if not found:
+        return []
+    text = f"must be before where a decoder writes text, not {', '.join(sorted(found))}"
+    return [Problem(f"methods.{method}.placement", text)]
 
 
 def _vocabulary_problems(task: Task, model: ModelFiles) -> list[Problem]:
@@ -226,7 +245,7 @@ def _method_plan(
 
 def _seconds(config: StudyConfig, plans: Sequence[MethodPlan], parallel: int) -> float | None:
     """Every trial and every finalist trained to its end, `parallel` at a time."""
-    finalists = _FINALISTS_PER_METHOD * config.finalists.num_seeds
+    finalists = (_FINALISTS_PER_METHOD + config.finalists.default) * config.finalists.num_seeds
     total = 0.0
     for plan in plans:
         if plan.seconds_per_trial is None:
@@ -261,7 +280,8 @@ def render(plan: Plan, console: Console) -> None:
     model.add_row("backbone", f"{plan.shape.parameters:,} parameters, frozen")
     for task in plan.tasks:
         rows = ", ".join(f"{count:,} {split}" for split, count in task.rows.items())
-        model.add_row(f"task {task.name}", f"{rows}; {len(task.labels)} labels: {', '.join(task.labels)}")
+        labels = f"; {len(task.labels)} labels: {', '.join(task.labels)}" if task.labels else ""
+        model.add_row(f"task {task.name}", rows + labels)
     model.add_row("heads", f"{plan.head_parameters:,} parameters")
     console.print(model)
     table = Table(title="Parameters beside the heads", title_justify="left")

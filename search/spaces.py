@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import optuna
 
 import methods
-from methods.backbone import Shape
 from methods.method import MethodConfig
+from methods.shape import Shape
 from methods.space import Allowed, Choice, Float, Int, Range, Scalar, Text
 from search import messages
 from search.messages import Problem

@@ -104,12 +104,6 @@ class SequenceClassificationConfig(TaskConfig):
     problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] = Field(
         default="single_label_classification", description="What the label's column holds"
     )
-    verbalizer: dict[str, str] | None = Field(
-        default=None,
-        validate_default=True,
-        description="A word for each label, scored by the language model in place of a trained head: after the text in a "
-        'decoder, at {mask} in a masked model: text: "{review} It was {mask}."',
-    )
     metric: Literal["accuracy", "macro_f1", "matthews_correlation", "pearson", "spearman"] = Field(
         default="accuracy", validate_default=True, description="Metric, maximized"
     )
@@ -117,7 +111,7 @@ class SequenceClassificationConfig(TaskConfig):
         default=None, ge=1, description="Training rows per class, drawn with the study's seed"
     )
 
-    @field_validator("metric", "verbalizer", "few_shot")
+    @field_validator("metric", "few_shot")
     @classmethod
     def _fits_the_problem(cls, value: Any, info: ValidationInfo) -> Any:
         problem = info.data.get("problem_type", "single_label_classification")

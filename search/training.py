@@ -10,7 +10,7 @@ Letters: B rows, T text tokens, H hidden width, C classes, K trials of the pack.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import torch
@@ -104,7 +104,7 @@ class Trial:
         self.heads.to(backbone.device)
         self.optimizer = self._optimizer()
         self._order = BatchOrder(
-            [[len(row.input_ids) for row in task.splits["train"].rows] for task in tasks],
+            [[row.length for row in task.splits["train"].rows] for task in tasks],
             settings.per_device_train_batch_size,
             derive(seed, "order"),
             _share_exponent(settings),
@@ -234,14 +234,23 @@ def _share_exponent(settings: TrainingConfig) -> float:
 
 
 def _together(batches: Sequence[Batch]) -> list[set[int]]:
-    """The tasks whose rows share a forward: all, unless too much of it would be padding; then each has one of its own."""
+    """The tasks whose rows share a forward: all, unless too much of it would be padding; then each has one of its own. Rows
+    that a decoder of their own writes after are never with others."""
     lengths: dict[int, list[int]] = {}
+    writing: set[int] = set()
     for batch in batches:
         for task, row in zip(batch.tasks, batch.rows, strict=True):
-            lengths.setdefault(task, []).append(len(row.input_ids))
-    apart = sum(len(mine) * max(mine) for mine in lengths.values())
-    joined = sum(map(len, lengths.values())) * max(map(max, lengths.values()))
-    return [set(lengths)] if joined <= _MOST_PADDING * apart else [{task} for task in sorted(lengths)]
+            lengths.setdefault(task, []).append(row.length)
+            if row.written is not None:
+                writing.add(task)
+    groups = (group for group in (lengths.keys() - writing, writing) if group)
+    return [part for group in groups for part in _apart(group, lengths)]
+
+
+def _apart(tasks: Set[int], lengths: Mapping[int, Sequence[int]]) -> list[set[int]]:
+    apart = sum(len(lengths[task]) * max(lengths[task]) for task in tasks)
+    joined = sum(len(lengths[task]) for task in tasks) * max(max(lengths[task]) for task in tasks)
+    return [set(tasks)] if joined <= _MOST_PADDING * apart else [{task} for task in sorted(tasks)]
 
 
 class Pack:
@@ -284,7 +293,9 @@ class Pack:
             injected = [whole.of(part) for whole, part in zip(injections, parts, strict=True)]
             rows = [batch.rows[i] for batch, part in zip(batches, parts, strict=True) for i in part]
             texts = collate(rows, backbone.device)
-            hidden_BTH = backbone.forward(texts.ids_BT, texts.mask_BT, concatenate(injected), texts.types_BT)
+            hidden_BTH = backbone.forward(
+                texts.ids_BT, texts.mask_BT, concatenate(injected), texts.types_BT, texts.written_BU
+            )
             start = 0
             for number, (trial, injection) in enumerate(zip(self.trials, injected, strict=True)):
                 part = parts[number]

@@ -117,11 +117,14 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
     resources = load(job.study)
     trial = build(job, study, resources)
     folder = Path(job.folder)
-    resumed = checkpoint.restore(trial, folder)
+    checkpoint.restore(trial, folder)
     pack = Pack()
     pack.attach(trial)
-    if resumed and trial.done:  # it was interrupted between its last checkpoint and its end
-        report(_evaluate(trial, study, resources, loss=None))
+    if not trial.parameters:  # a frozen model that writes, as it is
+        trial.step = study.training.max_steps
+    if trial.done:  # nothing to train, or it was interrupted between its last checkpoint and its end
+        path = checkpoint.save(trial, folder)
+        report({**_evaluate(trial, study, resources, loss=None), "checkpoint": str(path)})
     losses: list[float] = []
     started = time.perf_counter()
     while not trial.done:
@@ -158,14 +161,17 @@ def load(study: str, splits: tuple[str, ...] = ("train", "validation")) -> Resou
     config = StudyConfig.model_validate_json(study)
     path = model_files.locate(config.model)
     tokenizer = model_files.tokenizer(path, config.model.trust_remote_code)
+    backbone = load_backbone(config.model.model_dump_json(), config.language_model)
+    architecture = backbone.shape.architecture
     loaded = tuple(
-        tasks.load(task, tokenizer, config.model.max_length, config.seed, splits) for task in config.tasks
+        tasks.load(task, tokenizer, config.model.max_length, config.seed, splits, architecture)
+        for task in config.tasks
     )
-    return Resources(load_backbone(config.model.model_dump_json()), loaded)
+    return Resources(backbone, loaded)
 
 
 @functools.lru_cache(maxsize=1)
-def load_backbone(model: str) -> Backbone:
+def load_backbone(model: str, language_model: bool = False) -> Backbone:
     """The frozen model (its section of the study as JSON), on the GPU where this process has one."""
     section = ModelConfig.model_validate_json(model)
     return Backbone.load(
@@ -173,6 +179,7 @@ def load_backbone(model: str) -> Backbone:
         dtype=getattr(torch, section.dtype),
         device="cuda" if torch.cuda.is_available() else "cpu",
         trust_remote_code=section.trust_remote_code,
+        language_model=language_model,
     )
 
 

@@ -68,14 +68,10 @@ def _whole_above_one(value: float) -> float:
 
 
 def template_columns(template: str) -> list[str]:
-    """The columns that a text's template names; a template without braces is a column's name itself.
-
-    "{mask}" is none: it stands for the model's mask token.
-    """
+    """The columns that a text's template names; a template without braces is a column's name itself."""
     if "{" not in template and "}" not in template:
         return [template]
-    names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
-    return [name for name in names if name != "mask"]
+    return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
 
 
 def _template(value: str) -> str:

@@ -20,7 +20,7 @@ from torchmetrics.functional.text import squad
 from transformers import PreTrainedTokenizerBase
 
 from methods import spans
-from methods.backbone import Architecture
+from methods.shape import Architecture
 from methods.spans import SpansError, Window
 from search import data, messages
 from search.data import Table
@@ -74,13 +74,15 @@ class QuestionAnswering(Task):
         losses_B2 = nn.functional.cross_entropy(logits_BX2, targets_B2, reduction="none")
         return losses_B2.mean(1)
 
-    def evaluate(self, split: Split, logits: Sequence[Tensor]) -> Evaluation:
+    def evaluate(
+        self, split: Split, kept: Sequence[Tensor], written: Sequence[Sequence[int]] | None = None
+    ) -> Evaluation:
         assert isinstance(split, QuestionSplit)
-        if not all(bool(torch.isfinite(row).all()) for row in logits):
+        if not all(bool(torch.isfinite(row).all()) for row in kept):
             return Evaluation(math.nan)
         predictions = spans.answers(
             split.windows,
-            logits,
+            kept,
             [question.context for question in split.questions],
             max_answer_length=self.max_answer_length,
             unanswerable=self.unanswerable,

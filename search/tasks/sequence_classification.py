@@ -20,7 +20,7 @@ from sklearn import metrics
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from methods.backbone import Architecture
+from methods.shape import Architecture
 from search import data, messages
 from search.errors import StudyFileError
 from search.task_config import SequenceClassificationConfig
@@ -53,8 +53,10 @@ class SequenceClassification(Task):
         logits_BC = torch.cat(list(logits))
         return self._loss(logits_BC, torch.tensor([row.targets for row in rows], device=logits_BC.device))
 
-    def evaluate(self, split: Split, logits: Sequence[Tensor]) -> Evaluation:
-        logits_NC = torch.cat(list(logits))
+    def evaluate(
+        self, split: Split, kept: Sequence[Tensor], written: Sequence[Sequence[int]] | None = None
+    ) -> Evaluation:
+        logits_NC = torch.cat(list(kept))
         if not bool(torch.isfinite(logits_NC).all()):
             return Evaluation(math.nan)
         return self._evaluate(logits_NC, torch.tensor([row.targets for row in split.rows]))

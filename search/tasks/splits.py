@@ -94,7 +94,7 @@ def texts(template: str, table: Table, field: str, split: str, numbers: Sequence
     """The text of each of the rows, of a column or a template of columns.
 
     Args:
-        template: see `template_columns`; "{mask}" stays as it is.
+        template: see `template_columns`.
         table: the whole split.
         field: the place in the task's section that names the template, for messages.
         split: the split's name, for messages.
@@ -113,9 +113,7 @@ def texts(template: str, table: Table, field: str, split: str, numbers: Sequence
                 f"{field}: {wrong[0]} must hold text; {place(number, split)} has {messages.show(values[wrong[0]])}"
             )
         empty = [name for name, value in values.items() if value is None]
-        text = (
-            str(values[template]) if template in values else template.format_map({**values, "mask": "{mask}"})
-        )
+        text = str(values[template]) if template in values else template.format_map(values)
         if empty or not text.strip():
             raise StudyFileError(
                 f"{field}: {place(number, split)} has no text in {' and '.join(empty or names)}; remove such rows"

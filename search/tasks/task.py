@@ -24,12 +24,22 @@ class Row:
         targets: numbers of labels, or of what else the task's loss compares with what the head says.
         read: positions in input_ids that the head reads; None where it reads the text as a whole.
         token_type_ids: 0 or 1 for each token, in a pair of a model that tells the two texts apart.
+        given: how many of input_ids are given, where the rest is what shall be written; None: all.
+        written: token ids that the decoder of an encoder-decoder goes through after its start token; then `read` counts in
+            these, and the start token is 0.
     """
 
     input_ids: list[int]
     targets: list[int] | list[float]
     read: list[int] | None = None
     token_type_ids: list[int] | None = None
+    given: int | None = None
+    written: list[int] | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens that the backbone runs."""
+        return len(self.input_ids) + len(self.written or ())
 
     @property
     def places(self) -> int:
@@ -109,9 +119,25 @@ class Task(ABC):
             rows: with their targets.
         """
 
+    def keep(self, logits_XC: Tensor, row: Row) -> Tensor:
+        """What `evaluate` needs of a row's logits, `[places, ...]`."""
+        return logits_XC
+
+    def sources(self, split: Split) -> Split | None:
+        """The texts of a split after which one is to be written before it is evaluated; None: nothing is written."""
+        return None
+
     @abstractmethod
-    def evaluate(self, split: Split, logits: Sequence[Tensor]) -> Evaluation:
-        """Scores a whole split, given the logits `[places, C]` of each of its rows, on the CPU."""
+    def evaluate(
+        self, split: Split, kept: Sequence[Tensor], written: Sequence[Sequence[int]] | None = None
+    ) -> Evaluation:
+        """Scores a whole split.
+
+        Args:
+            split: all its rows.
+            kept: of each row, what `keep` says, on the CPU.
+            written: after each of `sources`, the tokens that were written.
+        """
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from methods import words as methods_words
-from methods.backbone import Architecture
+from methods.shape import Architecture
 from search import data, messages
 from search.data import Table
 from search.errors import StudyFileError
@@ -49,11 +49,13 @@ class TokenClassification(Task):
         targets = torch.tensor([target for row in rows for target in row.targets], device=logits_XC.device)
         return nn.functional.cross_entropy(logits_XC, targets, reduction="none")
 
-    def evaluate(self, split: Split, logits: Sequence[Tensor]) -> Evaluation:
-        if not all(bool(torch.isfinite(row).all()) for row in logits):
+    def evaluate(
+        self, split: Split, kept: Sequence[Tensor], written: Sequence[Sequence[int]] | None = None
+    ) -> Evaluation:
+        if not all(bool(torch.isfinite(row).all()) for row in kept):
             return Evaluation(math.nan)
         right = [[self.labels[int(tag)] for tag in row.targets] for row in split.rows]
-        given = [[self.labels[tag] for tag in row.argmax(1).tolist()] for row in logits]
+        given = [[self.labels[tag] for tag in row.argmax(1).tolist()] for row in kept]
         flat = [[tag for row in rows for tag in row] for rows in (right, given)]
         if self.metric == "entity_f1":
             score, others = _entity_f1(right, given)

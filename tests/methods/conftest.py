@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import transformers
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from methods import attention
 from methods.backbone import Backbone
@@ -85,11 +85,25 @@ def family_config(family: str) -> transformers.PretrainedConfig:
 
 
 @functools.cache
+def family_language_model(family: str) -> torch.nn.Module:
+    """The tiny model of a family with its head for words; shared, since nothing writes to it."""
+    config = family_config(family)
+    config.pad_token_id, config.decoder_start_token_id = 0, 1
+    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    return _random(lambda: auto.from_config(config, attn_implementation=attention.IMPLEMENTATION))
+
+
+@functools.cache
 def family_model(family: str) -> torch.nn.Module:
     """The tiny model of a family; shared, since nothing writes to it."""
+    config = family_config(family)
+    return _random(lambda: AutoModel.from_config(config, attn_implementation=attention.IMPLEMENTATION))
+
+
+def _random(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AutoModel.from_config(family_config(family), attn_implementation=attention.IMPLEMENTATION)
+        model = make()
         with torch.no_grad():  # the usual start is so small that nothing would depend on anything
             for parameter in model.parameters():
                 if parameter.dim() > 1:

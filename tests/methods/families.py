@@ -24,7 +24,7 @@ def table() -> str:
         backbone = Backbone(family_model(family))
         part = "encoder" if not backbone.shape.causal else "decoder"
         if backbone.config.is_encoder_decoder:
-            part = "its encoder"
+            part = "its encoder; both for text generation"
         cells = [site(backbone, "prompt_tuning"), site(backbone, "p_tuning_v2")]
         cells.append("works" if backbone.shape.model_head else "refused")
         lines.append(f"| {NAMES[family]} | {part} | {' | '.join(cells)} |")

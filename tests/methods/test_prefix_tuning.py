@@ -8,9 +8,8 @@ import pytest
 import torch
 from transformers import BertConfig, DistilBertConfig
 
-from methods import layers
 from methods.backbone import Backbone
-from methods.injection import Injection, Prompt, full_mask
+from methods.injection import Injection, Prompt, Site, full_mask
 from methods.method import Rows
 from methods.parameters import deployed_parameters, trained_parameters
 from tests.methods.conftest import texts
@@ -53,12 +52,13 @@ def test_it_equals_positions_that_every_layer_overwrites(backbone: Backbone) -> 
     ids, mask = texts(2, 1 if backbone.config.model_type == "mistral" else 7)
     tasks = torch.tensor([0, 1])
 
-    def overwrite(call: int, hidden_BSH: torch.Tensor) -> torch.Tensor:
-        return torch.cat([method.hidden[call][tasks], hidden_BSH[:, 3:]], dim=1)
+    order = list(backbone.shape.sites)
+
+    def overwrite(site: Site, hidden_BSH: torch.Tensor) -> torch.Tensor:
+        return torch.cat([method.hidden[order.index(site)][tasks], hidden_BSH[:, 3:]], dim=1)
 
     nothing = Prompt(torch.zeros(2, 3, backbone.shape.embedding_size), full_mask(2, 3, ids.device))
-    blocks = layers.blocks(backbone.model, backbone._sites)
-    with layers.visited(blocks, overwrite):
+    with backbone._inputs(overwrite):
         expected = backbone.forward(ids, mask, Injection(2, prompt=nothing))
     torch.testing.assert_close(run(backbone, method, ids, mask, [0, 1]), expected, rtol=1e-4, atol=1e-5)
 

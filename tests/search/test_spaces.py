@@ -6,13 +6,14 @@ import optuna
 import pytest
 
 import methods
-from methods.backbone import Shape
+from methods.shape import Shape
 from methods.space import Choice, Float, Int
 from search import spaces
 from search.errors import StudyFileError
 from search.values import RangeConfig
 
 SHAPE = Shape(
+    architecture="encoder",
     hidden_size=16,
     embedding_size=16,
     vocab_size=40,
@@ -21,8 +22,7 @@ SHAPE = Shape(
     heads=1,
     max_positions=40,
     shifts_text=True,
-    causal=False,
-    prompts_are_prefixes=False,
+    sliding_window=False,
     parameters=1,
     model_head=True,
 )

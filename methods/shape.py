@@ -1,0 +1,64 @@
+"""What a method has to know of a backbone to build its parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from methods.attention import SiteShape
+from methods.injection import Site
+
+Architecture = Literal["encoder", "decoder", "encoder-decoder"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a method has to know of a backbone to build its parameters.
+
+    Attributes:
+        architecture: what it is, whichever part of it is used.
+        hidden_size: H, width of the hidden states.
+        embedding_size: E, width of the input embeddings (less than H in ALBERT and ELECTRA).
+        vocab_size: rows of the input embeddings.
+        sites: where keys and values can be prepended, in the order of the forward; none where the model's attention is
+            its own (DeBERTa, MPNet).
+        layers: L, the number of layers.
+        heads: attention heads of a layer.
+        max_positions: tokens the position embeddings leave, or None where there is no limit.
+        shifts_text: whether the text can start at another position than 0.
+        sliding_window: whether some layers see only the tokens close by.
+        parameters: scalars of the frozen model.
+        model_head: whether the model's class for classification can be the head (`readout: model`).
+    """
+
+    architecture: Architecture
+    hidden_size: int
+    embedding_size: int
+    vocab_size: int
+    sites: dict[Site, SiteShape]
+    layers: int
+    heads: int
+    max_positions: int | None
+    shifts_text: bool
+    sliding_window: bool
+    parameters: int
+    model_head: bool
+
+    @property
+    def causal(self) -> bool:
+        """Whether a position of the text sees only those before it."""
+        return self.architecture == "decoder"
+
+    @property
+    def prompts_are_prefixes(self) -> bool:
+        """Whether a prompt in front of the text is the same as its keys and values: the model is causal, and no sliding
+        window hides the prompt from the end of the text."""
+        return self.causal and not self.sliding_window
+
+
+def has_sliding_window(config: Any) -> bool:
+    """Whether some layers of a model (by its configuration) see only the tokens close by."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None:
+        return any("sliding" in kind for kind in kinds)
+    return getattr(config, "sliding_window", None) is not None

@@ -1,0 +1,229 @@
+"""Text generation: a text to be written for a text: summaries, translations, descriptions of data.
+
+Example row: {"source": "name[Aromi], area[city centre]", "target": "Aromi is in the city centre."}. Rows of the same source
+are one example with several references: together they are drawn, in training each is a row of its own, and what is
+written is scored by the reference it is closest to.
+
+A decoder reads the source and goes on with the target; of an encoder-decoder, the encoder reads the source and the decoder
+writes the target. The loss is the language model's, of the target's tokens and the one that ends it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.functional.text import rouge_score, sacre_bleu_score
+from transformers import PreTrainedTokenizerBase
+
+from methods import written
+from methods.shape import Architecture
+from methods.written import WrittenError
+from search import data
+from search.errors import StudyFileError
+from search.task_config import TextGenerationConfig
+from search.tasks.splits import Splits, repeated, split_name, texts
+from search.tasks.task import Evaluation, Row, Split, Task, encode_text
+from search.values import template_columns
+
+
+@dataclass(frozen=True)
+class Example:
+    """A source and what may be written for it, one text or several."""
+
+    source: str
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationSplit(Split):
+    """Rows are pairs of source and target; `sources` are the examples' sources alone, in the order of `examples`."""
+
+    sources: Split
+    examples: list[Example]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextGeneration(Task):
+    """Cross-entropy of the target's tokens; ROUGE-L, BLEU or exact match of what is written, or the targets' perplexity.
+
+    Attributes:
+        decode: the text of token ids.
+        max_target_length: tokens that may be written.
+        end: the token that ends a text.
+    """
+
+    kind: ClassVar[str] = "text_generation"
+
+    decode: Callable[[Sequence[int]], str]
+    max_target_length: int
+    end: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"max_target_length": self.max_target_length, "end": self.end}
+
+    def loss(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
+        logits_XV = torch.cat(list(logits))
+        targets_X = torch.tensor([token for row in rows for token in row.targets], device=logits_XV.device)
+        return nn.functional.cross_entropy(logits_XV, targets_X, reduction="none")
+
+    def keep(self, logits_XC: Tensor, row: Row) -> Tensor:
+        """The loss of each token, `[places]`: the logits of a vocabulary would fill the memory."""
+        return self.loss([logits_XC], [row])
+
+    def sources(self, split: Split) -> Split | None:
+        assert isinstance(split, GenerationSplit)
+        return None if self.metric == "neg_perplexity" else split.sources
+
+    def evaluate(
+        self, split: Split, kept: Sequence[Tensor], written: Sequence[Sequence[int]] | None = None
+    ) -> Evaluation:
+        assert isinstance(split, GenerationSplit)
+        loss = float(torch.cat(list(kept)).mean())
+        if not math.isfinite(loss):
+            return Evaluation(math.nan)
+        perplexity = math.exp(min(loss, 700.0))  # beyond, a float overflows
+        if written is None:
+            return Evaluation(-perplexity, {"perplexity": perplexity})
+        predictions = [self.decode(tokens).strip() for tokens in written]
+        references = [example.targets for example in split.examples]
+        exact, rouge = exact_match(predictions, references), rouge_l(predictions, references)
+        scores = {"rouge_l": fmean(rouge), "bleu": bleu(predictions, references), "exact_match": fmean(exact)}
+        parts = {"rouge_l": rouge, "exact_match": exact}.get(self.metric)
+        return Evaluation(
+            scores.pop(self.metric),
+            {**scores, "perplexity": perplexity},
+            [" / ".join(texts) for texts in references],
+            predictions,
+            parts,
+        )
+
+
+def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """Whether each text is one of its references, but for blanks."""
+    return [
+        float(" ".join(text.split()) in {" ".join(right.split()) for right in mine})
+        for text, mine in zip(predictions, references, strict=True)
+    ]
+
+
+def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """ROUGE-L's F of each text and the reference it is closest to (Lin, 2004), by torchmetrics."""
+    return [
+        float(rouge_score(text, list(mine), accumulate="best", rouge_keys="rougeL")["rougeL_fmeasure"])
+        for text, mine in zip(predictions, references, strict=True)
+    ]
+
+
+def bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """BLEU of all texts (Papineni et al., 2002) with sacrebleu's tokenizer 13a, from 0 to 1, by torchmetrics."""
+    return float(sacre_bleu_score(list(predictions), [list(mine) for mine in references]))
+
+
+def load(
+    config: TextGenerationConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    seed: int,
+    splits: Sequence[str],
+    architecture: Architecture,
+) -> TextGeneration:
+    """The task with the splits asked for; see `search.tasks.load`."""
+    if architecture == "encoder":
+        raise StudyFileError(
+            "kind: text_generation needs a decoder (GPT-2, Llama, Qwen) or an encoder-decoder (T5, BART); "
+            "the model is an encoder, which writes nothing"
+        )
+    source = Splits(config, _columns(config), seed)
+    used = {split: _examples(config, source, split) for split in {"train": None, **dict.fromkeys(splits)}}
+    made: dict[str, Split] = {}
+    warnings = []
+    for split in splits:
+        made[split], cut = _tokenize(config, used[split], tokenizer, max_length, architecture)
+        if cut:
+            warnings.append(
+                f"{cut} of {len(made[split])} rows of {split} are cut: source or target is too long"
+            )
+    end = tokenizer.eos_token_id
+    assert end is not None, "rows with targets end with it"
+    sources = {split: [example.source for example in examples] for split, examples in used.items()}
+    return TextGeneration(
+        name=config.name,
+        metric=config.metric,
+        labels=(),
+        label_ids=[],
+        splits=made,
+        encode=partial(encode_text, tokenizer),
+        warnings=(*warnings, *repeated({split: sources[split] for split in splits}, sources["train"])),
+        decode=partial(tokenizer.decode, skip_special_tokens=True),
+        max_target_length=config.max_target_length,
+        end=int(end),
+    )
+
+
+def count(config: TextGenerationConfig, split: str) -> int:
+    """Rows of a split in the data; see `search.tasks.count`."""
+    name, field = split_name(config, split)
+    return data.open_source(config.data).count(name, _columns(config), field)
+
+
+def _columns(config: TextGenerationConfig) -> dict[str, str]:
+    return dict.fromkeys(template_columns(config.source), "source") | {config.target: "target"}
+
+
+def _examples(config: TextGenerationConfig, source: Splits, split: str) -> list[Example]:
+    """The examples of a split that are used, in the order in which their sources first come."""
+    table, where = source.table(split), source.name(split)
+    everything = range(len(table))
+    targets: dict[str, list[str]] = {}
+    for text, target in zip(
+        texts(config.source, table, "source", where, everything),
+        texts(config.target, table, "target", where, everything),
+        strict=True,
+    ):
+        targets.setdefault(text, []).append(target.strip())
+    examples = [Example(text, tuple(dict.fromkeys(mine))) for text, mine in targets.items()]
+    return [examples[number] for number in source.draw(split, len(examples))]
+
+
+def _tokenize(
+    config: TextGenerationConfig,
+    examples: list[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    architecture: Architecture,
+) -> tuple[GenerationSplit, int]:
+    """The split, and how many of its rows are cut."""
+    rows, asked, cut = [], [], 0
+    try:
+        for example in examples:
+            given, whole = written.source(
+                tokenizer, example.source, max_length, config.max_target_length, architecture
+            )
+            asked.append(Row(given, []))
+            for target in example.targets:
+                ids, complete = written.target(
+                    tokenizer, example.source, target, config.max_target_length, architecture
+                )
+                rows.append(_row(given, ids, architecture))
+                cut += not (whole and complete)
+    except WrittenError as error:
+        raise StudyFileError(str(error)) from error
+    sha256 = data.fingerprint((example.source, *example.targets) for example in examples)
+    return GenerationSplit(rows, sha256, Split(asked, sha256), examples), cut
+
+
+def _row(given: list[int], target: list[int], architecture: Architecture) -> Row:
+    """A row that is read where each token of the target is to be said: at the token before it."""
+    before = target[:-1]
+    if architecture == "encoder-decoder":
+        return Row(given, target, list(range(len(target))), written=before)
+    together = [*given, *before]
+    return Row(together, target, list(range(len(given) - 1, len(together))), given=len(given))
