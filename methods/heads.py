@@ -66,6 +66,8 @@ def make(
             return TokenHead(hidden_size, len(labels))
         case "question_answering":
             return TokenHead(hidden_size, 2)
+    if settings.get("verbalizer"):
+        return VerbalizerHead(backbone, settings["verbalizer"])
     if readout == "model":
         return ModelHead(backbone, len(labels) or 1)
     return SequenceHead(readout, hidden_size, len(labels) or 1)
@@ -155,6 +157,23 @@ class LanguageModelHead(Head):
             setattr(shell, whole.base_model_prefix, given)
         logits_XV: Tensor = shell(**options).logits[0]
         return logits_XV.to(torch.promote_types(logits_XV.dtype, torch.float32))
+
+
+class VerbalizerHead(LanguageModelHead):
+    """The language model's scores of one token for each label (Schick and Schuetze, 2021, "Exploiting Cloze Questions for Few
+    Shot Text Classification and Natural Language Inference", section 3).
+
+    Args:
+        backbone: with its language model.
+        tokens: of each label, the token that stands for it.
+    """
+
+    def __init__(self, backbone: Backbone, tokens: Sequence[int]) -> None:
+        super().__init__(backbone)
+        self._tokens = list(tokens)
+
+    def forward(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
+        return super().forward(hidden_BTH, mask_BT, read_BT)[:, self._tokens]
 
 
 class _GivenOutput(nn.Module):

@@ -127,6 +127,8 @@ class Predictor:
         """Of a task of whole texts (or pairs), `[len(texts), C]` float32, on the CPU; `task` may be left out where there
         is only one."""
         index = self._index(task)
+        if self.saved.tasks[index].settings.get("verbalizer"):
+            return torch.cat([self._word_logits(str(text), index) for text in texts])
         return torch.cat([self._logits(*self._encode(text), index, None) for text in texts])
 
     def predict(self, texts: Sequence[Any], task: str | None = None) -> list[Any]:
@@ -210,6 +212,11 @@ class Predictor:
         )
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True)).strip()
 
+    def _word_logits(self, text: str, index: int) -> Tensor:
+        architecture = self._backbone.shape.architecture
+        ids, place = written.scored(self._tokenizer, text, self.saved.max_length, architecture)
+        return self._logits(ids, None, index, [place])
+
     def _encode(self, text: str | tuple[str, str]) -> tuple[list[int], list[int] | None]:
         """Token ids and, of a pair, token types where the tokenizer makes them."""
         texts = (text,) if isinstance(text, str) else text
@@ -267,8 +274,10 @@ def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -
     folder = Path(folder)
     saved = read(folder)
     path = model or saved.model
-    writes = any(task.kind == "text_generation" for task in saved.tasks)
-    backbone = Backbone.load(path, device=device, language_model=writes)
+    words_needed = any(
+        task.kind == "text_generation" or task.settings.get("verbalizer") for task in saved.tasks
+    )
+    backbone = Backbone.load(path, device=device, language_model=words_needed)
     if backbone.fingerprint() != saved.model_sha256:
         raise SavedError(f"the weights of {path} are not those that {folder} was trained on")
     module = methods.get(saved.form)

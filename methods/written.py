@@ -1,4 +1,4 @@
-"""Tokens of texts that are given and of texts that are written after them.
+"""Tokens of texts that are given and of texts, or of a word, that are written after them or in them.
 
 A decoder sees both as one text: the target begins with a blank where the tokenizer would otherwise glue the two together.
 Of an encoder-decoder each is a text of its own.
@@ -64,6 +64,53 @@ def target(
         ids = tokenizer(text_target=text)["input_ids"]
         ids = ids if ids[-1:] == [end] else [*ids, end]
     return ids[:max_target_length], len(ids) <= max_target_length
+
+
+def word(tokenizer: Any, text: str) -> int:
+    """The token by which a word begins, within a text."""
+    return _plain(tokenizer, f" {text}" if _glues(tokenizer) else text)[0]
+
+
+def scored(tokenizer: Any, text: str, max_length: int, architecture: Architecture) -> tuple[list[int], int]:
+    """Tokens of a text, with special tokens, in or after which a word is scored, and the position of its score.
+
+    A text that is too long is cut at the end that is farther from there.
+
+    Args:
+        tokenizer: of the model.
+        text: that ends where the word shall follow, or, for an encoder, has the mask token once.
+        max_length: tokens of the longest text, special tokens included.
+        architecture: of the model.
+
+    Raises:
+        WrittenError: there is not one mask token, or the model scores no words in a text.
+    """
+    if architecture == "encoder-decoder":
+        raise WrittenError(
+            "verbalizer: needs a masked language model (BERT, RoBERTa) or a decoder (GPT-2, Llama); the model is an "
+            "encoder-decoder"
+        )
+    ids: list[int] = tokenizer(text)["input_ids"]
+    if architecture == "decoder" and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
+        ids = ids[:-1]  # the text goes on
+    mask = tokenizer.mask_token_id if architecture == "encoder" else None
+    if architecture == "encoder" and (mask is None or ids.count(mask) != 1):
+        raise WrittenError(
+            f"text: must have the model's mask token, {tokenizer.mask_token}, once where a verbalizer's word is scored; "
+            f"got {text!r}"
+        )
+    if not ids:
+        raise WrittenError(f"text: the tokenizer makes no token of {text!r}")
+    place = len(ids) - 1 if mask is None else ids.index(mask)
+    over = len(ids) - max_length
+    if over > 0:
+        special = set(tokenizer.all_special_ids) - {mask}
+        head, tail = int(ids[0] in special), int(ids[-1] in special)
+        if place < len(ids) // 2:
+            ids = [*ids[: len(ids) - tail - over], *ids[len(ids) - tail :]]
+        else:
+            ids, place = [*ids[:head], *ids[head + over :]], place - over
+    return ids, place
 
 
 def _glues(tokenizer: Any) -> bool:

@@ -195,7 +195,7 @@ class StudyConfig(Section):
     @property
     def language_model(self) -> bool:
         """Whether the model's own head for words is needed."""
-        return any(task.kind == "text_generation" for task in self.tasks)
+        return any(task.language_model for task in self.tasks)
 
     @property
     def folder(self) -> Path:

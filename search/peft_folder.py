@@ -72,7 +72,9 @@ def write(
             + ("" if kind not in _CLASSES else " of numbers")
         )
     if not isinstance(head, ModelHead | TokenHead):
-        raise NotForPeftError("peft evaluates the model's own head: train with readout: model")
+        raise NotForPeftError(
+            "peft evaluates the model's own head: train with readout: model, and without a verbalizer"
+        )
     model = _model(path, kind, labels)
     if isinstance(form, lora.Method):
         adapted = _lora(model, form, kind)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import methods
-from methods.backbone import Backbone
+from methods.backbone import Backbone, BackboneError
 from methods.parameters import deployed_parameters, trained_parameters
 from methods.shape import Shape
 from search import estimates, messages, model_files, spaces, tasks
@@ -110,7 +110,10 @@ def check(config: StudyConfig, probe: bool = True) -> Plan:
     backbone = model.backbone
     assert backbone is not None, "a model that cannot be read has a problem"
     assert model.tokenizer is not None, "a model without a tokenizer has a problem"
-    timer = Timer(config, model.path, loaded) if probe else None
+    try:
+        timer = Timer(config, model.path, loaded) if probe else None
+    except BackboneError as error:
+        raise StudyFileError(f"model.name_or_path: {error}") from error
     plans = tuple(
         _method_plan(config, method, space, backbone, loaded, timer)
         for method, space in method_spaces.items()

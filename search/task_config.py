@@ -82,6 +82,11 @@ class TaskConfig(Section):
         @property
         def metric(self) -> Any: ...
 
+    @property
+    def language_model(self) -> bool:
+        """Whether the task needs the model's own head for words."""
+        return False
+
     @field_validator("loss_weight")
     @classmethod
     def _a_weight(cls, value: Any) -> Any:
@@ -104,6 +109,12 @@ class SequenceClassificationConfig(TaskConfig):
     problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] = Field(
         default="single_label_classification", description="What the label's column holds"
     )
+    verbalizer: dict[str, str] | None = Field(
+        default=None,
+        validate_default=True,
+        description="A word for each label, scored by the language model in place of a trained head: after the text in a "
+        'decoder, at the mask token in a masked model: text: "{review} It was [MASK]."',
+    )
     metric: Literal["accuracy", "macro_f1", "matthews_correlation", "pearson", "spearman"] = Field(
         default="accuracy", validate_default=True, description="Metric, maximized"
     )
@@ -111,7 +122,7 @@ class SequenceClassificationConfig(TaskConfig):
         default=None, ge=1, description="Training rows per class, drawn with the study's seed"
     )
 
-    @field_validator("metric", "few_shot")
+    @field_validator("metric", "verbalizer", "few_shot")
     @classmethod
     def _fits_the_problem(cls, value: Any, info: ValidationInfo) -> Any:
         problem = info.data.get("problem_type", "single_label_classification")
@@ -126,7 +137,15 @@ class SequenceClassificationConfig(TaskConfig):
             raise ValueError(
                 f"must be left out where problem_type is {problem}: it is for one label per text"
             )
+        elif field == "verbalizer" and value is not None and info.data.get("text_pair") is not None:
+            raise ValueError(
+                'needs both texts in one template, and no text_pair: text: "{first} {second} ..."'
+            )
         return value
+
+    @property
+    def language_model(self) -> bool:
+        return self.verbalizer is not None
 
 
 _METRICS = {
@@ -189,6 +208,10 @@ class TextGenerationConfig(TaskConfig):
         description="Metric, maximized; neg_perplexity, minus the perplexity of the targets, needs no text generated "
         "during the search",
     )
+
+    @property
+    def language_model(self) -> bool:
+        return True
 
 
 KINDS: dict[str, type[TaskConfig]] = {

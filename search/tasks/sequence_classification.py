@@ -20,7 +20,9 @@ from sklearn import metrics
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from methods import written
 from methods.shape import Architecture
+from methods.written import WrittenError
 from search import data, messages
 from search.errors import StudyFileError
 from search.task_config import SequenceClassificationConfig
@@ -70,10 +72,21 @@ class SequenceClassification(Task):
         """Scores finite logits."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class OneLabel(SequenceClassification):
-    """One label per text: cross-entropy, and accuracy, macro F1 or Matthews correlation."""
+    """One label per text: cross-entropy, and accuracy, macro F1 or Matthews correlation.
+
+    Attributes:
+        verbalizer: of each label, the token that the language model scores; empty where a head is trained.
+    """
 
     problem_type: ClassVar[str] = "single_label_classification"
+
+    verbalizer: tuple[int, ...] = ()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings, "verbalizer": list(self.verbalizer)}
 
     def _loss(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(logits_BC, targets[:, 0], reduction="none")
@@ -174,12 +187,15 @@ def load(
     source = Splits(config, _columns(config), seed)
     labels = tasks_labels.of(config, source.train, source.name("train"))
     rows = {split: _rows(config, source, labels, split) for split in {"train": None, **dict.fromkeys(splits)}}
+    tokenize = partial(_tokenize, tokenizer=tokenizer, max_length=max_length)
+    if config.verbalizer is not None:
+        tokenize = partial(_tokenize_scored, tokenizer, max_length, architecture)
     common: dict[str, Any] = {
         "name": config.name,
         "metric": config.metric,
         "labels": labels.names,
         "label_ids": label_words(labels.names, tokenizer),
-        "splits": {split: _tokenize(rows[split], tokenizer, max_length, split) for split in splits},
+        "splits": {split: tokenize(rows[split], split) for split in splits},
         "encode": partial(encode_text, tokenizer),
         "warnings": (
             *labels.warnings([row.targets for row in rows["train"]], config.few_shot),
@@ -191,7 +207,7 @@ def load(
     }
     match config.problem_type:
         case "single_label_classification":
-            return OneLabel(**common)
+            return OneLabel(**common, verbalizer=_words(config, labels.names, tokenizer))
         case "multi_label_classification":
             return SeveralLabels(**common)
         case "regression":
@@ -229,7 +245,48 @@ def _rows(
     ]
 
 
-def _tokenize(rows: Sequence[Text], tokenizer: PreTrainedTokenizerBase, max_length: int, split: str) -> Split:
+def _words(
+    config: SequenceClassificationConfig, names: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> tuple[int, ...]:
+    """The verbalizer's tokens, in the order of the labels."""
+    if config.verbalizer is None:
+        return ()
+    if set(config.verbalizer) != set(names):
+        raise StudyFileError(
+            f"verbalizer: must have a word for each of the labels {', '.join(names)}, and for nothing else; "
+            f"got {', '.join(config.verbalizer)}"
+        )
+    tokens = [written.word(tokenizer, config.verbalizer[name]) for name in names]
+    if len(set(tokens)) < len(tokens) or tokenizer.unk_token_id in tokens:
+        shown = ", ".join(
+            f"{config.verbalizer[name]} ({tokenizer.convert_ids_to_tokens(token)})"
+            for name, token in zip(names, tokens, strict=True)
+        )
+        raise StudyFileError(
+            f"verbalizer: words must begin with different tokens that the model knows; got {shown}"
+        )
+    return tuple(tokens)
+
+
+def _tokenize_scored(
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    architecture: Architecture,
+    rows: Sequence[Text],
+    split: str,
+) -> Split:
+    """Rows that are read where the verbalizer's words are scored."""
+    made = []
+    try:
+        for row in rows:
+            ids, place = written.scored(tokenizer, row.text, max_length, architecture)
+            made.append(Row(ids, row.targets, [place]))
+    except WrittenError as error:
+        raise StudyFileError(f"{error} in {split}") from error
+    return Split(made, data.fingerprint((row.text, *map(str, row.targets)) for row in rows))
+
+
+def _tokenize(rows: Sequence[Text], split: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Split:
     pairs = [row.pair or "" for row in rows] if any(row.pair is not None for row in rows) else None
     encoded = tokenizer(
         [row.text for row in rows], pairs, truncation=True, max_length=max_length, padding=False
