@@ -99,7 +99,7 @@ def check(study: StudyFile, set_: Overrides = None) -> None:
     """Validate a study file against model and data, and show the plan."""
     from search import plan, study_file
 
-    plan.render(plan.check(study_file.load(study, set_ or ())), console)
+    plan.render(plan.check(study_file.load(study, set_ or ()), test=True), console)
 
 
 @app.command(epilog="Example: promptfront launch examples/quickstart.yaml --set search.trials_per_method=20")

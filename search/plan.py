@@ -30,6 +30,7 @@ from search.tasks import Task
 _START_SECONDS = 30.0
 """Ray, and the imports of its worker processes."""
 _FINALISTS_PER_METHOD = 2
+_LABELS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Plan:
     """What a study will do and cost.
 
     Attributes:
-        loaded: the tasks, with train and validation.
+        loaded: the tasks, with train and validation, and test where it was asked for.
         seconds: of the whole study, at most, or None without a probe.
         parallel_trials: that run at once on this machine.
     """
@@ -80,12 +81,14 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def check(config: StudyConfig, probe: bool = True) -> Plan:
+def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
     """Checks the study against its model, its data and this machine.
 
     Args:
         config: the study.
         probe: train and evaluate a little of each method, for the time estimate.
+        test: read the test split too, which a search never does before its end, for what is wrong in it and how many of
+            its rows are in train too.
 
     Raises:
         StudyFileError: something cannot be; a line for each problem.
@@ -93,7 +96,7 @@ def check(config: StudyConfig, probe: bool = True) -> Plan:
     found: list[Problem] = _machine_problems(config)
     model = model_files.inspect(config.model, config.language_model)
     found += model.problems
-    loaded, task_plans = _tasks(config, model, found)
+    loaded, task_plans = _tasks(config, model, found, test)
     method_spaces = {}
     for method, overrides in config.methods.items():
         problems = spaces.problems(method, overrides)
@@ -161,9 +164,9 @@ def _machine_problems(config: StudyConfig) -> list[Problem]:
 
 
 def _tasks(
-    config: StudyConfig, model: ModelFiles, found: list[Problem]
+    config: StudyConfig, model: ModelFiles, found: list[Problem], test: bool
 ) -> tuple[list[Task], tuple[TaskPlan, ...]]:
-    """The tasks that load, with train and validation; of test the split and its columns are looked at."""
+    """The tasks that load, with train and validation; of test the split and its columns are looked at, or all of it."""
     loaded, plans = [], []
     for index, section in enumerate(config.tasks):
         rows = {}
@@ -174,7 +177,12 @@ def _tasks(
             else:
                 architecture = model.backbone.shape.architecture if model.backbone else "decoder"
                 task = tasks.load(
-                    section, model.tokenizer, config.model.max_length, config.seed, architecture=architecture
+                    section,
+                    model.tokenizer,
+                    config.model.max_length,
+                    config.seed,
+                    ("train", "validation", *(["test"] if test and section.data.test_split else [])),
+                    architecture,
                 )
                 found += _vocabulary_problems(task, model)
                 loaded.append(task)
@@ -182,7 +190,7 @@ def _tasks(
         except StudyFileError as error:
             found.append(messages.problem(error, f"tasks.{index}."))
         try:
-            if section.data.test_split is not None:
+            if section.data.test_split is not None and "test" not in rows:
                 count = tasks.count(section, "test")
                 rows["test"] = min(count, section.max_test_samples or count)
         except StudyFileError as error:
@@ -283,7 +291,9 @@ def render(plan: Plan, console: Console) -> None:
     model.add_row("backbone", f"{plan.shape.parameters:,} parameters, frozen")
     for task in plan.tasks:
         rows = ", ".join(f"{count:,} {split}" for split, count in task.rows.items())
-        labels = f"; {len(task.labels)} labels: {', '.join(task.labels)}" if task.labels else ""
+        more = ", ..." if len(task.labels) > _LABELS_SHOWN else ""
+        names = ", ".join(task.labels[:_LABELS_SHOWN]) + more
+        labels = f"; {len(task.labels)} labels: {names}" if task.labels else ""
         model.add_row(f"task {task.name}", rows + labels)
     model.add_row("heads", f"{plan.head_parameters:,} parameters")
     console.print(model)

@@ -132,6 +132,19 @@ def test_duplicates_are_warned_of(study: Any, tmp_path: Path) -> None:
     assert made.warnings == ("task topics: 60 of 60 rows of validation are in train too",)
 
 
+def test_the_test_split_is_read_only_where_asked(study: Any, tmp_path: Path) -> None:
+    copied = load(write_study(study, tmp_path), ["tasks.0.data.data_files.test=train.csv"])
+    assert plan.check(copied, probe=False).warnings == ()
+    made = plan.check(copied, probe=False, test=True)
+    assert made.warnings == ("task topics: 60 of 60 rows of test are in train too",)
+    assert made.tasks[0].rows["test"] == 60
+    (tmp_path / "wrong.csv").write_text("text,label\na cat,stars\n")
+    wrong = load(write_study(study, tmp_path), ["tasks.0.data.data_files.test=wrong.csv"])
+    plan.check(wrong, probe=False)
+    with pytest.raises(StudyFileError, match="stars"):
+        plan.check(wrong, probe=False, test=True)
+
+
 def locate(name: str) -> str:
     return model_files.locate(ModelConfig(name_or_path=name))
 
