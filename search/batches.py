@@ -113,7 +113,8 @@ class Texts(NamedTuple):
     def of(self, rows: slice) -> Texts:
         """Some of the rows."""
         types_BT = None if self.types_BT is None else self.types_BT[rows]
-        return Texts(self.ids_BT[rows], self.mask_BT[rows], self.read_BT[rows], types_BT)
+        written_BU = None if self.written_BU is None else self.written_BU[rows]
+        return Texts(self.ids_BT[rows], self.mask_BT[rows], self.read_BT[rows], types_BT, written_BU)
 
 
 def given(rows: Sequence[Row]) -> list[Row]:

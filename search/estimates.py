@@ -90,5 +90,9 @@ def memory_bytes(
     tokens = config.training.per_device_train_batch_size * (longest + virtual)
     per_token = 18 * shape.hidden_size + 2 * shape.heads * (longest + virtual)
     kept = tokens * per_token * (shape.layers if trained else 1)
+    written = max((task.settings.get("max_target_length", 0) for task in loaded), default=0)
+    kept += (
+        3 * config.training.per_device_train_batch_size * written * shape.vocab_size
+    )  # scores, and their gradients
     models = shape.parameters * (2 if private else 1)
     return _PROCESS_BYTES + width * (models + kept) + 16 * trained

@@ -215,6 +215,40 @@ def test_a_model_that_is_trained_whole_writes_the_targets(
     assert found.parts == [1.0] * 3
 
 
+@pytest.mark.parametrize("name", ["prompt_tuning", "p_tuning_v2", "multitask", "prompt_pool"])
+def test_writing_and_labelling_share_a_step(name: str, tmp_path: Path, folder: Path, tokenizer: Any) -> None:
+    """Of an encoder-decoder the rows of one go through both parts, those of the other through the encoder alone."""
+    backbone = Backbone.load(str(folder), language_model=True)
+    content = settings(tmp_path)
+    labelled = {"name": "which", "text": "source", "label": "target", "data": content["data"]}
+    tasks_ = [
+        tasks.load(task_config.parse(each), tokenizer, 16, 0, architecture=backbone.shape.architecture)
+        for each in (content, labelled)
+    ]
+    training = TrainingConfig(
+        max_steps=40, eval_steps=40, per_device_train_batch_size=8, task_sampling="equal"
+    )
+    module = methods.get(name)
+    config = module.Config(learning_rate=0.05)
+    both, again = (
+        Trial(module.Method, config, backbone, tasks_, [0.5, 0.5], training, seed) for seed in (0, 1)
+    )
+    alone = Trial(module.Method, config, backbone, tasks_, [0.5, 0.5], training, 0)
+    packed, solo = Pack(), Pack()
+    packed.attach(again)
+    packed.attach(both)
+    solo.attach(alone)
+    losses = []
+    for _ in range(10):
+        losses.append(solo.step()[0])
+        assert packed.step()[1] == pytest.approx(losses[-1], rel=1e-3)
+    for _ in range(30):
+        losses.append(solo.step()[0])
+    assert sum(losses[-5:]) < sum(losses[:5])
+    for index, task in enumerate(tasks_):
+        assert evaluate(alone, index, task.splits["validation"], backbone, 3).score >= 0
+
+
 def test_a_frozen_model_writes_as_it_is(tmp_path: Path, folder: Path, tokenizer: Any) -> None:
     """Head only: there is no head to train, and what is written is the zero point of the comparison."""
     backbone = Backbone.load(str(folder), language_model=True)
