@@ -56,9 +56,11 @@ def main() -> None:
     for name in given.studies:
         config = study(name, folder, given.out, given.methods)
         started = time.monotonic()
-        rows = driver.launch(config, Console(), WRITER).rows
+        launched = driver.launch(config, Console(), WRITER)
+        if launched.outcome is driver.Outcome.INTERRUPTED:
+            raise SystemExit(130)
         print(
-            f"\n## {name}\n\n{table(rows)}\n\nThis launch took {time.monotonic() - started:.0f} s.\n",
+            f"\n## {name}\n\n{table(launched.rows)}\n\nThis launch took {time.monotonic() - started:.0f} s.\n",
             flush=True,
         )
 

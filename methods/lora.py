@@ -13,6 +13,7 @@ Counts: trained = deployed = the sum of r * (in + out) over the adapted layers, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import peft
 import torch
@@ -96,11 +97,13 @@ class Method(method.Method):
 def _linear_layers(backbone: Backbone, target: str) -> list[str]:
     """Names of the linear layers to adapt: all, or those within the attention modules."""
     attentions = backbone.attention_modules()
+    scores: Any = backbone.model.get_output_embeddings() if backbone.language_model else None  # type: ignore[operator]
     inside = {id(layer) for attention in attentions for layer in attention.modules()}
     return [
         name
         for name, layer in backbone.model.named_modules()
         if isinstance(layer, nn.Linear | Conv1D)
         and name.partition(".")[0] != "pooler"  # which heads read, if at all, as it is
+        and layer is not scores  # of the vocabulary, which peft leaves out too
         and (target == "all-linear" or id(layer) in inside)
     ]

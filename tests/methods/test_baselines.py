@@ -7,12 +7,13 @@ from collections.abc import Callable
 import peft
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from transformers import DistilBertConfig
 
 from methods import heads
 from methods.backbone import Backbone
 from methods.parameters import load_state, state, trained_parameters
-from tests.methods.conftest import family_model, texts
+from tests.methods.conftest import family_language_model, family_model, texts
 from tests.methods.test_contract import build, run, small_config
 from tests.methods.test_methods import count, on_meta
 
@@ -99,3 +100,13 @@ def test_attention_out_of_reach_needs_all_linear_layers(make_backbone: Callable[
     (problem,) = small_config("lora").problems(backbone.shape, 10)
     assert problem.startswith("target must be all-linear")
     assert small_config("lora", target="all-linear").problems(backbone.shape, 10) == []
+
+
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_lora_of_every_layer_leaves_the_scores_of_the_vocabulary_alone(family: str) -> None:
+    backbone = Backbone(family_language_model(family), language_model=True)
+    method = build("lora target=all-linear", backbone)
+    adapted = {name for name, layer in method.model.named_modules() if isinstance(layer, LoraLayer)}
+    assert "lm_head" not in adapted
+    inside = {"llama": "model.layers.0.mlp.up_proj", "t5": "decoder.block.0.layer.1.EncDecAttention.q"}
+    assert inside[family] in adapted
