@@ -61,7 +61,7 @@ class Config(MethodConfig):
 
 
 class Method(method.Method):
-    """`model`, a copy of the backbone's, and `adapter`, what peft put into it: all that is trained and kept."""
+    """`model`, a copy of the backbone's, and `adapter`, what peft put into it at `targets`: all that is trained and kept."""
 
     title = "LoRA"
     baseline = True
@@ -71,10 +71,13 @@ class Method(method.Method):
         super().__init__(config, backbone, num_tasks)
         self._own = backbone.copy()
         self.model = self._own.model
-        targets = _linear_layers(self._own, config.target)
-        transposed = isinstance(self.model.get_submodule(targets[0]), Conv1D)  # GPT-2's, all of them
+        self.targets = _linear_layers(self._own, config.target)
+        transposed = isinstance(self.model.get_submodule(self.targets[0]), Conv1D)  # GPT-2's, all of them
         self.adapter = peft.LoraConfig(
-            r=config.r, lora_alpha=config.lora_alpha, target_modules=targets, fan_in_fan_out=transposed
+            r=config.r,
+            lora_alpha=config.lora_alpha,
+            target_modules=list(self.targets),  # of many names peft makes few endings, in place
+            fan_in_fan_out=transposed,
         )
         peft.inject_adapter_in_model(self.adapter, self.model, adapter_name=_ADAPTER)
         self.model.eval()

@@ -2,7 +2,7 @@
 
 peft evaluates the model's own class for a task: its head at the text's positions with a prefix, at the first
 virtual token with an input prompt. So what can be written is a prefix (or a causal model's prompt, which is one) or
-LoRA, with `readout: model` or a head of tokens. Nothing is called written before peft has loaded it again and given
+LoRA, with `readout: model`, a head of tokens or a decoder that writes. Nothing is called written before peft has loaded it again and given
 the same logits.
 """
 
@@ -16,7 +16,11 @@ from typing import Any
 import peft
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 from transformers.utils import logging as transformers_logging
 
 from methods import lora, parameters
@@ -27,6 +31,7 @@ from methods.method import Method, Rows
 
 _TOLERANCE = 1e-3
 _CLASSES = {
+    "text_generation": (AutoModelForCausalLM, "CAUSAL_LM"),
     "sequence_classification": (AutoModelForSequenceClassification, "SEQ_CLS"),
     "token_classification": (AutoModelForTokenClassification, "TOKEN_CLS"),
 }
@@ -66,15 +71,7 @@ def write(
     Raises:
         NotForPeftError: peft cannot load it, or gives other logits.
     """
-    if kind not in _CLASSES or not labels:
-        raise NotForPeftError(
-            f"a folder for peft is written of labels for texts and for words only, not of {kind}"
-            + ("" if kind not in _CLASSES else " of numbers")
-        )
-    if not isinstance(head, ModelHead | TokenHead):
-        raise NotForPeftError(
-            "peft evaluates the model's own head: train with readout: model, and without a verbalizer"
-        )
+    _refuse(kind, labels, head, backbone)
     model = _model(path, kind, labels)
     if isinstance(form, lora.Method):
         adapted = _lora(model, form, kind)
@@ -82,7 +79,8 @@ def write(
         raise NotForPeftError("it is a whole model, not an adapter")
     else:
         adapted = _prefix(model, form, backbone, task, kind)
-    _copy_head(adapted, head)
+    if kind != "text_generation":  # whose head is the frozen model's
+        _copy_head(adapted, head)
     expected = _ours(texts, form, backbone, head, task)
     adapted.save_pretrained(str(folder))
     try:
@@ -99,6 +97,24 @@ def write(
     written = folder / "adapter_config.json"
     content = {**json.loads(written.read_text(encoding="utf-8")), "base_model_name_or_path": name}
     written.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _refuse(kind: str, labels: Sequence[str], head: Head, backbone: Backbone) -> None:
+    """What peft has no class for, or not the head."""
+    decoder = backbone.shape.architecture == "decoder"
+    if kind not in _CLASSES or not (labels or kind == "text_generation"):
+        what = f"{kind} of numbers" if kind in _CLASSES else kind
+        raise NotForPeftError(f"a folder for peft is written of labels and of texts, not of {what}")
+    if kind == "text_generation":
+        if not decoder:
+            raise NotForPeftError("peft's prefixes of an encoder-decoder are in other places than ours")
+        return
+    if not isinstance(head, ModelHead | TokenHead):
+        raise NotForPeftError(
+            "peft evaluates the model's own head: train with readout: model, and without a verbalizer"
+        )
+    if backbone.language_model:
+        raise NotForPeftError("it was trained with the language model's head: peft's class has another")
 
 
 def _model(path: str, kind: str, labels: Sequence[str]) -> Any:
@@ -154,14 +170,16 @@ def _prefix(model: Any, form: Method, backbone: Backbone, task: int, kind: str) 
 
 def _lora(model: Any, form: lora.Method, kind: str) -> Any:
     """The same adapter in the model's class, whose model has a name of its own in it."""
-    prefix, (_, task_type) = model.base_model_prefix, _CLASSES[kind]
-    targets = [f"{prefix}.{name}" for name in form.adapter.target_modules]
+    _, task_type = _CLASSES[kind]
+    # A language model's names are those of its class; a base model's lack the name that it has in there.
+    prefix = "" if kind == "text_generation" else f"{model.base_model_prefix}."
+    targets = [f"{prefix}{name}" for name in form.targets]
     described = {**form.adapter.to_dict(), "target_modules": targets, "task_type": task_type}
     adapted = peft.get_peft_model(model, peft.LoraConfig(**described))
     theirs = dict(adapted.named_parameters())
     with torch.no_grad():
         for name, tensor in parameters.state(form).items():
-            theirs[f"base_model.model.{prefix}.{name.removeprefix('model.')}"].copy_(tensor)
+            theirs[f"base_model.model.{prefix}{name.removeprefix('model.')}"].copy_(tensor)
     return adapted.eval()
 
 
@@ -206,17 +224,9 @@ def _theirs(texts: Sequence[Sequence[int]], loaded: Any) -> list[Tensor]:
     outputs = []
     for text in texts:
         ids_1T = torch.tensor([list(text)])
-        outputs.append(
-            loaded(input_ids=ids_1T, attention_mask=torch.ones_like(ids_1T)).logits.reshape(
-                -1, _width(loaded)
-            )
-        )
+        logits = loaded(input_ids=ids_1T, attention_mask=torch.ones_like(ids_1T)).logits
+        outputs.append(logits.flatten(0, -2))
     return outputs
-
-
-def _width(loaded: Any) -> int:
-    width: int = loaded.config.num_labels
-    return width
 
 
 def _remove(folder: Path) -> None:

@@ -10,16 +10,23 @@ from typing import Any
 import peft
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    BertConfig,
+    BertModel,
+)
 
 import methods
 from methods import heads
 from methods.backbone import Backbone
+from methods.generation import greedy
 from methods.injection import Injection
 from methods.method import Method, Rows
 from search import peft_folder
 from search.peft_folder import NotForPeftError
-from tests.methods.conftest import family_model, texts
+from tests.methods.conftest import family_language_model, family_model, texts
 from tests.methods.test_contract import build
 
 LABELS = ("a", "b", "c")
@@ -30,8 +37,10 @@ def write(tmp_path: Path) -> Callable[..., Callable[[], None]]:
     """Saves a tiny model of a family, and returns what writes a method of it for peft, and the parts."""
 
     def write(family: str, method: Callable[[Backbone], Method], kind: str, readout: str = "model") -> Any:
-        family_model(family).save_pretrained(tmp_path / "model")
-        backbone = Backbone.load(str(tmp_path / "model"))
+        writes = kind == "text_generation"
+        model = family_language_model(family) if writes else family_model(family)
+        model.save_pretrained(tmp_path / "model")
+        backbone = Backbone.load(str(tmp_path / "model"), language_model=writes)
         form = method(backbone)
         form = form.deployed(form.own_backbone or backbone)
         head = heads.make(kind, readout, LABELS, {}, form.own_backbone or backbone)
@@ -45,12 +54,22 @@ def write(tmp_path: Path) -> Callable[..., Callable[[], None]]:
             head=head,
             task=1,
             kind=kind,
-            labels=LABELS,
+            labels=() if writes else LABELS,
             texts=texts(3, 7)[0].tolist(),
         )
         return backbone, form, head
 
     return write
+
+
+def trained(case: str, backbone: Backbone) -> Method:
+    """A method away from its start."""
+    method = build(case, backbone)
+    with torch.no_grad():
+        for tensor in method.parameters():
+            if tensor.requires_grad:
+                tensor.add_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2)) * 0.1)
+    return method
 
 
 CASES = ["p_tuning_v2", "prefix_tuning", "prefix_tuning parameterization=mlp"]
@@ -81,15 +100,7 @@ def test_peft_gives_the_same_logits(family: str, case: str, write: Any, tmp_path
 @pytest.mark.parametrize("case", ["lora", "lora target=all-linear"])
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
 def test_lora_is_pefts_own(family: str, case: str, write: Any, tmp_path: Path) -> None:
-    def trained(backbone: Backbone) -> Method:
-        method = build(case, backbone)
-        with torch.no_grad():
-            for tensor in method.parameters():
-                if tensor.requires_grad:
-                    tensor.add_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2)) * 0.1)
-        return method
-
-    _, form, head = write(family, trained, "sequence_classification")
+    _, form, head = write(family, lambda b: trained(case, b), "sequence_classification")
     ids, mask = texts(2, 9, seed=5)
     base = AutoModelForSequenceClassification.from_pretrained(
         tmp_path / "model", num_labels=3, pad_token_id=0
@@ -116,6 +127,50 @@ def test_heads_of_tokens_line_up(write: Any, tmp_path: Path) -> None:
     theirs = loaded(input_ids=ids, attention_mask=mask.long()).logits
     ours = head(backbone.forward(ids, mask, form(Rows(torch.tensor([1, 1])), backbone)), mask, mask)
     torch.testing.assert_close(theirs.flatten(0, 1), ours, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "case", ["prompt_tuning", "p_tuning_v2 shift_positions=True", "lora target=all-linear"]
+)
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3"])
+def test_peft_writes_the_same_text(family: str, case: str, write: Any, tmp_path: Path) -> None:
+    """By a user's own lines: `generate` of a plain peft model."""
+    backbone, form, head = write(family, lambda b: trained(case, b), "text_generation")
+    ids, mask = texts(2, 6, seed=5)
+    used = form.own_backbone or backbone
+    injection = form(Rows(torch.tensor([1, 1])), used)
+    ours = greedy(used, head, ids, mask, injection, end=99, max_new_tokens=5)
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    loaded = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
+    theirs = loaded.generate(
+        input_ids=ids, attention_mask=mask.long(), max_new_tokens=5, do_sample=False, eos_token_id=99
+    )
+    found = [[token for token in row if token != 99] for row in theirs[:, 6:].tolist()]
+    assert [row[: len(mine)] for row, mine in zip(found, ours, strict=True)] == ours
+    assert all(ours)
+
+
+def test_lora_of_more_layers_than_peft_keeps_names_of(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 8, "num_attention_heads": 4, "intermediate_size": 37}
+    BertModel(BertConfig(vocab_size=100, **sizes)).save_pretrained(tmp_path / "model")
+    backbone = Backbone.load(str(tmp_path / "model"))
+    form = build("lora", backbone)
+    assert len(form.adapter.target_modules) < len(form.targets) == 24
+    head = heads.make("sequence_classification", "model", LABELS, {}, form.own_backbone)
+    head.initialize(torch.Generator().manual_seed(0))
+    peft_folder.write(
+        tmp_path / "adapter",
+        path=str(tmp_path / "model"),
+        name="the/model",
+        backbone=backbone,
+        form=form,
+        head=head,
+        task=0,
+        kind="sequence_classification",
+        labels=LABELS,
+        texts=texts(3, 7)[0].tolist(),
+    )
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
 
 
 @pytest.mark.parametrize(
