@@ -2,12 +2,13 @@
 
 `search/results.py` makes them from the Optuna storage. Every optional value may be None: a study may have
 no finalists, no trials, or none that finished. Scores are on the metric's own scale, higher is better;
-times are seconds of wall clock; counts are numbers of scalars.
+times are seconds of wall clock; counts are numbers of scalars. Keys that are NotRequired came later: rows of
+an older study lack them, so they are read with `get`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 Scalar = bool | int | float | str
 State = Literal["COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"]
@@ -51,14 +52,30 @@ class Range(TypedDict, total=False):
     choices: list[Scalar]
 
 
+class Search(TypedDict):
+    """How the search was set: who proposes, and when a trial is stopped early."""
+
+    sampler: str
+    early_stopping: bool
+    eta: int
+    max_steps: int
+    eval_steps: int
+    trials_per_method: int
+
+
 class Method(TypedDict):
-    """One method of the study and its search space; `budget` is its number of trials."""
+    """One method of the study and its search space; `budget` is its number of trials.
+
+    `importances`: hyperparameter -> share of the variance of the validation score that it explains; None where
+    too few trials are complete.
+    """
 
     method: str
     title: str
     baseline: bool
     budget: int
     space: dict[str, Range]
+    importances: NotRequired[dict[str, float] | None]
 
 
 class CurvePoint(TypedDict):
@@ -71,7 +88,10 @@ class CurvePoint(TypedDict):
 
 
 class Trial(TypedDict):
-    """One configuration trained and scored once; `number` is unique within its method."""
+    """One configuration trained and scored once; `number` is unique within its method.
+
+    `step_seconds` and `peak_memory_bytes` were taken while trials shared the machine: to be shown, never compared.
+    """
 
     number: int
     method: str
@@ -90,6 +110,8 @@ class Trial(TypedDict):
     checkpoint: str | None
     mlflow_run_id: str | None
     curve: list[CurvePoint]
+    step_seconds: NotRequired[float | None]
+    peak_memory_bytes: NotRequired[float | None]
 
 
 class FinalistRun(TypedDict):
@@ -112,6 +134,30 @@ class FinalistRun(TypedDict):
     mlflow_run_id: str | None
 
 
+class Probe(TypedDict):
+    """What a chosen finalist costs, measured alone on its machine.
+
+    Attributes:
+        device: where it was measured.
+        train_step_seconds: an optimizer step of a training batch.
+        train_step_bare_ratio: that, divided by the step of the bare frozen model on the same rows.
+        train_seconds: `train_step_seconds` times the steps of a trial.
+        peak_memory_bytes: most memory that training took.
+        latency_seconds: an answer to one row alone, in the deployed form.
+        rows_per_second: answered in evaluation batches.
+        bytes: deployed tensors and heads on disk.
+    """
+
+    device: str | None
+    train_step_seconds: float | None
+    train_step_bare_ratio: float | None
+    train_seconds: float | None
+    peak_memory_bytes: float | None
+    latency_seconds: float | None
+    rows_per_second: float | None
+    bytes: int | None
+
+
 class Finalist(TypedDict):
     """A configuration promoted from search trial `number`; only the chosen one of a method is tested."""
 
@@ -124,6 +170,7 @@ class Finalist(TypedDict):
     deployed_parameters: int | None
     head_parameters: int | None
     runs: list[FinalistRun]
+    probe: NotRequired[Probe | None]
 
 
 class Rows(TypedDict):
@@ -136,6 +183,7 @@ class Rows(TypedDict):
     objective: Objective
     backbone: Backbone
     tasks: list[Task]
+    search: NotRequired[Search]
     methods: list[Method]
     trials: list[Trial]
     finalists: list[Finalist]

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 import methods
 from search import finalists, held_out
+from search.seeds import derive
 from search.study import Key, Study, evaluations, loss_weights
 
 Row = dict[str, Any]
+
+ENOUGH_TRIALS = 8
+"""With fewer complete trials, importances would be made of noise."""
 
 
 def rows(study: Study, outcome: str, provenance: Row) -> Row:
@@ -35,6 +41,7 @@ def rows(study: Study, outcome: str, provenance: Row) -> Row:
         "objective": {"metric": _metric(study), "direction": "maximize"},
         "backbone": provenance["backbone"],
         "tasks": provenance["tasks"],
+        "search": _search(study),
         "methods": [_method(study, method) for method in config.methods],
         "trials": [
             _trial(key, trial, runs.get(key)) for key, trial in study.trials() if key.stage == "search"
@@ -75,6 +82,39 @@ def _metric(study: Study) -> str:
     return f"{objective} score"
 
 
+def _search(study: Study) -> Row:
+    search, training = study.config.search, study.config.training
+    return {
+        **{name: getattr(search, name) for name in ("sampler", "early_stopping", "eta", "trials_per_method")},
+        **{name: getattr(training, name) for name in ("max_steps", "eval_steps")},
+    }
+
+
+def importances(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float] | None:
+    """Each hyperparameter's share of the variance of the validation score, the largest first.
+
+    Hutter et al. (2014), "An Efficient Approach for Assessing Hyperparameter Importance" (fANOVA), over the complete
+    trials of one method.
+
+    Returns:
+        None where fewer than `ENOUGH_TRIALS` are complete, or where no hyperparameter or no score varies.
+    """
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    varied = {name for trial in complete for name in trial.params}
+    varied = {name for name in varied if len({repr(trial.params.get(name)) for trial in complete}) > 1}
+    if len(complete) < ENOUGH_TRIALS or not varied or len({trial.values[0] for trial in complete}) < 2:
+        return None
+    table = optuna.create_study(direction="maximize")
+    for trial in complete:
+        table.add_trial(
+            optuna.trial.create_trial(
+                params=trial.params, distributions=trial.distributions, value=trial.values[0]
+            )
+        )
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
+    return optuna.importance.get_param_importances(table, evaluator=evaluator, params=sorted(varied))
+
+
 def _method(study: Study, method: str) -> Row:
     module = methods.get(method)
     return {
@@ -82,6 +122,9 @@ def _method(study: Study, method: str) -> Row:
         "title": module.Method.title,
         "baseline": module.Method.baseline,
         "budget": study.config.search.trials_per_method,
+        "importances": importances(
+            study.of(method, "search"), derive(study.config.seed, method, "importance")
+        ),
         "space": {
             name: {"kind": type(allowed).__name__.lower(), **asdict(allowed)}
             for name, allowed in study.spaces[method].ranges.items()
