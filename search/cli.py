@@ -116,9 +116,7 @@ def launch(
     from dashboards import report
     from search import driver
 
-    writer = driver.Writer(
-        write=report.write, description=lambda rows: report.leaderboard_markdown(report.build(rows))
-    )
+    writer = driver.Writer(write=report.write, description=report.leaderboard_markdown)
     launched = driver.launch(config, console, writer)
     _tell(config, launched, study)
 

@@ -27,10 +27,11 @@ from clusters.connect import connected
 from search import held_out, lock, plan, provenance, results, study_file, trial
 from search.config import StudyConfig
 from search.errors import NoStudyError, PromptfrontError, StudyFileError
+from search.mlflow_store import TrackingError
 from search.progress import Progress
 from search.searcher import HalvingScheduler, StopWhen, StudySearcher
 from search.study import Study, evaluations
-from search.tracking import Tracker, TrackingError
+from search.tracking import Tracker
 
 # Tune's own output, its loggers, its signal handler and its snapshots have no use here. A trial's teardown may take
 # longer than Tune's two seconds, after which it would lose the trial's slot for ever.
@@ -75,12 +76,12 @@ class Writer:
     """What writes the report, given by whoever knows both us and the dashboards.
 
     Attributes:
-        write: (rows, folder) writes the report's files.
-        description: (rows) is a Markdown summary.
+        write: (rows, folder) writes the report's files, and gives the content of report.json.
+        description: (that content) is a Markdown summary.
     """
 
-    write: Callable[[Any, Path], object]
-    description: Callable[[Any], str]
+    write: Callable[[Any, Path], dict[str, Any]]
+    description: Callable[[dict[str, Any]], str]
 
 
 def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
@@ -97,7 +98,7 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
         ended_before = study.finished() and not held_out.unread(study)
         if not ended_before:  # a finished study keeps the provenance of the launch that made its results
             _write_facts(config, facts)
-        tracker = Tracker(study)
+        tracker = Tracker(study, facts["backbone"]["parameters"])
         outcome = _ended(study, Outcome.NOTHING_TO_DO) if ended_before else _run(study, tracker, console)
         return _write(study, tracker, outcome, writer)
 
@@ -208,10 +209,10 @@ def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> 
         unwritten = [str(error)]
     rows = results.rows(study, said.value, _with_test_hashes(study, _read_facts(config)))
     results.write_curves(study)
-    writer.write(rows, config.folder / "report")
+    report = writer.write(rows, config.folder / "report")
     try:
         status = {Outcome.DONE: "FINISHED", Outcome.NOTHING_FEASIBLE: "FAILED"}.get(said, "KILLED")
-        tracker.finish(status, writer.description(rows), config.folder / "report")
+        tracker.finish(status, report, writer.description(report), config.folder / "report")
     except TrackingError as error:
         unwritten = [str(error)]
     return Launched(outcome, rows, unwritten)

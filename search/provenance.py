@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from search import model_files, study_file
+from search import model_files, storage, study_file
 from search.config import StudyConfig
 from search.tasks import Task
 
@@ -34,8 +34,8 @@ def collect(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, Any]:
         "model": {"name": config.model.name_or_path, "sha256": model_files.weights_sha256(path)},
         "data": {task.name: {name: split.sha256 for name, split in task.splits.items()} for task in tasks},
         "machine": _machine(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "study_file": study_file.dump(config),
+        "command": storage.without_passwords(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "study_file": storage.without_passwords(study_file.dump(config)),
     }
 
 

@@ -38,7 +38,7 @@ def rows(study: Study, outcome: str, provenance: Row) -> Row:
         "partial": outcome != "done",
         "outcome": outcome,
         "epsilon": config.finalists.epsilon,
-        "objective": {"metric": _metric(study), "direction": "maximize"},
+        "objective": {"metric": metric(study), "direction": "maximize"},
         "backbone": provenance["backbone"],
         "tasks": provenance["tasks"],
         "search": _search(study),
@@ -75,7 +75,8 @@ def write_curves(study: Study) -> None:
         pd.DataFrame(table).to_parquet(study.config.folder / "curves.parquet")
 
 
-def _metric(study: Study) -> str:
+def metric(study: Study) -> str:
+    """Name of what is optimized."""
     metrics, objective = {task.metric for task in study.config.tasks}, study.config.search.objective
     if len(metrics) == 1 and (len(study.config.tasks) == 1 or objective == "mean"):
         return metrics.pop()

@@ -1,13 +1,14 @@
-"""The connection to the Optuna storage."""
+"""The connection to the Optuna storage, and database URLs as they may be shown."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import optuna
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import NoStudyError, StorageError
 
@@ -32,11 +33,24 @@ def connect(url: str, create: bool = True) -> optuna.storages.RDBStorage:
             Path(sqlite).parent.mkdir(parents=True, exist_ok=True)
         return optuna.storages.RDBStorage(url, engine_kwargs=options)
     except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
-        raise StorageError(f"cannot reach the Optuna storage {_without_password(url)}: {error}") from error
+        text = without_passwords(f"cannot reach the Optuna storage {url}: {error}", url)
+        raise StorageError(text + password_hint(text)) from error
 
 
-def _without_password(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return "(not a database URL)"
+def without_passwords(text: str, *urls: str) -> str:
+    """Text with the passwords of all URLs in it replaced, and those of `urls` wherever they stand."""
+    text = re.sub(r"(://[^\s:/@]*):[^\s/]*@", r"\1:***@", text)
+    for url in urls:
+        secret = urlsplit(url).password
+        for form in {secret, unquote(secret)} if secret else ():
+            text = text.replace(form, "***")
+    return text
+
+
+def password_hint(text: str) -> str:
+    """What to do about a database's error, if it is about its password or its driver; else nothing."""
+    if "password" in text and ("authentication failed" in text or "no password supplied" in text):
+        return " Set PGPASSWORD, or PGPASSFILE, to the password of that user."
+    if "No module named 'psycopg" in text:
+        return " Install the driver: pip install 'promptfront[postgres]'."
+    return ""

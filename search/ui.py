@@ -1,8 +1,9 @@
-"""The MLflow UI on the store of a study, for this machine only."""
+"""The MLflow UI on the store of a study, on this machine only and with a password."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from rich.console import Console
 
 from search.config import StudyConfig
 from search.errors import NoStudyError, PromptfrontError
+
+_USER = "admin"
 
 
 def serve(config: StudyConfig | None, output_dir: Path, port: int, console: Console) -> None:
@@ -25,17 +28,32 @@ def serve(config: StudyConfig | None, output_dir: Path, port: int, console: Cons
         NoStudyError: there is no store.
         PromptfrontError: the server ended by itself, as it does when the port is taken.
     """
-    uri = _uri(config, output_dir)
-    if uri.startswith(("http://", "https://")):
-        console.print(f"This study is tracked by a server: {uri}", highlight=False)
+    from search import mlflow_store, storage
+
+    uri = mlflow_store.default_uri(output_dir) if config is None else mlflow_store.uri(config)
+    if mlflow_store.is_server(uri):
+        shown = storage.without_passwords(uri)
+        console.print(f"This study is tracked by a server: {shown}", highlight=False)
         return
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise NoStudyError(f"there is no MLflow store {uri}; launch a study first, from the same folder")
-    console.print(f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C ends it)", highlight=False)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    # Without it, MLflow starts ten processes for jobs that we have no use for.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    folder = (output_dir if config is None else config.output_dir).absolute() / "mlflow_auth"
+    password = _password(folder)
+    lines = [f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C ends it)"]
+    lines += [f"user:      {_USER}", f"password:  {password}  (kept in {folder / 'password.txt'})"]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workers", "1", "--app-name", "basic-auth"]
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,  # not on the command line, where others could read a password
+        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "basic_auth.ini"),
+        "MLFLOW_AUTH_ADMIN_USERNAME": _USER,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(),
+        # Without it, MLflow starts ten processes for jobs that we have no use for.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     try:
         done = subprocess.run(command, env=environment, check=False)
     except KeyboardInterrupt:
@@ -46,10 +64,17 @@ def serve(config: StudyConfig | None, output_dir: Path, port: int, console: Cons
         )
 
 
-def _uri(config: StudyConfig | None, output_dir: Path) -> str:
-    from search import tracking
+def _password(folder: Path) -> str:
+    """The UI's password, made at the first use together with the users' database; only the owner can read them.
 
-    if config is not None:
-        return tracking.uri(config)
-    default = f"sqlite:///{(output_dir / 'mlflow.db').absolute().as_posix()}"
-    return os.environ.get("MLFLOW_TRACKING_URI") or default
+    Without its file nobody knows the password, which the database keeps as a hash: both are then made anew.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file, users = folder / "password.txt", folder / "users.db"
+    if not file.exists():
+        users.unlink(missing_ok=True)
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+            out.write(secrets.token_urlsafe(12) + "\n")
+    content = f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = sqlite:///{users.as_posix()}\n"
+    (folder / "basic_auth.ini").write_text(content.replace("%", "%%"), encoding="utf-8")
+    return file.read_text(encoding="utf-8").strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,44 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from optuna.trial import TrialState
 
+import methods
 from search import held_out, study_file
 from search.config import StudyConfig
+from search.mlflow_store import TrackingError, uri
+from search.storage import without_passwords
 from search.study import Assignment, Key, Study
-from search.tracking import Tracker, TrackingError, uri
+from search.tracking import Tracker
 from tests.search.conftest import write_study
 
+SHA256 = {"train": "a" * 64, "validation": "b" * 64}
+REPORT: dict[str, Any] = {
+    "methods": [
+        {
+            "method": "prompt_tuning",
+            "best_validation": 0.8,
+            "deployed_parameters": 10,
+            "backbone_share": 0.01,
+            "finalists": [
+                {"chosen": False, "test": None, "validation": {"mean": 0.7}},
+                {
+                    "chosen": True,
+                    "test": {"mean": 0.75, "ci_low": 0.7, "ci_high": 0.8},
+                    "validation": {"mean": 0.78},
+                },
+            ],
+        },
+        {
+            "method": "head_only",
+            "best_validation": None,
+            "deployed_parameters": None,
+            "backbone_share": None,
+            "finalists": [],
+        },
+    ],
+    "tasks": [{"name": "topics", "train": 60, "validation": 30}],
+    "provenance": {"data": {"topics": SHA256}},
+}
+"""As much of report.json as MLflow shows."""
 COUNTS = {"trained_parameters": 20, "deployed_parameters": 10, "head_parameters": 5}
 
 
@@ -58,12 +91,13 @@ def test_each_trial_is_a_child_run_with_its_curve_and_status(config: StudyConfig
     complete, pruned, failed, running = (start(study) for _ in range(4))
     for step, validation in ((2, 0.5), (4, 0.8), (6, 0.7)):
         evaluate(study, complete, step, validation)
+    study.record_facts(complete, step_seconds=0.5, peak_memory_bytes=2**30)
     study.tell(complete, TrialState.COMPLETE, 0.7, seconds=6.0)
     evaluate(study, pruned, 2, 0.1)
     study.tell(pruned, TrialState.PRUNED, seconds=2.0)
     study.tell(failed, TrialState.FAIL, error="diverged: the loss is nan")
     evaluate(study, running, 2, 0.3)
-    Tracker(study).sync()
+    Tracker(study, backbone_parameters=1000).sync()
 
     found = runs(config)
     assert set(found) == {"tiny", *map(str, (complete, pruned, failed, running))}
@@ -80,7 +114,12 @@ def test_each_trial_is_a_child_run_with_its_curve_and_status(config: StudyConfig
     assert run.data.params["learning_rate"] == "0.003"
     metrics = run.data.metrics
     assert metrics["best_validation"] == 0.8
+    assert metrics["best_accuracy"] == 0.8
     assert metrics["validation"] == 0.7
+    assert metrics["backbone_share"] == 0.01
+    assert metrics["step_seconds"] == 0.5
+    assert metrics["peak_memory_bytes"] == 2**30
+    assert "init_text" not in found[str(pruned)].data.params, "a parameter that does not apply"
     assert metrics["seconds"] == 6.0
     assert {name: metrics[name] for name in COUNTS} == COUNTS
     history = MlflowClient(uri(config)).get_metric_history(run.info.run_id, "validation")
@@ -153,16 +192,32 @@ def test_nothing_is_left_running(config: StudyConfig, tmp_path: Path) -> None:
     evaluate(study, key, 2, 0.5)
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "report.html").write_text("<p>report</p>")
-    Tracker(study).finish("KILLED", "# Leaderboard", tmp_path / "report")
+    Tracker(study).finish("KILLED", REPORT, "# Leaderboard", tmp_path / "report")
     found = runs(config)
     assert {run.info.status for run in found.values()} == {"KILLED"}
-    assert found["tiny"].data.tags["mlflow.note.content"] == "# Leaderboard"
+    assert found["tiny"].data.tags["mlflow.note.content"].startswith("# Leaderboard\n")
     assert "mlflow.user" in found["tiny"].data.tags
     client = MlflowClient(uri(config))
     assert client.get_experiment_by_name("tiny").tags["mlflow.experimentKind"] == "custom_model_development"
     assert [file.path for file in client.list_artifacts(found["tiny"].info.run_id, "report")] == [
         "report/report.html"
     ]
+    metrics = found["tiny"].data.metrics
+    assert metrics == {
+        "prompt_tuning_best_validation": 0.8,
+        "prompt_tuning_deployed_parameters": 10,
+        "prompt_tuning_backbone_share": 0.01,
+        "prompt_tuning_validation_mean": 0.78,
+        "prompt_tuning_test_mean": 0.75,
+        "prompt_tuning_test_ci_low": 0.7,
+        "prompt_tuning_test_ci_high": 0.8,
+    }
+    inputs = found["tiny"].inputs.dataset_inputs
+    assert {each.dataset.name: json.loads(each.dataset.profile) for each in inputs} == {
+        "topics train": {"sha256": SHA256["train"], "rows": 60},
+        "topics validation": {"sha256": SHA256["validation"], "rows": 30},
+    }
+    assert {json.loads(each.dataset.source)["path"] for each in inputs} == {"csv"}
     resumed = Study(config)
     tracker = Tracker(resumed)
     assert start(resumed) == key
@@ -185,3 +240,30 @@ def test_a_store_out_of_reach_is_named(study: dict[str, Any], tmp_path: Path) ->
     config = study_file.load(write_study(study, tmp_path))
     with pytest.raises(TrackingError, match="cannot write to MLflow"):
         Tracker(Study(config))
+
+
+def test_a_finalist_is_tagged_with_where_it_comes_from(config: StudyConfig) -> None:
+    study = Study(config)
+    while (assignment := study.next()) not in ("wait", "done"):
+        assert isinstance(assignment, Assignment)
+        evaluate(study, assignment.key, 6, 0.5 + assignment.key.number / 100)
+        study.tell(assignment.key, TrialState.COMPLETE, 0.5 + assignment.key.number / 100, seconds=1.0)
+    Tracker(study).sync()
+    tags = runs(config)["prompt_tuning-final-001"].data.tags
+    assert tags["promptfront.from"] == "prompt_tuning-002"
+    assert tags["promptfront.role"] == "best"
+    assert tags["promptfront.seed_index"] == "1"
+    assert "promptfront.from" not in runs(config)["prompt_tuning-002"].data.tags
+
+
+def test_names_of_methods_stay_apart_where_mlflow_cuts_them() -> None:
+    """Parallel coordinates shows ten characters of a category."""
+    names = methods.names()
+    assert len({name[:10] for name in names}) == len(names)
+
+
+def test_no_password_is_shown() -> None:
+    url = "postgresql://ada:se%40cret@host/db"
+    shown = without_passwords(f"cannot reach {url}: user ada, password se@cret", url)
+    assert shown == "cannot reach postgresql://ada:***@host/db: user ada, password ***"
+    assert without_passwords("--set a=http://ada:x:y@host:5000/") == "--set a=http://ada:***@host:5000/"

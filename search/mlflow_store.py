@@ -1,0 +1,76 @@
+"""Where MLflow keeps a study, and what it says when it cannot be reached, without the passwords in it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from search.config import StudyConfig
+from search.errors import StorageError
+from search.storage import password_hint, without_passwords
+
+for _name in ("mlflow", "alembic"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class TrackingError(StorageError):
+    """MLflow cannot be reached, or refuses what we write."""
+
+
+def uri(config: StudyConfig) -> str:
+    """Where MLflow keeps the study: the study file's, else MLFLOW_TRACKING_URI, else SQLite in output_dir."""
+    return config.tracking.mlflow_uri or default_uri(config.output_dir)
+
+
+def default_uri(output_dir: Path) -> str:
+    """Where MLflow keeps studies that do not say: MLFLOW_TRACKING_URI, else SQLite in output_dir."""
+    database = (output_dir / "mlflow.db").absolute().as_posix()
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
+
+
+def is_server(address: str) -> bool:
+    """Whether it is a tracking server, and not a database."""
+    return address.startswith(("http://", "https://"))
+
+
+def connect(address: str) -> MlflowClient:
+    """A client of the store; SQLite's folder is made.
+
+    Raises:
+        MlflowException, SQLAlchemyError, OSError, ImportError: it cannot be reached; see `errors`.
+    """
+    if address.startswith("sqlite:///"):
+        Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=address)
+
+
+def artifacts(config: StudyConfig, address: str) -> str | None:
+    """Where a new experiment's artifacts go; None lets the tracking server decide.
+
+    A database has no place for them, and MLflow would take the current directory.
+    """
+    if is_server(address):
+        return None
+    return f"{(config.output_dir / 'mlartifacts').absolute().as_uri()}/{config.study}"
+
+
+@contextlib.contextmanager
+def errors(address: str) -> Iterator[None]:
+    """Turns what MLflow and its database raise into a TrackingError that says what to do."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        text = without_passwords(f"cannot write to MLflow at {address}: {error}", address)
+        if is_server(address) and any(f"error code {code}" in text for code in (401, 403)):
+            raise TrackingError(
+                f"MLflow at {without_passwords(address)} refuses the user or the password: "
+                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (and see that the user may write)"
+            ) from error
+        raise TrackingError(text + password_hint(text)) from error

@@ -1,0 +1,125 @@
+"""The study's own run in MLflow: what it is of, its data sets, and in the end its verdict, report and averages."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+from search import mlflow_store
+from search.config import StudyConfig
+
+_KIND = "promptfront.kind"
+_EXPERIMENT_KIND = "mlflow.experimentKind"  # without it, MLflow's page opens for chat applications
+_CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
+
+
+class StudyRun:
+    """The experiment of a study and the run that stands for the whole of it, made or going on."""
+
+    def __init__(self, client: MlflowClient, config: StudyConfig, address: str) -> None:
+        self._client = client
+        self._config = config
+        self.experiment = _experiment(client, config, address)
+        found = client.search_runs([self.experiment], f"tags.`{_KIND}` = 'study'", max_results=1)
+        if found:
+            self.id: str = found[0].info.run_id
+            client.update_run(self.id, status="RUNNING")
+        else:
+            # With the user and the commit, as MLflow's own runs have them.
+            run = client.create_run(
+                self.experiment, run_name=config.study, tags=resolve_tags({_KIND: "study"})
+            )
+            self.id = run.info.run_id
+            client.log_batch(
+                self.id, params=[Param(name, str(value)) for name, value in _params(config).items()]
+            )
+
+    def end(self, status: str, report: dict[str, Any], description: str, folder: Path) -> None:
+        """Writes what the study came to, and ends its run.
+
+        Args:
+            status: FINISHED, KILLED (it can be resumed) or FAILED.
+            report: content of report.json.
+            description: Markdown.
+            folder: of the report, kept as an artifact.
+        """
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, 0) for name, value in averages(report).items()]
+        self._client.log_batch(self.id, metrics=metrics)
+        # To a newcomer, MLflow does not say that artifacts are shown.
+        note = f"{description.rstrip()}\n\nThe whole report: tab *Artifacts*, `report/report.html`.\n"
+        self._client.set_tag(self.id, "mlflow.note.content", note)
+        self._client.log_inputs(self.id, list(_datasets(self._config, report)))
+        self._client.log_artifacts(self.id, str(folder), "report")
+        self._client.set_terminated(self.id, status)
+
+
+def averages(report: dict[str, Any]) -> dict[str, float]:
+    """Of each method the means over its finalist's seeds, with the test mean's interval, and its best trial."""
+    found: dict[str, float | None] = {}
+    for method in report["methods"]:
+        name = method["method"]
+        found[f"{name}_best_validation"] = method["best_validation"]
+        for cost in ("deployed_parameters", "backbone_share"):
+            found[f"{name}_{cost}"] = method[cost]
+        for finalist in method["finalists"]:
+            test = finalist["test"]
+            if finalist["chosen"] and test is not None:
+                found[f"{name}_validation_mean"] = finalist["validation"]["mean"]
+                found |= {
+                    f"{name}_test_{label}": test[key]
+                    for label, key in (("mean", "mean"), ("ci_low", "ci_low"), ("ci_high", "ci_high"))
+                }
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _datasets(config: StudyConfig, report: dict[str, Any]) -> Iterator[DatasetInput]:
+    """A data set per task and split, as the report has their hashes and numbers of rows; nothing is loaded."""
+    hashes = report["provenance"].get("data", {})
+    rows = {task["name"]: task for task in report["tasks"]}
+    for task in config.tasks:
+        source = task.data.model_dump(mode="json", exclude_none=True)
+        for split, digest in hashes.get(task.name, {}).items():
+            # MLflow keeps 36 characters of a digest: the whole sha256 is in the profile.
+            profile = {"sha256": digest, "rows": rows[task.name].get(split)}
+            dataset = Dataset(
+                name=f"{task.name} {split}",
+                digest=digest[:36],
+                source_type="promptfront",
+                source=json.dumps(source),
+                profile=json.dumps(profile),
+            )
+            yield DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, _CONTEXTS.get(split, split))])
+
+
+def _params(config: StudyConfig) -> dict[str, Any]:
+    return {
+        "model": config.model.name_or_path,
+        "tasks": ", ".join(task.name for task in config.tasks),
+        "methods": ", ".join(config.methods),
+        "trials_per_method": config.search.trials_per_method,
+        "seed": config.seed,
+    }
+
+
+def _experiment(client: MlflowClient, config: StudyConfig, address: str) -> str:
+    found = client.get_experiment_by_name(config.study)
+    if found is None:
+        created: str = client.create_experiment(
+            config.study,
+            artifact_location=mlflow_store.artifacts(config, address),
+            tags={_EXPERIMENT_KIND: "custom_model_development"},
+        )
+        return created
+    if found.lifecycle_stage != "active":
+        client.restore_experiment(found.experiment_id)
+    experiment_id: str = found.experiment_id
+    return experiment_id
