@@ -17,11 +17,13 @@ for new seeds and new examples is  var(a)/S + var(b)/E + var(g)/(S E),  estimate
 because both of the first terms count g once. For the difference of two methods A and B, seeds are
 independent (a seed of A has nothing to do with the same number in B) and examples are the same, so
 
-    V = max(V_s - V_g, 0) of A + the same of B + var_e(mean_s y_A - mean_s y_B) / E
+    V = max((V_s - V_g) of A + the same of B, 0) + var_e(mean_s y_A - mean_s y_B) / E
 
 The last term pairs the examples: what both methods find hard cancels. With several tasks, V_e and V_g are
 summed over tasks with weight 1/T^2 (examples of different tasks are independent); V_s already is of the mean
-over tasks. Degrees of freedom: Satterthwaite,  V^2 / sum(V_i^2 / df_i), never below the smallest df_i.
+over tasks. Degrees of freedom: Satterthwaite,  V^2 / sum(V_i^2 / df_i), never below the smallest df_i. Where the seeds'
+part comes out at 0 or less it adds nothing, and its terms are left out of the degrees of freedom too: with them,
+intervals of methods whose seeds agree cover 98 % instead of 95 (benchmarks/coverage.py has the table).
 
 Where no scores per example exist (the metric is no mean over examples), V = V_s: the usual t interval, or
 Welch's for a difference. It covers new seeds only and says so in `Estimate.covers`.
@@ -106,10 +108,9 @@ def difference(a: Sample, b: Sample, level: float = 0.95) -> Estimate:
         a, b = Sample(a.values), Sample(b.values)
     examples = [x.mean(axis=0) - y.mean(axis=0) for x, y in zip(a.examples, b.examples, strict=True)]
     covers = BOTH if examples else SEEDS
-    seeds = [_seed_variance(sample) for sample in (a, b)]
-    variance = sum(part for part, _ in seeds)
-    terms = [term for _, found in seeds for term in found]
-    return _t_interval(mean, (variance, terms), _example_terms(examples), covers, level)
+    (of_a, terms_a), (of_b, terms_b) = _seed_variance(a), _seed_variance(b)
+    seeds = of_a + of_b, [*terms_a, *terms_b]
+    return _t_interval(mean, seeds, _example_terms(examples), covers, level)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -123,7 +124,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _seed_variance(sample: Sample) -> tuple[float, list[Term]]:
-    """max(V_s - V_g, 0), and the terms that were estimated for it."""
+    """V_s - V_g, which may come out below 0, and the terms that were estimated for it."""
     seeds, tasks = len(sample.values), len(sample.examples)
     from_seeds = float(sample.values.var(ddof=1)) / seeds
     terms = [(from_seeds, seeds - 1.0)]
@@ -134,7 +135,7 @@ def _seed_variance(sample: Sample) -> tuple[float, list[Term]]:
         residual = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()
         freedom = (seeds - 1.0) * (count - 1.0)
         terms.append((float((residual**2).sum()) / freedom / (seeds * count) / tasks**2, freedom))
-    return max(from_seeds - sum(part for part, _ in terms[1:]), 0.0), terms
+    return from_seeds - sum(part for part, _ in terms[1:]), terms
 
 
 def _example_terms(examples: Sequence[FloatArray]) -> list[Term]:
@@ -150,7 +151,7 @@ def _t_interval(
     mean: float, seeds: tuple[float, list[Term]], examples: list[Term], covers: str, level: float
 ) -> Estimate:
     """Student's t around `mean`; without any spread the interval is a point."""
-    seed_variance, seed_terms = seeds
+    seed_variance, seed_terms = seeds if seeds[0] > 0 else (0.0, [])
     variance = seed_variance + sum(part for part, _ in examples)
     terms = [(part, freedom) for part, freedom in (*seed_terms, *examples) if part > 0]
     # Rounding leaves 1e-34 instead of 0 where every value is equal.
