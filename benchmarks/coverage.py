@@ -73,7 +73,9 @@ def _study(scores: FloatArray) -> dict[str, Any]:
             "config": {},
             "chosen": True,
             "deployed_parameters": price,
-            "runs": [{"state": "COMPLETE", "test": row.mean(), "examples": {"task": row.tolist()}} for row in table],
+            "runs": [
+                {"state": "COMPLETE", "test": row.mean(), "examples": {"task": row.tolist()}} for row in table
+            ],
         }
         for price, (method, table) in enumerate(zip(METHODS, scores, strict=True))
     ]

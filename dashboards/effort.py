@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from dashboards.rows import Range, Rows, Trial
+from dashboards.stopping import rungs
 
 EDGE = 0.05
 """A value this close to a bound, as a share of the range on its own scale, is at the edge."""
+
+ENOUGH_TRIALS = 4
+"""With fewer, there is no slope to speak of."""
 
 
 def ended(trials: Sequence[Trial]) -> list[Trial]:
@@ -20,7 +24,7 @@ def ended(trials: Sequence[Trial]) -> list[Trial]:
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
     """The complete trial with the highest validation score; of equal ones the first."""
-    scored = [t for t in trials if t["state"] == "COMPLETE" and _finite(t["validation"])]
+    scored = [t for t in trials if t["state"] == "COMPLETE" and finite(t["validation"])]
     return max(scored, key=lambda t: (t["validation"], -t["number"]), default=None)
 
 
@@ -44,16 +48,53 @@ def search_effort(rows: Rows) -> dict[str, Any]:
     }
 
 
-def method_effort(trials: Sequence[Trial], space: dict[str, Range]) -> dict[str, Any]:
-    """For one method: after how many ended trials the best one came, and its values at an edge."""
+def method_effort(trials: Sequence[Trial], space: dict[str, Range], epsilon: float) -> dict[str, Any]:
+    """For one method: when the best trial came, its values at an edge, and whether more trials are worth it."""
     best = best_trial(trials)
     numbers = [trial["number"] for trial in ended(trials)]
+    expected = expected_best([score for trial in ended(trials) if (score := reached(trial)) is not None])
+    gain = second_half_gain(expected)
     return {
+        "seconds": sum(trial["seconds"] or 0.0 for trial in trials) or None,
+        "expected_best": expected,
+        "second_half_gain": gain,
+        "more_trials": None if gain is None else gain >= epsilon and gain > 0,
+        "rungs": rungs(trials, best["number"] if best else None),
         "best_trial": best["number"] if best else None,
         "best_came_after": numbers.index(best["number"]) + 1 if best else None,
         "ended": len(numbers),
         "at_edge": edges(best["params"], space) if best else [],
     }
+
+
+def reached(trial: Trial) -> float | None:
+    """The validation score that a trial ended with; of one that was stopped early, what it had by then."""
+    scores = [trial["validation"], *(p["validation"] for p in reversed(trial.get("curve") or []))]
+    known = [score for score in scores if score is not None and math.isfinite(score)]
+    return known[0] if known and trial["state"] in ("COMPLETE", "PRUNED") else None
+
+
+def expected_best(scores: Sequence[float]) -> list[float]:
+    """The best validation score to be expected of 1, 2, ... N trials, from the N scores that were found.
+
+    E[max of n] = sum_i v_(i) ((i / N)^n - ((i - 1) / N)^n), v_(i) the i-th smallest: n draws from the empirical
+    distribution. Dodge et al. (2019), "Show Your Work", https://arxiv.org/abs/1909.03004, eq. 1. It takes trials as
+    independent draws, which a sampler that learns is not: there it tells how hard good trials are to meet.
+    """
+    ordered, total = sorted(scores), len(scores)
+    return [
+        sum(
+            score * ((rank / total) ** n - ((rank - 1) / total) ** n)
+            for rank, score in enumerate(ordered, start=1)
+        )
+        for n in range(1, total + 1)
+    ]
+
+
+def second_half_gain(expected: Sequence[float]) -> float | None:
+    """What the second half of the budget adds to the expected best; None for fewer than four trials."""
+    total = len(expected)
+    return expected[-1] - expected[(total + 1) // 2 - 1] if total >= ENOUGH_TRIALS else None
 
 
 def edges(params: dict[str, Any], space: dict[str, Range]) -> list[dict[str, Any]]:
@@ -107,5 +148,6 @@ def _cause(error: str | None) -> str:
     return (lines[-1] if lines[0].startswith("Traceback") else lines[0])[:300]
 
 
-def _finite(value: float | None) -> bool:
+def finite(value: float | None) -> bool:
+    """Whether there is a value, and it is a number."""
     return value is not None and math.isfinite(value)

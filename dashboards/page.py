@@ -6,31 +6,43 @@ Templates hold the layout, this file what they need: formats, and `not measured`
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dashboards import charts, svg
-from dashboards.rows import Trial
+from dashboards import charts, front_chart, slices, svg
+from dashboards.rows import Rows
 
 Report = dict[str, Any]
 
 NOT_MEASURED = "not measured"
 
 
-def html(report: Report, trials: Sequence[Trial]) -> str:
-    """report.html; `trials` are the result rows' (their curves are drawn, and are not in the report)."""
+def html(report: Report, rows: Rows) -> str:
+    """report.html; the rows hold what is drawn and is not in the report: learning curves, and the scales of ranges."""
     page = _environment(autoescape=True).get_template("report.html.j2")
+    trials, methods = rows["trials"], report["methods"]
+    drawn = front_chart.charts(report)
+    chosen_ones = [(method["method"], chosen(method)) for method in methods]
     return page.render(
         report=report,
         verdict=report["verdict"],
         winner=_recommended(report),
-        marks={method["method"]: svg.legend_mark(i) for i, method in enumerate(report["methods"])},
-        pareto=charts.pareto(report),
-        incumbent=charts.incumbent(report, trials),
+        marks={method["method"]: svg.legend_mark(i) for i, method in enumerate(methods)},
+        probes=[(name, found["probe"]) for name, found in chosen_ones if found and found["probe"]],
+        pareto=drawn,
+        unprobed=[entry["axis"] for entry in report["fronts"] if entry["axis"] not in dict(drawn)],
+        progress=[charts.incumbent(report, trials, hours) for hours in (True, False)]
+        + [charts.expected(report)],
+        more=[method["method"] for method in methods if method["more_trials"]],
+        judged=sum(method["more_trials"] is not None for method in methods),
+        rungs=[(method["method"], rung) for method in methods for rung in method["rungs"]],
+        slices={
+            method["method"]: slices.slices(report, method, trials, index)
+            for index, method in enumerate(rows["methods"])
+        },
         curves=charts.learning_curves(report, trials),
         params=list(dict.fromkeys(name for trial in report["trials"] for name in trial["params"])),
     )
@@ -90,6 +102,7 @@ def _environment(autoescape: bool) -> Environment:
     found.filters.update(
         score=score, signed=signed, count=count, share=share, seconds=seconds, p=p_value, interval=interval,
         value=value, line=line, chosen=chosen,
+        figure=figure, hours=hours,
     )  # fmt: skip
     return found
 
@@ -135,6 +148,36 @@ def seconds(number: float | None) -> str:
     if number < 120:
         return f"{number:.1f} s"
     return f"{number / 60:.1f} min" if number < 7200 else f"{number / 3600:.1f} h"
+
+
+def hours(number: float | None) -> str:
+    """Seconds as hours."""
+    return NOT_MEASURED if number is None else f"{number / 3600:.2f}"
+
+
+def size(number: float | None) -> str:
+    """Bytes, as kB, MB or GB."""
+    if number is None:
+        return NOT_MEASURED
+    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    return next(
+        (f"{number / factor:.3g} {unit}" for factor, unit in units if number >= factor), f"{number:.0f} B"
+    )
+
+
+def figure(number: float | None, measure: str) -> str:
+    """A figure by the name of what it measures: seconds, bytes, parameters, ratios, scores."""
+    if number is None:
+        return NOT_MEASURED
+    if measure.endswith("bytes"):
+        return size(number)
+    if measure.endswith("seconds"):
+        return f"{1000 * number:.3g} ms" if number < 1 else seconds(number)
+    if measure.endswith("parameters"):
+        return f"{number:,}"
+    if measure.endswith("ratio"):
+        return f"{number:.2f} x"
+    return f"{number:.3g}" if measure.endswith("per_second") else score(number)
 
 
 def p_value(number: float | None) -> str:

@@ -19,13 +19,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
+import numpy as np
 
-from dashboards import page
+from dashboards import fronts, page, playbook, preferences, recommendation
 from dashboards.effort import best_trial, failures, method_effort, search_effort
+from dashboards.pairs import pairs
 from dashboards.rows import Finalist, Method, Rows, Trial
 from dashboards.statistics import mean_interval
 from dashboards.verdict import FEW_SEEDS, decide, tested_sample
+from dashboards.why import why
 
 SCHEMA_VERSION = 1
 
@@ -38,14 +40,23 @@ def build(rows: Rows) -> Report:
         raise ValueError(
             f"the report compares scores that are maximized, not {rows['objective']['direction']!r}"
         )
-    verdict = asdict(decide(rows))
+    decided = decide(rows)
+    methods = [_method(rows, method) for method in rows["methods"]]
     trials = [{key: value for key, value in trial.items() if key != "curve"} for trial in rows["trials"]]
     report: Report = {
         "schema_version": SCHEMA_VERSION,
         "study": rows["study"],
-        "verdict": verdict,
-        "methods": [_method(rows, method) for method in rows["methods"]],
+        "verdict": asdict(decided),
+        "methods": methods,
         "pareto_front": pareto_front(rows["trials"]),
+        "fronts": fronts.fronts(rows, methods),
+        "preferences": preferences.preferences(rows, decided),
+        "pairs": pairs(rows, decided),
+        "playbook": {
+            "claims": playbook.claims(rows),
+            "guide": playbook.guide(rows),
+            "decisions": playbook.decisions(rows),
+        },
         "trials": trials,
         "test_readings": rows["test_readings"],
         "partial": rows["partial"],
@@ -59,7 +70,12 @@ def build(rows: Rows) -> Report:
         "failures": failures(rows),
         "few_seeds": any(len(f["runs"]) <= FEW_SEEDS for f in rows["finalists"] if f["chosen"]),
     }
-    report["verdict"]["snippet"] = snippet(report)
+    report["verdict"] |= {
+        "sentence": recommendation.sentence(rows, report),
+        "snippet": recommendation.snippet(report),
+        "study_file": recommendation.study_file(report),
+        "load": recommendation.load_snippet(report),
+    }
     plain: Report = _plain(report)
     return plain
 
@@ -71,7 +87,7 @@ def write(rows: Rows, folder: Path) -> Report:
     replace(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     replace(folder / "trials.csv", trials_csv(report))
     replace(folder / "report.md", page.markdown(report))
-    replace(folder / "report.html", page.html(report, rows["trials"]))
+    replace(folder / "report.html", page.html(report, rows))
     return report
 
 
@@ -82,38 +98,8 @@ def leaderboard_markdown(report: Report) -> str:
 
 def pareto_front(trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Complete trials that no other one beats in validation (up) and deployed parameters (down), cheapest first."""
-    scored = [
-        (cost, -score, trial)
-        for trial in trials
-        if trial["state"] == "COMPLETE"
-        and (score := trial["validation"]) is not None
-        and math.isfinite(score)
-        and (cost := trial["deployed_parameters"]) is not None
-    ]
-    front, best = [], math.inf
-    for _, loss, trial in sorted(scored, key=lambda item: item[:2]):
-        # Equal in both to a point of the front is not dominated, but adds nothing.
-        if loss < best:
-            front.append({"method": trial["method"], "number": trial["number"]})
-            best = loss
-    return front
-
-
-def snippet(report: Report) -> str | None:
-    """The recommended configuration as sections of a study file, every value fixed; of the tasks their weights alone."""
-    verdict = report["verdict"]
-    if verdict["method"] is None:
-        return None
-    mark, config = "loss_weight.", verdict["config"] or {}
-    weights = [
-        {"name": name.removeprefix(mark), "loss_weight": value}
-        for name, value in config.items()
-        if name.startswith(mark)
-    ]
-    mine = {name: value for name, value in config.items() if not name.startswith(mark)}
-    section = {**({"tasks": weights} if weights else {}), "methods": {verdict["method"]: mine}}
-    text: str = yaml.safe_dump(section, sort_keys=False, allow_unicode=True)
-    return text
+    found = fronts.front(fronts.of_trials(trials, "deployed_parameters"))
+    return [{"method": point["method"], "number": point["number"]} for point in found]
 
 
 def trials_csv(report: Report) -> str:
@@ -173,8 +159,11 @@ def _method(rows: Rows, method: Method) -> dict[str, Any]:
         "deployed_parameters": deployed,
         "head_parameters": counted["head_parameters"] if counted else None,
         "backbone_share": None if deployed is None else deployed / rows["backbone"]["parameters"],
+        "failed_runs": sum(run["state"] == "FAIL" for finalist in entries for run in finalist["runs"]),
+        "task_scores": playbook.task_means(rows, name),
         "finalists": [_finalist(rows, finalist) for finalist in entries],
-        **method_effort(trials, method["space"]),
+        **method_effort(trials, method["space"], rows["epsilon"]),
+        **why(rows, method),
     }
 
 
@@ -193,6 +182,7 @@ def _finalist(rows: Rows, finalist: Finalist) -> dict[str, Any]:
             "mean": estimate.mean,
             "ci_low": estimate.ci_low,
             "ci_high": estimate.ci_high,
+            "spread": float(np.std(sample.values, ddof=1)) if len(sample.values) > 1 else None,
             "covers": estimate.covers,
             "degrees_of_freedom": estimate.degrees_of_freedom,
         }
@@ -209,6 +199,7 @@ def _finalist(rows: Rows, finalist: Finalist) -> dict[str, Any]:
         "validation": {"values": validation, "mean": mean},
         "test": test,
         "validation_minus_test": mean - test["mean"] if mean is not None and test else None,
+        "probe": finalist.get("probe"),
         "mlflow_run_ids": [run["mlflow_run_id"] for run in finished],
     }
 

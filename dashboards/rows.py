@@ -90,6 +90,7 @@ class CurvePoint(TypedDict):
 class Trial(TypedDict):
     """One configuration trained and scored once; `number` is unique within its method.
 
+    `metrics` are those of the last evaluation, the method's own among them;
     `step_seconds` and `peak_memory_bytes` were taken while trials shared the machine: to be shown, never compared.
     """
 
@@ -110,6 +111,7 @@ class Trial(TypedDict):
     checkpoint: str | None
     mlflow_run_id: str | None
     curve: list[CurvePoint]
+    metrics: NotRequired[dict[str, float]]
     step_seconds: NotRequired[float | None]
     peak_memory_bytes: NotRequired[float | None]
 
@@ -132,6 +134,7 @@ class FinalistRun(TypedDict):
     examples: dict[str, list[float]] | None
     seconds: float | None
     mlflow_run_id: str | None
+    metrics: NotRequired[dict[str, float]]
 
 
 class Probe(TypedDict):

@@ -105,9 +105,9 @@ def decide(rows: Rows) -> Verdict:
     best = max(found, key=lambda contender: contender.mean)
     candidate = next(c for c in found if c is best or _within(difference(c.sample, best.sample), epsilon))
     others = [c for c in found if c is not candidate]
-    family = _compare(candidate, others, epsilon, corrected=True)
+    family = compare(candidate, others, epsilon, corrected=True)
     rest = [] if best is candidate else [c for c in others if c is not best]
-    comparisons = family + _compare(best, rest, epsilon, corrected=False)
+    comparisons = family + compare(best, rest, epsilon, corrected=False)
     beaten = {row["against"] for row in family if row["difference"] > 0 and row["tie"] is False}
     unbeaten = [c for c in others if c.parameters < candidate.parameters and c.method not in beaten]
     untested = _cheaper_untested(rows, candidate, {c.method for c in found})
@@ -127,7 +127,7 @@ def _within(estimate: Estimate, epsilon: float) -> bool:
     return estimate.ci_low is not None and estimate.ci_low >= -epsilon
 
 
-def _compare(one: Contender, others: list[Contender], epsilon: float, corrected: bool) -> list[Comparison]:
+def compare(one: Contender, others: list[Contender], epsilon: float, corrected: bool) -> list[Comparison]:
     """`one` minus each of the others; Holm's correction over those that were measured."""
     estimates = [difference(one.sample, other.sample) for other in others]
     p_values = [estimate.p_value for estimate in estimates if estimate.p_value is not None]

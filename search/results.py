@@ -145,6 +145,7 @@ def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
         "seed": facts.get("seed"),
         "validation": last["validation"] if last else None,
         "task_scores": last["task_scores"] if last else {},
+        "metrics": last["metrics"] if last else {},
         **{name: facts.get(name) for name in _COUNTS},
         "seconds": last["seconds"] if last else None,
         "started": _time(trial.datetime_start),
@@ -190,7 +191,17 @@ def _finalists(study: Study, method: str, run_ids: dict[Key, str]) -> list[Row]:
 def _run(study: Study, key: Key, trial: FrozenTrial, tests: dict[Key, Row], run_ids: dict[Key, str]) -> Row:
     row = _trial(key, trial, run_ids.get(key))
     test = tests.get(key)
-    kept = ("seed", "state", "error", "validation", "task_scores", "seconds", "mlflow_run_id", "checkpoint")
+    kept = (
+        "seed",
+        "state",
+        "error",
+        "validation",
+        "task_scores",
+        "metrics",
+        "seconds",
+        "mlflow_run_id",
+        "checkpoint",
+    )
     return {
         **{name: row[name] for name in kept},
         "number": key.number,

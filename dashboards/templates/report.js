@@ -1,5 +1,5 @@
 "use strict";
-// Sorting and copying only: without this script the page says the same.
+// Sorting, copying and switching charts only: without this script the page says the same.
 function key(cell) {
   const text = cell.dataset.v ?? cell.textContent.trim();
   const number = Number(text);
@@ -50,7 +50,21 @@ for (const button of document.querySelectorAll("button.copy")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
     await copy(document.getElementById(button.dataset.from).textContent);
+    const label = button.textContent;
     button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, 1600);
+    button.disabled = true;
+    setTimeout(() => { button.textContent = label; button.disabled = false; }, 1600);
   });
+}
+for (const group of document.querySelectorAll(".switch")) {
+  const buttons = Array.from(group.querySelectorAll("button"));
+  group.hidden = buttons.length < 2;
+  for (const button of buttons) {
+    button.addEventListener("click", () => {
+      for (const other of buttons) {
+        other.setAttribute("aria-pressed", String(other === button));
+        document.getElementById(other.dataset.shows).hidden = other !== button;
+      }
+    });
+  }
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dashboards.report import write
+from dashboards.report import build, write
 
 pytestmark = pytest.mark.slow
 
@@ -57,9 +57,9 @@ def show(browser: Any, rows: dict[str, Any], folder: Path, width: int = 1280) ->
 def test_every_section_renders(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
     show(browser, rows, tmp_path)
     sections = browser.find_elements("css selector", "main > section")
-    assert len(sections) == 9
+    assert len(sections) == 12
     assert all(section.size["height"] > 60 for section in sections)
-    assert len(browser.find_elements("css selector", "figure > svg")) == 4
+    assert len(browser.find_elements("css selector", "#curves figure > svg")) == 4
     assert browser.get_log("browser") == []
 
 
@@ -87,13 +87,29 @@ def test_copy_button(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None
     browser.execute_script(
         "window.copied = null; navigator.clipboard.writeText = async (text) => { window.copied = text; };"
     )
-    button = browser.find_element("css selector", "#verdict button.copy")
-    button.click()
-    assert button.text == "Copied"
-    assert (
-        browser.execute_script("return window.copied")
-        == "methods:\n  prompt_tuning:\n    learning_rate: 0.01\n"
-    )
+    verdict = build(rows)["verdict"]
+    for source, expected in (("snippet", "snippet"), ("reproduce", "study_file"), ("load", "load")):
+        button = browser.find_element("css selector", f"#verdict button.copy[data-from={source}]")
+        button.click()
+        assert button.text == "Copied"
+        assert browser.execute_script("return window.copied") == verdict[expected]
+
+
+def test_the_cost_axis_switches(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
+    for number, finalist in enumerate(rows["finalists"]):
+        if finalist["chosen"]:
+            finalist["probe"] = {"device": "cpu", "latency_seconds": 0.1 + number, "bytes": 1000}
+    show(browser, rows, tmp_path)
+    buttons = browser.find_elements("css selector", "#pareto .switch button")
+    assert [b.text for b in buttons] == ["deployed parameters", "trained parameters", "latency", "size"]
+    for button in buttons:
+        button.click()
+        (shown,) = [p for p in browser.find_elements("css selector", "#pareto .panel") if p.is_displayed()]
+        assert button.text in shown.find_element("css selector", "svg").get_attribute("aria-label")
+        assert [b.get_attribute("aria-pressed") for b in buttons].count("true") == 1
+    browser.find_element("css selector", "#enough .switch button:last-child").click()
+    assert browser.find_element("id", "progress-2").is_displayed()
+    assert browser.get_log("browser") == []
 
 
 def test_a_phone_does_not_scroll_sideways(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
@@ -116,6 +132,6 @@ def test_markup_in_data_runs_nothing(browser: Any, rows: dict[str, Any], tmp_pat
 def test_an_empty_study_is_a_page_too(browser: Any, rows: dict[str, Any], tmp_path: Path, width: int) -> None:
     rows.update(trials=[], finalists=[], partial=True, outcome="interrupted", provenance={})
     show(browser, rows, tmp_path, width)
-    assert len(browser.find_elements("css selector", "main > section")) == 9
+    assert len(browser.find_elements("css selector", "main > section")) == 12
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert browser.get_log("browser") == []

@@ -154,7 +154,8 @@ def test_sections_and_offline(rows: dict[str, Any], tmp_path: Path) -> None:
     write(rows, tmp_path)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert re.findall(r"<h2>(.*?)</h2>", html) == [
-        "Verdict", "Pareto front", "Methods", "Pairs", "Was the search enough?", "Learning curves", "Failures",
+        "Verdict", "If you value …", "Pareto front", "Methods", "Pairs", "Was the search enough?",
+        "Why: what the hyperparameters did", "The playbook's claims, measured", "Learning curves", "Failures",
         "Provenance", "Every trial",
     ]  # fmt: skip
     assert not re.search(r"https?://|//cdn|@import|url\(", html)

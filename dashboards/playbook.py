@@ -1,0 +1,279 @@
+"""The prompt-tuning playbook's claims, and its two guides, filled from what a study measured.
+
+Every answer is computed from result rows: "holds", "does not hold", "not shown" (measured, and undecided) or "not
+measured". A claim about speed needs probes of one device; a claim about scores is decided by the interval of the
+difference between test scores, or, for where a prompt stands, between trials of the search.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dashboards.pairs import ZERO_POINT, outcome
+from dashboards.preferences import chosen_finalist, devices, probed
+from dashboards.rows import Rows
+from dashboards.statistics import Sample, difference
+from dashboards.verdict import Contender, compare, contenders
+
+HOLDS, FAILS, OPEN, MISSING = "holds", "does not hold", "not shown", "not measured"
+ANSWERS = {"better": HOLDS, "worse": FAILS, "tie": FAILS, "not shown": OPEN, "not measured": MISSING}
+
+INPUT, DEEP = ("prompt_tuning", "p_tuning"), ("prefix_tuning", "p_tuning_v2")
+PREFIX_SHARE, SHARE_TOKENS, SHARE_SLACK = 0.0007, 10, 0.00005
+"""46,080 of DistilBERT's 66,955,010 parameters are 0.07 %, with ten virtual tokens at each of its six layers."""
+STEP_RATIO, STEP_SLACK = 0.41, 0.1
+"""Prompt tuning's step takes "about 41 %" of prefix tuning's; within ten points of it the claim holds."""
+
+Claim = dict[str, str]
+
+
+def claims(rows: Rows) -> list[Claim]:
+    """Every claim: `claim`, `measurement` (what was found, in words), `answer`."""
+    found = [
+        ("Prefix tuning trains 0.07 % of DistilBERT's parameters (10 virtual tokens)", _prefix_share(rows)),
+        ("A step of prompt tuning takes about 41 % of one of prefix tuning", _step_ratio(rows)),
+        ("Prompts at every layer beat prompts at the input", _deep(rows)),
+        ("In front of the text is the best place for a prompt", _placement(rows)),
+        ("A prompt pool adapts to each input", _adapts(rows)),
+        ("A pool that tasks share costs fewer parameters than a pool for each", _sharing(rows)),
+    ]
+    return [
+        {"claim": claim, "measurement": measurement, "answer": answer}
+        for claim, (answer, measurement) in found
+    ]
+
+
+def _prefix_share(rows: Rows) -> tuple[str, str]:
+    finalist = chosen_finalist(rows, "prefix_tuning")
+    if finalist is None or finalist["deployed_parameters"] is None:
+        return MISSING, "no finalist of prefix_tuning"
+    tokens, tasks = finalist["config"].get("num_virtual_tokens"), max(len(rows["tasks"]), 1)
+    if not isinstance(tokens, int):
+        return MISSING, "the finalist of prefix_tuning has no num_virtual_tokens"
+    backbone = rows["backbone"]
+    share = finalist["deployed_parameters"] / tasks / tokens * SHARE_TOKENS / backbone["parameters"]
+    text = f"{finalist['deployed_parameters']:,} parameters with {tokens} virtual tokens and {tasks} task(s): per task, "
+    text += f"{SHARE_TOKENS} tokens are {100 * share:.3f} % of {backbone['name']}"
+    if "distilbert" not in backbone["name"].lower():
+        return MISSING, f"{text}, which is not DistilBERT"
+    return HOLDS if abs(share - PREFIX_SHARE) <= SHARE_SLACK else FAILS, text
+
+
+def _step_ratio(rows: Rows) -> tuple[str, str]:
+    prompt, prefix = (probed(rows, name, "train_step_seconds") for name in ("prompt_tuning", "prefix_tuning"))
+    if not prompt or not prefix:
+        return MISSING, "needs probes of prompt_tuning and prefix_tuning"
+    if len(devices(rows)) > 1:
+        return MISSING, f"probed on different devices: {', '.join(devices(rows))}"
+    ratio = prompt / prefix
+    sizes = [_tokens(rows, name) for name in ("prompt_tuning", "prefix_tuning")]
+    text = f"{prompt:.3g} s ({sizes[0]}) against {prefix:.3g} s ({sizes[1]}): {100 * ratio:.0f} %"
+    return HOLDS if abs(ratio - STEP_RATIO) <= STEP_SLACK else FAILS, text
+
+
+def _deep(rows: Rows) -> tuple[str, str]:
+    """The best of each side by fresh-seed validation, so that the test split chooses nothing."""
+    tested = {c.method: c for c in contenders(rows)}
+    deep, shallow = (_best_by_validation(rows, tested, names) for names in (DEEP, INPUT))
+    if deep is None or shallow is None:
+        return MISSING, "needs a tested finalist of each kind"
+    (row,) = compare(deep, [shallow], rows["epsilon"], corrected=False)
+    return ANSWERS[outcome(row, rows["epsilon"])], f"{deep.method} minus {shallow.method}: {_gap(row)}"
+
+
+def _placement(rows: Rows) -> tuple[str, str]:
+    """Trials with `placement: before` against the others, method by method; all must agree."""
+    parts, answers = [], []
+    for method in rows["methods"]:
+        name = method["method"]
+        complete = [t for t in rows["trials"] if t["method"] == name and t["state"] == "COMPLETE"]
+        scores: dict[bool, list[float]] = {True: [], False: []}
+        for trial in complete:
+            place, score = trial["params"].get("placement"), trial["validation"]
+            if place is not None and score is not None and math.isfinite(score):
+                scores[place == "before"].append(score)
+        if min(len(side) for side in scores.values()) < 2:
+            continue
+        front, elsewhere = (Sample(np.array(scores[side])) for side in (True, False))
+        found = difference(front, elsewhere)
+        row = {**vars(found), "difference": found.mean, "p_holm": None}
+        answers.append(ANSWERS[outcome(row, rows["epsilon"])])
+        parts.append(f"{name}, {len(front.values)} before, {len(elsewhere.values)} elsewhere: {_gap(row)}")
+    if not parts:
+        return MISSING, "no method has two complete trials with the prompt in front and two without"
+    agreed = answers[0] if len(set(answers)) == 1 else FAILS if FAILS in answers else OPEN
+    return agreed, "mean validation of trials, whose other hyperparameters differ too; " + "; ".join(parts)
+
+
+def _adapts(rows: Rows) -> tuple[str, str]:
+    """Rows that all took the same prompts would use `top_k` of each task's pool."""
+    finalist = chosen_finalist(rows, "prompt_pool")
+    runs = [run.get("metrics") or {} for run in finalist["runs"]] if finalist else []
+    used = [metrics["pool_used"] for metrics in runs if metrics.get("pool_used") is not None]
+    if finalist is None or not used:
+        return MISSING, "no finalist of prompt_pool says which prompts its rows took"
+    config = finalist["config"]
+    size, top_k = config.get("pool_size"), config.get("top_k")
+    if config.get("selection") != "top_k" or not isinstance(size, int) or not isinstance(top_k, int):
+        return MISSING, "its finalist mixes all prompts instead of picking some"
+    taken, alike = float(np.mean(used)) * size, min(top_k * max(len(rows["tasks"]), 1), size)
+    text = f"{taken:.1f} of {size} prompts are in use; if every row of a task took the same {top_k}, at most {alike} would be"
+    return (HOLDS if taken > alike else OPEN if alike == size else FAILS), text
+
+
+def _sharing(rows: Rows) -> tuple[str, str]:
+    if len(rows["tasks"]) < 2:
+        return MISSING, "the study has one task"
+    sizes: dict[str, float] = {}
+    texts = []
+    for name in ("multitask", "prompt_pool"):
+        finalist = chosen_finalist(rows, name)
+        deployed = finalist["deployed_parameters"] if finalist else None
+        pool, tokens = (
+            (finalist["config"] if finalist else {}).get(k) for k in ("pool_size", "num_virtual_tokens")
+        )
+        if deployed is None or not isinstance(pool, int) or not isinstance(tokens, int):
+            return MISSING, "needs finalists of multitask and prompt_pool"
+        sizes[name] = deployed / (pool * tokens)
+        texts.append(
+            f"{name} {deployed:,} for {pool} prompts of {tokens} tokens, {sizes[name]:,.0f} per token"
+        )
+    return HOLDS if sizes["multitask"] < sizes["prompt_pool"] else FAILS, "; ".join(texts)
+
+
+def guide(rows: Rows) -> list[dict[str, Any]]:
+    """The comparison table, one row per method; None where nothing was measured.
+
+    `share` and `parameters`: parameter efficiency. `tasks_good`, `worst_task`: multi-task capability, the number of tasks
+    on which the method's test mean is within epsilon of the best of that task, and its lowest score. `gain`, `pool_used`:
+    flexibility, what it adds to head_only and the share of its pool that rows take. `step_ratio`, `searched`: complexity, its
+    step against the bare model's and the number of hyperparameters that are searched.
+    """
+    tested = {c.method: c for c in contenders(rows)}
+    by_task = {name: task_means(rows, name) for name in tested}
+    best = {
+        task["name"]: max((m[task["name"]] for m in by_task.values() if task["name"] in m), default=None)
+        for task in rows["tasks"]
+    }
+    zero, table = tested.get(ZERO_POINT), []
+    for method in rows["methods"]:
+        name = method["method"]
+        finalist, means = chosen_finalist(rows, name), by_task.get(name, {})
+        deployed = finalist["deployed_parameters"] if finalist else None
+        good = [task for task, mean in means.items() if mean >= (best[task] or 0.0) - rows["epsilon"]]
+        usage = [(run.get("metrics") or {}).get("pool_used") for run in finalist["runs"]] if finalist else []
+        used = [share for share in usage if share is not None]
+        mine = tested.get(name)
+        table.append(
+            {
+                "method": name,
+                "parameters": deployed,
+                "share": None if deployed is None else deployed / rows["backbone"]["parameters"],
+                "tasks_good": len(good) if means else None,
+                "tasks": len(rows["tasks"]),
+                "worst_task": min(means.values(), default=None),
+                "gain": mine.mean - zero.mean if mine and zero and mine is not zero else None,
+                "pool_used": float(np.mean(used)) if used else None,
+                "step_ratio": probed(rows, name, "train_step_bare_ratio"),
+                "searched": len(method["space"]),
+            }
+        )
+    return table
+
+
+def decisions(rows: Rows) -> list[dict[str, Any]]:
+    """The decision list: `situation`, the playbook's `advice`, the `criterion` that stands for it here, the method that
+    is best by it in this study (`measured`), `figure` in words, and `answer`."""
+    several, prompts = len(rows["tasks"]) > 1, [c for c in contenders(rows) if not _baseline(rows, c.method)]
+    worst = {c.method: min(task_means(rows, c.method).values(), default=c.mean) for c in prompts}
+    best = max((c.mean for c in prompts), default=0.0)
+    near = [c for c in prompts if c.mean >= best - rows["epsilon"]]
+    deep = [c for c in prompts if c.method in DEEP]
+    price = {c.method: -c.parameters for c in prompts}
+    mean = {c.method: c.mean for c in prompts}
+    entries: list[tuple[str, str, str, bool, Sequence[Contender], dict[str, float]]] = [
+        ("several tasks, high flexibility", "multitask", "highest score on its worst task", several, prompts, worst),
+        ("several tasks, moderate flexibility", "prompt_pool", "highest mean score", several, prompts, mean),
+        ("one task, few parameters", "p_tuning", "fewest parameters within epsilon", not several, near, price),
+        ("one task, prompts at every layer", "p_tuning_v2", "highest score of those", not several, deep, mean),
+        ("parameters matter less", "prefix_tuning", "highest mean score", True, prompts, mean),
+    ]  # fmt: skip
+    return [_decision(*entry) for entry in entries]
+
+
+def _decision(
+    situation: str, advice: str, criterion: str, fits: bool, among: Sequence[Contender], by: dict[str, float]
+) -> dict[str, Any]:
+    """The playbook's advice needs a rival: alone, or untested, it is not measured."""
+    names = [contender.method for contender in among]
+    answer, figure, measured = MISSING, None, None
+    if not fits:
+        figure = "the study has another number of tasks"
+    elif advice not in by:
+        figure = f"{advice} was not tested"
+    elif names and len(by) > 1:
+        measured = max(names, key=lambda name: by[name])
+        answer = HOLDS if measured == advice else FAILS
+        # Parameters come as negative numbers, so that more is better.
+        unit = "{:.3f}" if "score" in criterion else "{:,.0f} parameters"
+        shown = {
+            name: unit.format(by[name] if "score" in criterion else -by[name]) for name in (measured, advice)
+        }
+        figure = f"{measured} {shown[measured]}"
+        figure += "" if measured == advice else f", {advice} {shown[advice]}"
+        figure += "" if advice in names else ", which is not within epsilon of the best"
+    else:
+        figure = "there is nothing to compare it with"
+    return {
+        "situation": situation,
+        "advice": advice,
+        "criterion": criterion,
+        "measured": measured,
+        "figure": figure,
+        "answer": answer,
+    }
+
+
+def task_means(rows: Rows, method: str) -> dict[str, float]:
+    """Test score of each task, the mean over the seeds of the chosen finalist."""
+    finalist = chosen_finalist(rows, method)
+    runs = [run for run in finalist["runs"] if run["state"] == "COMPLETE"] if finalist else []
+    found = {}
+    for task in rows["tasks"]:
+        scores = [(run["test_task_scores"] or {}).get(task["name"]) for run in runs]
+        known = [score for score in scores if score is not None and math.isfinite(score)]
+        if known and len(known) == len(runs):
+            found[task["name"]] = float(np.mean(known))
+    return found
+
+
+def _best_by_validation(rows: Rows, tested: dict[str, Contender], names: Sequence[str]) -> Contender | None:
+    means = {}
+    for name in names:
+        finalist = chosen_finalist(rows, name)
+        scores = (
+            [r["validation"] for r in finalist["runs"] if r["validation"] is not None] if finalist else []
+        )
+        if name in tested and scores:
+            means[name] = float(np.mean(scores))
+    return tested[max(means, key=lambda name: means[name])] if means else None
+
+
+def _baseline(rows: Rows, name: str) -> bool:
+    return any(method["baseline"] for method in rows["methods"] if method["method"] == name)
+
+
+def _tokens(rows: Rows, name: str) -> str:
+    finalist = chosen_finalist(rows, name)
+    tokens = finalist["config"].get("num_virtual_tokens") if finalist else None
+    return f"{name}, {tokens} virtual tokens" if tokens is not None else name
+
+
+def _gap(row: dict[str, Any]) -> str:
+    if row["ci_low"] is None:
+        return f"{row['difference']:+.3f}, interval not measured"
+    return f"{row['difference']:+.3f} (95 % interval {row['ci_low']:+.3f} to {row['ci_high']:+.3f})"

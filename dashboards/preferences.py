@@ -1,0 +1,101 @@
+"""If you value this or that: what to take for the best score, few parameters, speed or memory.
+
+Seconds and bytes are those of the solo probe of a finalist, never those of the search, where trials share the machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dashboards.rows import Finalist, Rows
+from dashboards.verdict import Contender, Verdict, contenders
+
+COSTS = (
+    ("fastest to train", "train_seconds"),
+    ("fastest to serve", "latency_seconds"),
+    ("least memory", "peak_memory_bytes"),
+)
+"""What a user may value, and the figure of the probe that measures it; less is better."""
+
+
+def preferences(rows: Rows, verdict: Verdict) -> list[dict[str, Any]]:
+    """One entry per wish: `value`, `method`, its `score`, the `measure` and its `figure`, `overall`, `note`.
+
+    By cost the choice is among the methods whose test mean is within epsilon of the best; `overall` is the cheapest
+    of all tested methods where that is another one. `method` is None where nothing was measured, and `note` says why.
+    """
+    tested = contenders(rows)
+    if not tested:
+        empty = [("best score", "score"), ("smallest within epsilon", "deployed_parameters"), *COSTS]
+        return [_entry(value, measure, None, None, note="no finalist was tested") for value, measure in empty]
+    best = max(tested, key=lambda c: c.mean)
+    smallest = next((c for c in tested if c.method == verdict.method), None)
+    price = chosen_finalist(rows, smallest.method) if smallest else None
+    deployed = price["deployed_parameters"] if price else None
+    found = [
+        _entry("best score", "score", best, best.mean),
+        _entry("smallest within epsilon", "deployed_parameters", smallest, deployed),
+    ]
+    return found + [_cheapest(rows, tested, best, value, measure) for value, measure in COSTS]
+
+
+def chosen_finalist(rows: Rows, method: str) -> Finalist | None:
+    """The finalist of a method that was chosen for the test split."""
+    return next((f for f in rows["finalists"] if f["method"] == method and f["chosen"]), None)
+
+
+def probed(rows: Rows, method: str, measure: str) -> float | None:
+    """A figure of the probe of a method's chosen finalist."""
+    finalist = chosen_finalist(rows, method)
+    probe: dict[str, Any] = dict((finalist.get("probe") if finalist else None) or {})
+    found: float | None = probe.get(measure)
+    return found
+
+
+def devices(rows: Rows) -> list[str]:
+    """The devices on which finalists were probed."""
+    probes: list[dict[str, Any]] = [
+        dict(finalist.get("probe") or {}) for finalist in rows["finalists"] if finalist["chosen"]
+    ]
+    return sorted({str(probe["device"]) for probe in probes if probe.get("device")})
+
+
+def _cheapest(
+    rows: Rows, tested: list[Contender], best: Contender, value: str, measure: str
+) -> dict[str, Any]:
+    """The cheapest by a figure of the probe."""
+    costs = {c.method: cost for c in tested if (cost := probed(rows, c.method, measure)) is not None}
+    where = devices(rows)
+    if len(where) > 1:
+        note = f"probed on different devices, which do not compare: {', '.join(where)}"
+        return _entry(value, measure, None, None, note=note)
+    priced = sorted((c for c in tested if c.method in costs), key=lambda c: costs[c.method])
+    good = [c for c in priced if c.mean >= best.mean - rows["epsilon"]]
+    if not good:
+        return _entry(value, measure, None, None, note="no finalist good enough was probed alone")
+    entry = _entry(value, measure, good[0], costs[good[0].method])
+    if priced[0] is not good[0]:
+        first = priced[0]
+        entry["overall"] = {
+            "method": first.method,
+            "figure": costs[first.method],
+            "score": first.mean,
+            "loss": best.mean - first.mean,
+        }
+    missing = [c.method for c in tested if c.method not in costs]
+    entry["note"] = f"not probed: {', '.join(missing)}" if missing else None
+    return entry
+
+
+def _entry(
+    value: str, measure: str, contender: Contender | None, figure: float | None, note: str | None = None
+) -> dict[str, Any]:
+    return {
+        "value": value,
+        "method": contender.method if contender else None,
+        "score": contender.mean if contender else None,
+        "measure": measure,
+        "figure": figure,
+        "overall": None,
+        "note": note,
+    }

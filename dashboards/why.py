@@ -1,0 +1,84 @@
+"""Why the winner won: which hyperparameters matter, and the path from the published default to the best trial.
+
+Per method, never pooled: methods have different hyperparameters, and the same name means different things in them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from dashboards.effort import ended, finite
+from dashboards.rows import Method, Rows, Trial
+
+
+def why(rows: Rows, method: Method) -> dict[str, Any]:
+    """`importances`, `path`, and `default_gain`: what the search gained over the default, on fresh seeds."""
+    name = method["method"]
+    trials = [trial for trial in rows["trials"] if trial["method"] == name]
+    return {
+        "importances": method.get("importances"),
+        "path": path(trials),
+        "default_gain": default_gain(rows, name),
+    }
+
+
+def path(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """The successive best trials, in the order in which they ended: what each changed, and what it gained.
+
+    The first is the first that was complete; it is the published default if that is trial 0.
+    """
+    steps: list[dict[str, Any]] = []
+    before: Trial | None = None
+    for trial in ended(trials):
+        score = trial["validation"]
+        if trial["state"] != "COMPLETE" or score is None or not math.isfinite(score):
+            continue
+        last = steps[-1]["validation"] if steps else None
+        if last is not None and score <= last:
+            continue
+        steps.append(
+            {
+                "number": trial["number"],
+                "validation": score,
+                "gain": None if last is None else score - last,
+                "changed": changed(before["params"], trial["params"]) if before else [],
+            }
+        )
+        before = trial
+    return steps
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+    """The hyperparameters whose value differs: `parameter`, `before`, `after`; None where one has none."""
+    names = dict.fromkeys([*before, *after])
+    return [
+        {"parameter": name, "before": before.get(name), "after": after.get(name)}
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def default_gain(rows: Rows, method: str) -> float | None:
+    """Validation of the chosen finalist minus that of the retrained default, both means over fresh seeds."""
+    means: dict[str, float] = {}
+    for finalist in rows["finalists"]:
+        values = [run["validation"] for run in finalist["runs"] if run["state"] == "COMPLETE"]
+        scores = [value for value in values if value is not None and math.isfinite(value)]
+        if finalist["method"] != method or not scores:
+            continue
+        if finalist["chosen"]:
+            means["chosen"] = sum(scores) / len(scores)
+        if finalist["role"] == "default":
+            means["default"] = sum(scores) / len(scores)
+    return means["chosen"] - means["default"] if len(means) == 2 else None
+
+
+def varied(trials: Sequence[Trial], method: Method) -> list[str]:
+    """The searched hyperparameters of which complete trials have more than one value, the most important first."""
+    complete = [t for t in trials if t["state"] == "COMPLETE" and finite(t["validation"])]
+    names = dict.fromkeys(name for trial in complete for name in trial["params"])
+    weights = method.get("importances") or {}
+    found = [name for name in names if len({repr(t["params"].get(name)) for t in complete}) > 1]
+    return sorted(found, key=lambda name: -weights.get(name, 0.0))
