@@ -60,6 +60,11 @@ def leaderboard(report: Report) -> str:
     return page.render(report=report, verdict=report["verdict"])
 
 
+def comparison(content: Report, template: str) -> str:
+    """comparison.html or comparison.md, by the name of its template."""
+    return _environment(autoescape=".html" in template).get_template(template).render(content=content)
+
+
 def card(report: Report, exported: dict[str, Any], folder: str) -> str:
     """The model card of an exported method.
 

@@ -174,20 +174,34 @@ def status(
 
 @app.command(epilog="Example: promptfront report quickstart --out /some/folder")
 def report(
-    study: StudyName,
+    studies: Annotated[
+        list[str], typer.Argument(metavar="STUDY...", help="Names of studies, or their files.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder of the report; else the study's own.")] = None,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
-    """Write the report anew, of a study in any state."""
-    config = _find(study, output_dir)
+    """Write the report anew, of a study in any state; of several, a comparison."""
+    configs = [_find(study, output_dir) for study in studies]
+    from dashboards import comparison
     from dashboards import report as dashboard
     from search import driver
 
-    folder = out or config.folder / "report"
-    written = dashboard.write(cast("Rows", driver.read_rows(config)), folder)
-    console.print(
-        f"[bold]Verdict:[/] {_escape(written['verdict']['reason'])}", soft_wrap=True, highlight=False
-    )
+    rows = [cast("Rows", driver.read_rows(config)) for config in configs]
+    if len(rows) > 1:
+        folder = out or output_dir / "comparisons" / "_".join(config.study for config in configs)[:150]
+        content = comparison.write(rows, folder)
+        for found in content["studies"]:
+            told = f"[bold]{_escape(found['study'])}:[/] {_escape(found['verdict']['sentence'])}"
+            console.print(told, soft_wrap=True, highlight=False)
+        for warning in content["warnings"]:
+            console.print(f"[yellow]warning:[/] {_escape(warning)}", soft_wrap=True, highlight=False)
+        console.print(f"Comparison:  {folder / 'comparison.html'}", soft_wrap=True, highlight=False)
+        return
+    folder = out or configs[0].folder / "report"
+    verdict = dashboard.write(rows[0], folder)["verdict"]
+    console.print(f"[bold]Verdict:[/] {_escape(verdict['sentence'])}", soft_wrap=True, highlight=False)
+    if verdict["sentence"] != verdict["reason"]:
+        console.print(_escape(verdict["reason"]), soft_wrap=True, highlight=False)
     console.print(f"Report:  {folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 

@@ -1,0 +1,132 @@
+"""Several studies on one page: leaderboards side by side, what they share, and whether their scores compare at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dashboards import page
+from dashboards.report import build, replace
+from dashboards.rows import Rows
+
+Report = dict[str, Any]
+
+
+def compare(studies: Sequence[Rows]) -> dict[str, Any]:
+    """The content of comparison.json, from the rows of two or more studies.
+
+    Returns:
+        `studies` (name, verdict, outcome), `facts` (what is compared, the value of each study, whether all are equal; an
+        unknown value equals nothing), `leaderboard` (per method a result of each study, None where it has none), and
+        `warnings` in words.
+    """
+    if len(studies) < 2:
+        raise ValueError(f"a comparison needs two studies or more, not {len(studies)}")
+    reports = [build(rows) for rows in studies]
+    facts = [
+        {"fact": name, "values": values, "same": None not in values and all(v == values[0] for v in values)}
+        for name, values in _facts(reports).items()
+    ]
+    names = dict.fromkeys(method["method"] for report in reports for method in report["methods"])
+    return {
+        "studies": [
+            {
+                **{key: report[key] for key in ("study", "partial", "outcome", "few_seeds")},
+                "verdict": {
+                    key: report["verdict"][key]
+                    for key in ("decision", "basis", "method", "sentence", "reason")
+                },
+            }
+            for report in reports
+        ],
+        "facts": facts,
+        "leaderboard": [
+            {"method": name, "results": [_result(report, name) for report in reports]} for name in names
+        ],
+        "warnings": _warnings(reports, facts),
+    }
+
+
+def write(studies: Sequence[Rows], folder: Path) -> dict[str, Any]:
+    """Writes comparison.json, comparison.html and comparison.md, each at once or not at all."""
+    content = compare(studies)
+    folder.mkdir(parents=True, exist_ok=True)
+    replace(
+        folder / "comparison.json", json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+    replace(folder / "comparison.md", page.comparison(content, "comparison.md.j2"))
+    replace(folder / "comparison.html", page.comparison(content, "comparison.html.j2"))
+    return content
+
+
+def _facts(reports: Sequence[Report]) -> dict[str, list[Any]]:
+    """What a difference of scores may come from, with each study's value; None where it is not known."""
+    facts: dict[str, list[Any]] = {
+        "model": [report["backbone"]["name"] for report in reports],
+        "model sha256": [(report["provenance"].get("model") or {}).get("sha256") for report in reports],
+        "tasks": [[task["name"] for task in report["tasks"]] for report in reports],
+        "metric": [report["objective"]["metric"] for report in reports],
+    }
+    for task in dict.fromkeys(task["name"] for report in reports for task in report["tasks"]):
+        for split in ("train", "validation", "test"):
+            facts[f"{split} split of {task}"] = [_hash(report, task, split) for report in reports]
+    return facts | {
+        "seed": [report["provenance"].get("seed") for report in reports],
+        "epsilon": [report["epsilon"] for report in reports],
+        "trials per method": [_budget(report) for report in reports],
+        "commit": [report["provenance"].get("commit") for report in reports],
+    }
+
+
+def _hash(report: Report, task: str, split: str) -> str | None:
+    data = report["provenance"].get("data") or {}
+    found: str | None = (data.get(task) or {}).get(split)
+    return found
+
+
+def _budget(report: Report) -> int | None:
+    return max((method["budget"] for method in report["methods"]), default=None)
+
+
+def _result(report: Report, name: str) -> dict[str, Any] | None:
+    """A method's result in a study; `test` is None where no finalist was tested."""
+    method = next((m for m in report["methods"] if m["method"] == name), None)
+    if method is None:
+        return None
+    finalist = next((f for f in method["finalists"] if f["chosen"]), None)
+    test = finalist["test"] if finalist else None
+    return {
+        "test": test and {key: test[key] for key in ("mean", "ci_low", "ci_high", "spread")},
+        "seeds": len(test["values"]) if test else None,
+        "best_validation": method["best_validation"],
+        "deployed_parameters": method["deployed_parameters"],
+        "backbone_share": method["backbone_share"],
+        "recommended": report["verdict"]["method"] == name,
+    }
+
+
+def _warnings(reports: Sequence[Report], facts: Sequence[dict[str, Any]]) -> list[str]:
+    """Why scores may not compare."""
+    found = []
+    for fact in facts:
+        if fact["same"] or not fact["fact"].startswith("test split of"):
+            continue
+        if None in fact["values"]:
+            found.append(f"The {fact['fact']} is not known of every study: its scores may not compare.")
+        else:
+            found.append(f"The {fact['fact']} differs between the studies: its scores do not compare.")
+    differing = {fact["fact"] for fact in facts if not fact["same"]}
+    if "metric" in differing:
+        found.append("The studies have different metrics: their scores do not compare.")
+    if "tasks" in differing:
+        found.append("The studies have different tasks: means over tasks do not compare.")
+    for report in reports:
+        if report["partial"]:
+            found.append(
+                f"{report['study']} has not ended ({report['outcome']}): its numbers can still change."
+            )
+        if report["few_seeds"]:
+            found.append(f"{report['study']} has 3 seeds or fewer: its intervals are rough.")
+    return found
