@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import ray
+from ray.exceptions import AuthenticationError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _IMPORTABLE = str(Path(__file__).resolve().parent.parent)
+_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray in a job
+_LOOKING_SECONDS = 120
+_SHOWING_SECONDS = 10
 
 
 class ClusterError(Exception):
@@ -36,23 +43,76 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
     address = address or os.environ.get("RAY_ADDRESS") or None
     if address is not None and address.startswith("ray://"):
         raise ClusterError(
-            "cluster.address ray:// would run the driver in the cluster, where its results would stay; "
-            "run promptfront on a node of the cluster, with cluster.address auto"
+            "RAY_ADDRESS is a ray:// address, whose driver would run, and write, in the cluster: submit the study through "
+            "Ray Jobs instead, --address http://HOST:8265"
         )
-    # Workers find the packages where the driver has them, whatever their own working directory.
-    path = os.pathsep.join(filter(None, [_IMPORTABLE, os.environ.get("PYTHONPATH")]))
-    environment = {"env_vars": {"PYTHONPATH": path}} if address is None else None
     try:
         ray.init(
             address=address or "local",
-            runtime_env=environment,
+            runtime_env=_environment(),
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+    except AuthenticationError as error:
+        raise ClusterError(
+            f"the Ray cluster at {address} asks for a token, or for another than was sent: set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
+        ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(f"cannot reach a Ray cluster at {address or 'this machine'}: {error}") from error
     try:
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
+
+
+def refuse_unshared(folder: Path) -> None:
+    """Looks from every other node of the connected cluster whether it sees this node's `folder`.
+
+    Raises:
+        ClusterError: a node does not, or cannot run what is asked of it.
+    """
+    here = ray.get_runtime_context().get_node_id()
+    others = {
+        node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != here
+    }
+    if not others:
+        return
+    marker = folder.absolute() / f".seen-{secrets.token_hex(8)}"
+    marker.write_text("", encoding="utf-8")
+    try:
+        looking = {
+            name: ray.remote(num_cpus=0)(_sees)
+            .options(scheduling_strategy=NodeAffinitySchedulingStrategy(id, soft=False))
+            .remote(str(marker))
+            for id, name in others.items()
+        }
+        unseeing = [name for name, seen in looking.items() if not ray.get(seen, timeout=_LOOKING_SECONDS)]
+    except RayError as error:
+        raise ClusterError(f"a node of the cluster cannot look for {folder}: {error}") from error
+    finally:
+        marker.unlink(missing_ok=True)
+    if unseeing:
+        raise ClusterError(
+            f"{folder} is not there, or is another folder, on {', '.join(unseeing)}: a trial that moves to another node "
+            "goes on from its checkpoint in it. Set output_dir to a folder on a file system that all nodes share"
+        )
+
+
+def _sees(marker: str) -> bool:
+    """Whether a file is there. A shared file system may show what is new after some seconds only."""
+    deadline = time.monotonic() + _SHOWING_SECONDS
+    while not os.path.exists(marker):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.5)
+    return True
+
+
+def _environment() -> dict[str, dict[str, str]] | None:
+    """Workers find the packages where the driver has them; in a job, Ray sees to it."""
+    if _JOB in os.environ:
+        return None
+    path = os.pathsep.join(filter(None, [_IMPORTABLE, os.environ.get("PYTHONPATH")]))
+    return {"env_vars": {"PYTHONPATH": path}}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
 
-from search.errors import NoStudyError, PromptfrontError
+from search import commands
+from search.commands import OUTPUTS, SUBMITTED, console
+from search.errors import PromptfrontError
 
 if TYPE_CHECKING:
     from dashboards.rows import Rows
@@ -26,13 +28,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console()
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study, or its file.")]
-OutputDir = Annotated[Path, typer.Option("--output-dir", help="Where studies are kept.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides a value of the study file.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster to run on: auto, host:port, or http://host:8265 for Ray Jobs."),
 ]
 
 
@@ -95,30 +98,49 @@ def init(
 
 
 @app.command(epilog="Example: promptfront check examples/quickstart.yaml --set search.trials_per_method=20")
-def check(study: StudyFile, set_: Overrides = None) -> None:
+def check(study: StudyFile, set_: Overrides = None, address: Address = None) -> None:
     """Validate a study file against model and data, and show the plan."""
-    from search import plan, study_file
+    config, overrides = _load(study, set_, address)
+    if config.cluster.jobs:
+        from search import remote
 
-    plan.render(plan.check(study_file.load(study, set_ or ()), test=True), console)
+        remote.check(study, overrides, config, console)
+        return
+    from search import plan
+
+    plan.render(plan.check(config, test=True), console)
 
 
 @app.command(epilog="Example: promptfront launch examples/quickstart.yaml --set search.trials_per_method=20")
-def launch(
-    study: StudyFile,
-    set_: Overrides = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to run on: auto, or host:port.")] = None,
-) -> None:
+def launch(study: StudyFile, set_: Overrides = None, address: Address = None) -> None:
     """Run a study, or go on with one that was interrupted."""
-    from search import study_file
+    config, overrides = _load(study, set_, address)
+    record = OUTPUTS / config.study / SUBMITTED
+    if config.cluster.jobs:
+        from search import remote
 
-    overrides = [*(set_ or ()), *([f"cluster.address={address}"] if address else [])]
-    config = study_file.load(study, overrides)
+        remote.launch(study, overrides, config, record, console)
+        return
+    record.unlink(missing_ok=True)  # from now on the study is this machine's
     from dashboards import report
     from search import driver
 
     writer = driver.Writer(write=report.write, description=report.leaderboard_markdown)
     launched = driver.launch(config, console, writer)
     _tell(config, launched, study)
+
+
+def _load(study: Path, set_: list[str] | None, address: str | None) -> tuple[StudyConfig, list[str]]:
+    """The study and the overrides that made it; RAY_ADDRESS, when it names Ray Jobs, stands in for cluster.address."""
+    from search import study_file
+
+    overrides = [*(set_ or ()), *([f"cluster.address={address}"] if address else [])]
+    config = study_file.load(study, overrides)
+    instead = os.environ.get("RAY_ADDRESS", "")
+    if config.cluster.address is None and instead.startswith(("http://", "https://")):
+        overrides.append(f"cluster.address={instead}")
+        config = study_file.load(study, overrides)
+    return config, overrides
 
 
 def _tell(config: StudyConfig, launched: Launched, study: Path) -> None:
@@ -154,100 +176,6 @@ def _tell(config: StudyConfig, launched: Launched, study: Path) -> None:
         raise typer.Exit(code)
 
 
-@app.command(epilog="Example: promptfront status quickstart")
-def status(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Name or file; all without.")] = None,
-    output_dir: OutputDir = Path("outputs"),
-) -> None:
-    """Show how far studies are."""
-    names = [study] if study else sorted(path.parent.name for path in output_dir.glob("*/config.yaml"))
-    if not names:
-        console.print(f"There is no study in {output_dir}. Start one: promptfront launch STUDY.yaml")
-        return
-    from search.progress import Progress
-    from search.study import Study
-
-    for name in names:
-        opened = Study(_find(name, output_dir), must_exist=True)
-        console.print(Progress(opened, console).table())
-
-
-@app.command(epilog="Example: promptfront report quickstart --out /some/folder")
-def report(
-    studies: Annotated[
-        list[str], typer.Argument(metavar="STUDY...", help="Names of studies, or their files.")
-    ],
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; else the study's own.")] = None,
-    output_dir: OutputDir = Path("outputs"),
-) -> None:
-    """Write the report anew, of a study in any state; of several, a comparison."""
-    configs = [_find(study, output_dir) for study in studies]
-    from dashboards import comparison
-    from dashboards import report as dashboard
-    from search import driver
-
-    rows = [cast("Rows", driver.read_rows(config)) for config in configs]
-    if len(rows) > 1:
-        folder = out or output_dir / "comparisons" / "_".join(config.study for config in configs)[:150]
-        content = comparison.write(rows, folder)
-        for found in content["studies"]:
-            told = f"[bold]{_escape(found['study'])}:[/] {_escape(found['verdict']['sentence'])}"
-            console.print(told, soft_wrap=True, highlight=False)
-        for warning in content["warnings"]:
-            console.print(f"[yellow]warning:[/] {_escape(warning)}", soft_wrap=True, highlight=False)
-        console.print(f"Comparison:  {folder / 'comparison.html'}", soft_wrap=True, highlight=False)
-        return
-    folder = out or configs[0].folder / "report"
-    verdict = dashboard.write(rows[0], folder)["verdict"]
-    console.print(f"[bold]Verdict:[/] {_escape(verdict['sentence'])}", soft_wrap=True, highlight=False)
-    if verdict["sentence"] != verdict["reason"]:
-        console.print(_escape(verdict["reason"]), soft_wrap=True, highlight=False)
-    console.print(f"Report:  {folder / 'report.html'}", soft_wrap=True, highlight=False)
-
-
-@app.command(epilog="Example: promptfront export quickstart --method p_tuning_v2 --out my_model")
-def export(
-    study: StudyName,
-    method: Annotated[
-        str | None, typer.Option(help="Method to export; else the one the verdict names.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write; else outputs/STUDY/export/METHOD.")
-    ] = None,
-    output_dir: OutputDir = Path("outputs"),
-) -> None:
-    """Write a trained method as a folder that methods.load reads, and plain peft where it has a form of it."""
-    config = _find(study, output_dir)
-    from dashboards import page
-    from dashboards import report as dashboard
-    from search import driver
-    from search.export import export as write
-
-    content = dashboard.build(cast("Rows", driver.read_rows(config)))
-    exported = write(config, method or content["verdict"]["method"], out)
-    card = page.card(content, asdict(exported), str(exported.folder))
-    (exported.folder / "README.md").write_text(card, encoding="utf-8")
-    lines = [f"exported {exported.folder}. In Python:", "", "    import methods"]
-    lines += [f"    methods.load({str(exported.folder)!r}).predict(['Some text'])", ""]
-    for task, reason in exported.peft.items():
-        lines.append(
-            f"peft, {task}: " + ("loads it, with the same logits" if reason is None else f"no: {reason}")
-        )
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
-
-
-@app.command(epilog="Example: promptfront ui quickstart --port 5000")
-def ui(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Name or file of a study.")] = None,
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
-    output_dir: OutputDir = Path("outputs"),
-) -> None:
-    """Open the MLflow UI on the store of a study, on this machine only."""
-    from search.ui import serve
-
-    serve(_find(study, output_dir) if study else None, output_dir, port, console)
-
-
 @app.command(epilog="Example: promptfront methods")
 def methods() -> None:
     """List the methods, with their hyperparameters and ranges."""
@@ -256,16 +184,32 @@ def methods() -> None:
     render(console)
 
 
-def _find(study: str, output_dir: Path) -> StudyConfig:
-    """The configuration of a study given by its name, or by its file.
+@app.command(epilog="Example: promptfront cluster local --out cluster.sh")
+def cluster(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help="Which; without, all are listed.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A value of the template.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; without, the values are listed.")] = None,
+) -> None:
+    """Write a file that starts a Ray cluster: a script, or what `ray up`, kubectl or sbatch takes."""
+    from clusters import render
 
-    Raises:
-        NoStudyError: neither is there.
-    """
-    from search import study_file
+    kinds = [kind] if kind else list(render.KINDS)
+    if kind is None or out is None:
+        for name in kinds:
+            console.print(f"{render.title(name)}\n{render.describe(name)}", highlight=False, markup=False)
+        return
+    if out.exists():
+        raise PromptfrontError(f"{out} exists already; give another name, or remove it")
+    values = dict(pair.partition("=")[::2] for pair in set_ or ())
+    out.write_text(render.render(kind, values, out.name), encoding="utf-8")
+    console.print(f"Wrote {out}. Its first lines say how to use it.", highlight=False)
 
-    for path in (output_dir / study / "config.yaml", Path(study)):
-        if path.is_file():
-            return study_file.load(path)
-    there = ", ".join(sorted(path.parent.name for path in output_dir.glob("*/config.yaml"))) or "none"
-    raise NoStudyError(f"no study {study!r} in {output_dir} (there: {there}), and no such file")
+
+app.registered_commands += commands.app.registered_commands
+
+if __name__ == "__main__":  # in a job, where the package may not be installed
+    main()

@@ -6,6 +6,7 @@ descriptions are what `promptfront init` writes as comments and what the error m
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -113,7 +114,9 @@ class ClusterConfig(Section):
     """Where trials run."""
 
     address: str | None = Field(
-        default=None, description="null: this machine; auto or host:port: a running Ray cluster"
+        default=None,
+        description="null: this machine; auto or host:port: a running Ray cluster, on a node of it; "
+        "http://host:8265: submitted to it through Ray Jobs",
     )
     cpus_per_trial: Resource = Field(default=1, gt=0, description="CPU cores of a trial")
     gpus_per_trial: Resource | None = Field(
@@ -122,6 +125,27 @@ class ClusterConfig(Section):
     max_concurrent_trials: int | None = Field(
         default=None, ge=1, description="Trials at once; null: as many as fit"
     )
+
+    @field_validator("address")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if (
+            value is None
+            or value == "auto"
+            or re.fullmatch(r"(https?://)?[^/\s]+:\d+/?|https?://[^/\s]+/?", value)
+        ):
+            return value
+        if value.startswith("ray://"):
+            raise ValueError(
+                "must not be ray://, whose driver would run, and write, in the cluster: submit the study "
+                f"through Ray Jobs instead, --address http://{value[6:].partition(':')[0] or 'HOST'}:8265"
+            )
+        raise ValueError(f"must be null, auto, host:port or http://host:8265, not {value!r}")
+
+    @property
+    def jobs(self) -> str | None:
+        """Where Ray Jobs are submitted, if the study goes there."""
+        return self.address if self.address and self.address.startswith(("http://", "https://")) else None
 
 
 class TrackingConfig(Section):
@@ -182,6 +206,16 @@ class StudyConfig(Section):
             return content
         optional = ("search", "training", "finalists", "cluster", "tracking")
         return {key: value for key, value in content.items() if value is not None or key not in optional}
+
+    @field_validator("output_dir", mode="before")
+    @classmethod
+    def _a_folder(cls, value: object) -> object:
+        if isinstance(value, str) and "://" in value:
+            raise ValueError(
+                "must be a folder, since workers write and read checkpoints as files: mount the bucket or file system "
+                f"on every node, and name the folder, not {value!r}"
+            )
+        return value
 
     @field_validator("tasks")
     @classmethod

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from ray import tune
 from rich.console import Console
 
-from clusters.connect import connected
+from clusters.connect import connected, refuse_unshared
 from search import held_out, lock, plan, provenance, results, study_file, trial
 from search.config import StudyConfig
 from search.errors import NoStudyError, PromptfrontError, StudyFileError
@@ -136,6 +136,7 @@ def _run(study: Study, tracker: Tracker, console: Console) -> Outcome:
     config = study.config
     searcher = StudySearcher(study)
     with connected(config.cluster.address) as resources, _signals() as interrupted:
+        refuse_unshared(config.folder)
         request = _request(config, resources)
         searcher.limit = _limit(config, resources, request)
         deadline = None

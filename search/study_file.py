@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,16 @@ for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
+def load(
+    path: Path, overrides: Sequence[str] = (), place: Callable[[Path, str], str] | None = None
+) -> StudyConfig:
     """The study that a file describes, validated whole.
 
     Args:
         path: of the YAML file. Paths in it are relative to its folder, but `output_dir`, which is relative
             to the current one.
         overrides: `a.b.c=value` each, the value in YAML; a list's items are numbered: `tasks.0.few_shot=8`.
+        place: (folder of the file, a path in it) is what the study has instead; else the absolute path.
 
     Raises:
         StudyFileError: the file cannot be read, or something in it cannot be; a line for each problem.
@@ -73,9 +76,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         raise messages.study_file_error(found + _method_problems(content), path) from None
     for method, hyperparameters in config.methods.items():
         found += spaces.problems(method, hyperparameters)
+    found += _jobs_problems(config)
     if found:
         raise messages.study_file_error(found, path)
-    return _with_absolute_paths(config, path.resolve().parent)
+    return _with_paths(config, path.resolve().parent, place or _absolute)
 
 
 def dump(config: StudyConfig) -> str:
@@ -166,19 +170,36 @@ def _method_problems(content: dict[str, Any]) -> list[Problem]:
     return found
 
 
-def _with_absolute_paths(config: StudyConfig, folder: Path) -> StudyConfig:
-    """The same study, the paths to its model and data made absolute."""
+def _jobs_problems(config: StudyConfig) -> list[Problem]:
+    """What a job leaves in its working directory is lost: results have to have a place that the cluster keeps."""
+    if config.cluster.jobs is None:
+        return []
+    found = []
+    why = "since a job's working directory is temporary: a path that every node of the cluster has, and keeps"
+    if not config.output_dir.is_absolute():
+        text = f"must be absolute over Ray Jobs, {why}; not {str(config.output_dir)!r}"
+        found.append(Problem("output_dir", text))
+    for name in ("storage", "mlflow_uri"):
+        url = getattr(config.tracking, name) or ""
+        if url.startswith("sqlite:") and not url.startswith("sqlite:////"):
+            text = f"must have an absolute path over Ray Jobs (sqlite:////folder/file.db), {why}; not {url!r}"
+            found.append(Problem(f"tracking.{name}", text))
+    return found
+
+
+def _with_paths(config: StudyConfig, folder: Path, place: Callable[[Path, str], str]) -> StudyConfig:
+    """The same study, the paths to its model and data as `place` has them."""
     model = config.model
     if (folder / Path(model.name_or_path).expanduser()).is_dir():
-        model = model.model_copy(update={"name_or_path": _absolute(folder, model.name_or_path)})
+        model = model.model_copy(update={"name_or_path": place(folder, model.name_or_path)})
     tasks = []
     for task in config.tasks:
         update: dict[str, Any] = {}
         data = task.data
         if data.path.endswith(".py") or (folder / data.path).is_dir():
-            update["path"] = _absolute(folder, data.path)
+            update["path"] = place(folder, data.path)
         if data.data_files and data.path in FILE_FORMATS:
-            update["data_files"] = {split: _absolute(folder, file) for split, file in data.data_files.items()}
+            update["data_files"] = {split: place(folder, file) for split, file in data.data_files.items()}
         tasks.append(task.model_copy(update={"data": data.model_copy(update=update)}))
     return config.model_copy(update={"model": model, "tasks": tasks})
 

@@ -11,7 +11,10 @@ import pytest
 
 from tests.search.conftest import write_study
 
-COMMANDS = ("init", "check", "launch", "status", "report", "export", "ui", "methods")
+COMMANDS = (
+    *("init", "check", "launch", "methods", "cluster"),
+    *("status", "logs", "stop", "report", "export", "ui"),
+)
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -69,7 +72,7 @@ def test_every_mistake_is_named_at_once(study: dict[str, Any], tmp_path: Path) -
     assert not (tmp_path / "outputs").exists(), "nothing was started"
 
 
-@pytest.mark.parametrize("command", ["report", "export", "status"])
+@pytest.mark.parametrize("command", ["report", "export", "status", "logs", "stop"])
 def test_a_study_that_is_not_there(command: str, tmp_path: Path) -> None:
     done = run(command, "nothing", cwd=tmp_path)
     assert done.returncode == 2
@@ -105,3 +108,57 @@ def test_status_without_a_study(tmp_path: Path) -> None:
     done = run("status", cwd=tmp_path)
     assert done.returncode == 0
     assert "There is no study" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "launch"])
+def test_over_jobs_results_need_a_place_that_is_kept(
+    command: str, study: dict[str, Any], tmp_path: Path
+) -> None:
+    study["output_dir"] = "outputs"
+    study["tracking"] = {"storage": "sqlite:///optuna.db", "mlflow_uri": "sqlite:///mlflow.db"}
+    write_study(study, tmp_path)
+    done = run(command, "study.yaml", "--address", "http://127.0.0.1:1", cwd=tmp_path)
+    assert done.returncode == 2
+    for place in ("output_dir: must be absolute over Ray Jobs", "tracking.storage:", "tracking.mlflow_uri:"):
+        assert place in done.stderr
+    assert "a job's working directory is temporary" in done.stderr
+
+
+def test_a_bucket_is_no_folder(study: dict[str, Any], tmp_path: Path) -> None:
+    study["output_dir"] = "s3://bucket/outputs"
+    write_study(study, tmp_path)
+    done = run("check", "study.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "output_dir: must be a folder" in done.stderr
+
+
+def test_ray_client_is_refused_with_what_to_do(study: dict[str, Any], tmp_path: Path) -> None:
+    write_study(study, tmp_path)
+    done = run("launch", "study.yaml", "--address", "ray://head.example:10001", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--address http://head.example:8265" in done.stderr
+
+
+def test_a_cluster_out_of_reach_ends_5(study: dict[str, Any], tmp_path: Path) -> None:
+    write_study(study, tmp_path)
+    done = run("launch", "study.yaml", "--address", "http://127.0.0.1:1", cwd=tmp_path)
+    assert done.returncode == 5, done.stderr
+    assert "no Ray dashboard answers at http://127.0.0.1:1" in done.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_logs_are_for_studies_that_were_submitted(study: dict[str, Any], tmp_path: Path) -> None:
+    write_study(study, tmp_path)
+    done = run("logs", "study.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "was not submitted through Ray Jobs" in done.stderr
+
+
+def test_cluster_writes_a_file_once(tmp_path: Path) -> None:
+    assert "kuberay: a RayJob" in run("cluster").stdout
+    assert run("cluster", "local", "--set", "nodes=3", "--out", "cluster.sh", cwd=tmp_path).returncode == 0
+    assert "nodes=3" in (tmp_path / "cluster.sh").read_text()
+    assert run("cluster", "local", "--out", "cluster.sh", cwd=tmp_path).returncode == 1
+    missing = run("cluster", "aws", "--out", "aws.yaml", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "region: where the machines are" in missing.stderr

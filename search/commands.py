@@ -1,0 +1,200 @@
+"""Commands on studies that were launched: here, or on a cluster that is reached through Ray Jobs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from search.errors import NoStudyError
+
+if TYPE_CHECKING:
+    from dashboards.rows import Rows
+    from search.config import StudyConfig
+
+app = typer.Typer()
+console = Console()
+
+OUTPUTS = Path("outputs")
+SUBMITTED = "submitted.yaml"
+"""Beside the results of a study: its configuration, where it was submitted through Ray Jobs."""
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study, or its file.")]
+OutputDir = Annotated[Path, typer.Option("--output-dir", help="Where studies are kept.")]
+
+
+@app.command(epilog="Example: promptfront status quickstart")
+def status(
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Name or file; all without.")] = None,
+    output_dir: OutputDir = OUTPUTS,
+) -> None:
+    """Show how far studies are."""
+    names = [study] if study else _names(output_dir)
+    if not names:
+        console.print(f"There is no study in {output_dir}. Start one: promptfront launch STUDY.yaml")
+        return
+    for name in names:
+        config = _find(name, output_dir)
+        if config.cluster.jobs:
+            from search import remote
+
+            remote.status(config, console)
+        else:
+            from search.progress import Progress
+            from search.study import Study
+
+            console.print(Progress(Study(config, must_exist=True), console).table())
+
+
+@app.command(epilog="Example: promptfront logs quickstart --follow")
+def logs(
+    study: StudyName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    output_dir: OutputDir = OUTPUTS,
+) -> None:
+    """Show what a study that was submitted through Ray Jobs prints."""
+    from search import remote
+
+    remote.logs(_submitted(study, output_dir), follow, console)
+
+
+@app.command(epilog="Example: promptfront stop quickstart")
+def stop(study: StudyName, output_dir: OutputDir = OUTPUTS) -> None:
+    """Stop a study that was submitted through Ray Jobs; launch again to go on with it."""
+    from search import remote
+
+    remote.stop(_submitted(study, output_dir), console)
+
+
+@app.command(epilog="Example: promptfront report quickstart --out /some/folder")
+def report(
+    studies: Annotated[
+        list[str], typer.Argument(metavar="STUDY...", help="Names of studies, or their files.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; else the study's own.")] = None,
+    output_dir: OutputDir = OUTPUTS,
+) -> None:
+    """Write the report anew, of a study in any state; of several, a comparison."""
+    configs = [_find(study, output_dir) for study in studies]
+    if remote_ones := [config for config in configs if config.cluster.jobs]:
+        from search import remote
+
+        if len(configs) > 1:
+            raise NoStudyError(
+                "studies of a cluster are compared there: promptfront report STUDY... on a node of it"
+            )
+        (config,) = remote_ones
+        remote.report(config, out or output_dir / config.study / "report", console)
+        return
+    from dashboards import comparison
+    from dashboards import report as dashboard
+    from search import driver
+
+    rows = [cast("Rows", driver.read_rows(config)) for config in configs]
+    if len(rows) > 1:
+        folder = out or output_dir / "comparisons" / "_".join(config.study for config in configs)[:150]
+        content = comparison.write(rows, folder)
+        for found in content["studies"]:
+            told = f"[bold]{escape(found['study'])}:[/] {escape(found['verdict']['sentence'])}"
+            console.print(told, soft_wrap=True, highlight=False)
+        for warning in content["warnings"]:
+            console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True, highlight=False)
+        console.print(f"Comparison:  {folder / 'comparison.html'}", soft_wrap=True, highlight=False)
+        return
+    folder = out or configs[0].folder / "report"
+    verdict = dashboard.write(rows[0], folder)["verdict"]
+    console.print(f"[bold]Verdict:[/] {escape(verdict['sentence'])}", soft_wrap=True, highlight=False)
+    if verdict["sentence"] != verdict["reason"]:
+        console.print(escape(verdict["reason"]), soft_wrap=True, highlight=False)
+    console.print(f"Report:  {folder / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+@app.command(epilog="Example: promptfront export quickstart --method p_tuning_v2 --out my_model")
+def export(
+    study: StudyName,
+    method: Annotated[
+        str | None, typer.Option(help="Method to export; else the one the verdict names.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; else outputs/STUDY/export/METHOD.")
+    ] = None,
+    output_dir: OutputDir = OUTPUTS,
+) -> None:
+    """Write a trained method as a folder that methods.load reads, and plain peft where it has a form of it."""
+    config = _find(study, output_dir)
+    if config.cluster.jobs:
+        from search import remote
+
+        here = out or output_dir / config.study / "export" / (method or "verdict")
+        remote.export(config, method, here, console)
+        return
+    from dashboards import page
+    from dashboards import report as dashboard
+    from search import driver
+    from search.export import export as write
+
+    content = dashboard.build(cast("Rows", driver.read_rows(config)))
+    exported = write(config, method or content["verdict"]["method"], out)
+    card = page.card(content, asdict(exported), str(exported.folder))
+    (exported.folder / "README.md").write_text(card, encoding="utf-8")
+    lines = [f"exported {exported.folder}. In Python:", "", "    import methods"]
+    lines += [f"    methods.load({str(exported.folder)!r}).predict(['Some text'])", ""]
+    for task, reason in exported.peft.items():
+        lines.append(
+            f"peft, {task}: " + ("loads it, with the same logits" if reason is None else f"no: {reason}")
+        )
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: promptfront ui quickstart --port 5000")
+def ui(
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Name or file of a study.")] = None,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    output_dir: OutputDir = OUTPUTS,
+) -> None:
+    """Open the MLflow UI on the store of a study, on this machine only."""
+    from search.ui import serve
+
+    config = _find(study, output_dir) if study else None
+    if config and config.cluster.jobs:
+        from search import remote
+
+        config = remote.fetch_runs(config, output_dir / config.study, console)
+    serve(config, output_dir, port, console)
+
+
+def _names(output_dir: Path) -> list[str]:
+    """Studies that were launched from here, or that ran here."""
+    files = ("config.yaml", SUBMITTED)
+    return sorted({path.parent.name for file in files for path in output_dir.glob(f"*/{file}")})
+
+
+def _submitted(study: str, output_dir: Path) -> StudyConfig:
+    """The configuration of a study that runs through Ray Jobs."""
+    config = _find(study, output_dir)
+    if not config.cluster.jobs:
+        raise NoStudyError(
+            f"study {config.study!r} was not submitted through Ray Jobs: it prints where it was launched, and "
+            "Ctrl-C or SIGTERM stops it"
+        )
+    return config
+
+
+def _find(study: str, output_dir: Path) -> StudyConfig:
+    """The configuration of a study given by its name, or by its file.
+
+    Raises:
+        NoStudyError: neither is there.
+    """
+    from search import study_file
+
+    folder = output_dir / study
+    for path in (folder / SUBMITTED, folder / "config.yaml", Path(study)):
+        if path.is_file():
+            return study_file.load(path)
+    there = ", ".join(_names(output_dir)) or "none"
+    raise NoStudyError(f"no study {study!r} in {output_dir} (there: {there}), and no such file")
