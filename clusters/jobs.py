@@ -29,6 +29,12 @@ _SOURCE = Path(__file__).resolve().parent.parent
 _PACKAGES = ("search", "methods", "clusters", "dashboards")
 _MOST_BYTES = 100 * 2**20
 _STOP_SECONDS = 120
+_TALKATIVE = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
+"""Modules of Ray that print each upload."""
 _STARTED = "Running entrypoint for job"
 _KEY = "promptfront"
 
@@ -60,8 +66,8 @@ class Jobs:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        for module in ("dashboard_sdk", "job.sdk"):  # they say what they upload
-            logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
+        for module in _TALKATIVE:
+            logging.getLogger(module).setLevel(logging.WARNING)
         with _reached(address), _no_other_address():
             self._client = JobSubmissionClient(address)
 

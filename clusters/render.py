@@ -52,7 +52,7 @@ KINDS: dict[str, tuple[str, str, dict[str, Value]]] = {
             "cpus": Value("1", "CPUs that each says it has"),
             "port": Value("6400", "of the head; node N uses port + 100 N up to port + 100 N + 99"),
             "dashboard_port": Value("8265", "of Ray Jobs"),
-            "folder": Value("/tmp/promptfront-cluster", "of token, logs and process ids; at most 40 letters"),
+            "folder": Value("~/.promptfront", "of token, logs and process ids; at most 40 letters"),
         },
     ),
     "slurm": (

@@ -95,12 +95,12 @@ def launch(path: Path, overrides: Sequence[str], config: StudyConfig, record: Pa
     for command, what in (
         ("status", "how far it is"),
         ("logs --follow", "what it prints"),
-        ("stop", "a clean stop; launch again to go on"),
+        ("stop", "a clean stop"),
         ("report", "the report, brought here"),
     ):
         name, _, option = command.partition(" ")
         line = f"  promptfront {name} {config.study}{' ' + option if option else ''}"
-        console.print(f"{line:<46} {what}", highlight=False)
+        console.print(f"{line:<46} {what}", highlight=False, soft_wrap=True)
 
 
 def status(config: StudyConfig, console: Console) -> None:

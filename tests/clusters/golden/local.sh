@@ -8,7 +8,8 @@
 # It uses the first `ray` and `python` on PATH: activate the environment in which promptfront is installed.
 set -euo pipefail
 
-folder=/tmp/promptfront-cluster
+folder='~/.promptfront'
+folder=${folder/#\~/$HOME}
 nodes=2
 cpus=1
 port=6400

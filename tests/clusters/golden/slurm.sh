@@ -35,7 +35,7 @@ start_node() {
   local node=$1
   shift
   srun --nodes=1 --ntasks=1 --overlap --nodelist="$node" ray start --block --disable-usage-stats \
-    --num-cpus="$SLURM_CPUS_PER_TASK" --temp-dir="/tmp/ray-$SLURM_JOB_ID" "$@" >"promptfront-$SLURM_JOB_ID-$node.log" 2>&1 &
+    --num-cpus="$SLURM_CPUS_PER_TASK" --temp-dir="${TMPDIR:-/tmp}/ray-$SLURM_JOB_ID" "$@" >"promptfront-$SLURM_JOB_ID-$node.log" 2>&1 &
   steps+=($!)
 }
 
