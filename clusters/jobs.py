@@ -124,8 +124,13 @@ class Jobs:
         """Writes what a job prints until it ends; the job, ended."""
 
         async def tail() -> None:
+            read = ""
             async for lines in self._client.tail_job_logs(id):
-                write(lines)
+                if _STARTED in read:
+                    write(lines)
+                else:
+                    read += lines
+                    write(_printed(read) if _STARTED in read else "")
 
         with _reached(self.address):
             asyncio.run(tail())

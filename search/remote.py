@@ -145,14 +145,15 @@ def export(config: StudyConfig, method: str | None, out: Path, console: Console)
 
 def fetch_runs(config: StudyConfig, out: Path, console: Console) -> StudyConfig:
     """The study with an MLflow store that this machine reaches: its server or database, else a copy of its file."""
+    here = config.model_copy(update={"output_dir": out.absolute().parent})  # for the password of the UI
     url = config.tracking.mlflow_uri or f"sqlite:///{config.output_dir / 'mlflow.db'}"
     if not url.startswith("sqlite:"):
-        return config
+        return here
     there = Path(url.removeprefix("sqlite:///"))
     _bring(config, "true", there, out, console)
-    tracking = config.tracking.model_copy(update={"mlflow_uri": f"sqlite:///{(out / there.name).absolute()}"})
     console.print("This is a copy of the runs as they are now.", highlight=False)
-    return config.model_copy(update={"tracking": tracking})
+    tracking = config.tracking.model_copy(update={"mlflow_uri": f"sqlite:///{out.absolute() / there.name}"})
+    return here.model_copy(update={"tracking": tracking})
 
 
 def _bring(config: StudyConfig, command: str, there: Path, here: Path, console: Console) -> None:
