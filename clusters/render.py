@@ -35,7 +35,7 @@ _CLOUD = {
     "head": Value(None, "type of the head's machine; it runs the driver and no trial"),
     "worker": Value(None, "type of the workers' machines"),
     "image": Value(None, "image of both: Debian or Ubuntu with Python 3.11 or later"),
-    "max_workers": Value("2", "workers at most"),
+    "workers": Value("2", "how many"),
     "share": Value(None, "the shared file system, as `mount -t nfs4` names it: HOST:/PATH"),
     "output_dir": Value("/mnt/outputs", "where it is mounted on each node"),
     "install": _INSTALL,

@@ -78,12 +78,12 @@ def test_a_study_is_submitted_stopped_resumed_and_brought_back(
     here, address = laptop
     study["output_dir"] = str(tmp_path / "kept")
     study["methods"] = {name: study["methods"][name] for name in ("head_only", "prompt_tuning")}
-    study["training"] = {**study["training"], "max_steps": 400, "eval_steps": 20}
+    study["training"] = {**study["training"], "max_steps": 200, "eval_steps": 20}
     study["search"] = {"trials_per_method": 2, "early_stopping": False}
     file = str(write_study(study, tmp_path))
     code, said = here.run("launch", file, "--address", address, RAY_AUTH_TOKEN="wrong")
     assert (code, "refuses the token" in said) == (5, True), said
-    code, said = here.run("launch", file, "--address", address, RAY_AUTH_MODE="disabled")
+    code, said = here.run("check", file, "--address", address, RAY_AUTH_MODE="disabled")
     assert (code, "asks for a token" in said) == (5, True), said
 
     code, said = here.run("launch", file, "--address", address)
@@ -114,8 +114,6 @@ def test_a_study_is_submitted_stopped_resumed_and_brought_back(
     assert (here.folder / "model" / "method.safetensors").exists()
     code, said = here.run("status", "tiny")
     assert (code, "2/2" in said) == (0, True), said
-    code, said = here.run("export", "tiny", "--method", "nothing")
-    assert (code, "must be one of head_only" in said) == (2, True), said
 
 
 @pytest.fixture
@@ -131,6 +129,8 @@ def lonely_node(laptop: tuple[Laptop, str], tmp_path: Path) -> Iterator[Path]:
         f"--min-worker-port={PORT + 310}",
         f"--max-worker-port={PORT + 399}",
     ]
+    # A folder of its own: two nodes in one remove the working directories of each other's jobs.
+    node += [f"--temp-dir={Path(here.environment['RAY_AUTH_TOKEN_PATH']).parent / 'node2'}"]
     node += [f"--dashboard-agent-listen-port={PORT + 301}", "--disable-usage-stats"]
     mount = f"mount -t tmpfs none {shlex.quote(str(private))}"
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]

@@ -44,7 +44,7 @@ def file_name(kind: str) -> str:
 
 
 def rendered(kind: str) -> str:
-    given = GIVEN | ({"workers": "3"} if kind == "kuberay" else {})
+    given = GIVEN | ({"workers": "3"} if kind != "onpremise" else {})
     return render(
         kind, {name: value for name, value in given.items() if name in KINDS[kind][2]}, file_name(kind)
     )
