@@ -74,25 +74,21 @@ def refuse_unshared(folder: Path) -> None:
         ClusterError: a node does not, or cannot run what is asked of it.
     """
     here = ray.get_runtime_context().get_node_id()
-    others = {
-        node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != here
-    }
+    others = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
     if not others:
         return
     marker = folder.absolute() / f".seen-{secrets.token_hex(8)}"
     marker.write_text("", encoding="utf-8")
     try:
-        looking = {
-            name: ray.remote(num_cpus=0)(_sees)
-            .options(scheduling_strategy=NodeAffinitySchedulingStrategy(id, soft=False))
-            .remote(str(marker))
-            for id, name in others.items()
-        }
-        unseeing = [name for name, seen in looking.items() if not ray.get(seen, timeout=_LOOKING_SECONDS)]
+        look = ray.remote(num_cpus=0)(_sees)
+        there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in others]
+        looking = [look.options(scheduling_strategy=node).remote(str(marker)) for node in there]
+        seen = ray.get(looking, timeout=_LOOKING_SECONDS)
     except RayError as error:
         raise ClusterError(f"a node of the cluster cannot look for {folder}: {error}") from error
     finally:
         marker.unlink(missing_ok=True)
+    unseeing = [node["NodeName"] for node, sees in zip(others, seen, strict=True) if not sees]
     if unseeing:
         raise ClusterError(
             f"{folder} is not there, or is another folder, on {', '.join(unseeing)}: a trial that moves to another node "

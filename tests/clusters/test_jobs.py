@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -113,3 +114,61 @@ def test_a_study_is_submitted_stopped_resumed_and_brought_back(
     assert (here.folder / "model" / "method.safetensors").exists()
     code, said = here.run("status", "tiny")
     assert (code, "2/2" in said) == (0, True), said
+
+
+@pytest.fixture
+def lonely_node(laptop: tuple[Laptop, str], tmp_path: Path) -> Iterator[Path]:
+    """A third node, with a GPU as it says, that has another file system at the folder that is yielded."""
+    here, _ = laptop
+    private = tmp_path / "private"
+    private.mkdir()
+    node = ["ray", "start", "--block", f"--address=127.0.0.1:{PORT}", "--node-ip-address=127.0.0.1"]
+    node += [
+        "--num-cpus=1",
+        "--num-gpus=1",
+        f"--min-worker-port={PORT + 310}",
+        f"--max-worker-port={PORT + 399}",
+    ]
+    # A folder of its own: two nodes in one remove the working directories of each other's jobs.
+    node += [f"--temp-dir={Path(here.environment['RAY_AUTH_TOKEN_PATH']).parent / 'node2'}"]
+    node += [f"--dashboard-agent-listen-port={PORT + 301}", "--disable-usage-stats"]
+    mount = f"mount -t tmpfs none {shlex.quote(str(private))}"
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
+    if subprocess.run([*command, mount], capture_output=True, check=False).returncode:
+        pytest.skip("a file system of its own for one process needs root")
+    started = subprocess.Popen([*command, f"{mount} && exec {shlex.join(node)}"], env=here.environment)
+    try:
+        yield private
+    finally:
+        started.terminate()
+        started.wait(60)
+
+
+def test_nodes_that_do_not_share_the_folder_are_refused(
+    laptop: tuple[Laptop, str], lonely_node: Path, study: dict[str, Any], tmp_path: Path
+) -> None:
+    here, address = laptop
+    study["study"] = "fractions"
+    study["methods"] = {"head_only": {}}
+    study["cluster"] = {"gpus_per_trial": 0.25, "max_concurrent_trials": 2}
+    study["search"] = {"trials_per_method": 2}
+    study["output_dir"] = str(tmp_path / "kept")
+    file = str(write_study(study, tmp_path))
+    # Only the third node has a GPU, so that a study with quarters of one ends only once it is there.
+    while "cluster has" in (said := ended(here, file, address)):
+        time.sleep(1)
+    assert "SUCCEEDED" in said
+    report = json.loads((tmp_path / "kept/fractions/report/report.json").read_text())
+    assert [trial["state"] for trial in report["trials"]] == ["COMPLETE", "COMPLETE"]
+
+    said = ended(here, file, address, "--set", f"output_dir={lonely_node}", "--set", "study=apart")
+    assert "FAILED" in said
+    assert f"{lonely_node / 'apart'} is not there, or is another folder, on " in said
+
+
+def ended(laptop: Laptop, file: str, address: str, *options: str) -> str:
+    """What a job printed, and how it ended."""
+    code, said = laptop.run("launch", file, "--address", address, *options)
+    assert code == 0, said
+    name = "apart" if options else "fractions"
+    return laptop.run("logs", name, "--follow")[1]
