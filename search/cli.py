@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,7 +16,6 @@ from search.commands import OUTPUTS, SUBMITTED, console
 from search.errors import PromptfrontError
 
 if TYPE_CHECKING:
-    from dashboards.rows import Rows
     from search.config import StudyConfig
     from search.driver import Launched
 
@@ -122,12 +121,14 @@ def launch(study: StudyFile, set_: Overrides = None, address: Address = None) ->
         remote.launch(study, overrides, config, record, console)
         return
     record.unlink(missing_ok=True)  # from now on the study is this machine's
-    from dashboards import report
-    from search import driver
+    from search import entry
 
-    writer = driver.Writer(write=report.write, description=report.leaderboard_markdown)
-    launched = driver.launch(config, console, writer)
-    _tell(config, launched, study)
+    launched, report, warnings = entry.launch(config, console)
+    for warning in warnings:
+        console.print(
+            f"[yellow]warning:[/] {_escape(warning)}. Launch again to write what is missing.", soft_wrap=True
+        )
+    _tell(config, launched, report, study)
 
 
 def _load(study: Path, set_: list[str] | None, address: str | None) -> tuple[StudyConfig, list[str]]:
@@ -143,17 +144,12 @@ def _load(study: Path, set_: list[str] | None, address: str | None) -> tuple[Stu
     return config, overrides
 
 
-def _tell(config: StudyConfig, launched: Launched, study: Path) -> None:
+def _tell(config: StudyConfig, launched: Launched, report: dict[str, Any], study: Path) -> None:
     """Prints how the launch ended, and exits with its code."""
-    from dashboards import report
     from search.driver import Outcome
 
-    for error in launched.unwritten:
-        console.print(
-            f"[yellow]warning:[/] {_escape(error)}. Launch again to write what is missing.", soft_wrap=True
-        )
     page = config.folder / "report" / "report.html"
-    verdict = report.build(cast("Rows", launched.rows))["verdict"]
+    verdict = report["verdict"]
     again = f"promptfront launch {study}"
     codes = {Outcome.INTERRUPTED: 130, Outcome.BUDGET_ENDED: 4, Outcome.NOTHING_FEASIBLE: 3}
     match launched.outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -122,6 +121,12 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; else outputs/STUDY/export/METHOD.")
     ] = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Register it in MLflow's model registry.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Register it under this name; else the study's.")
+    ] = None,
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
     """Write a trained method as a folder that methods.load reads, and plain peft where it has a form of it."""
@@ -129,25 +134,35 @@ def export(
     if config.cluster.jobs:
         from search import remote
 
+        if register or name:
+            raise NoStudyError("models of a cluster's study are registered there: export it on a node of it")
         here = out or output_dir / config.study / "export" / (method or "verdict")
         remote.export(config, method, here, console)
         return
-    from dashboards import page
     from dashboards import report as dashboard
-    from search import driver
-    from search.export import export as write
+    from search import driver, entry
 
     content = dashboard.build(cast("Rows", driver.read_rows(config)))
-    exported = write(config, method or content["verdict"]["method"], out)
-    card = page.card(content, asdict(exported), str(exported.folder))
-    (exported.folder / "README.md").write_text(card, encoding="utf-8")
+    exported = entry.export(config, content, method, out)
     lines = [f"exported {exported.folder}. In Python:", "", "    import methods"]
     lines += [f"    methods.load({str(exported.folder)!r}).predict(['Some text'])", ""]
     for task, reason in exported.peft.items():
         lines.append(
             f"peft, {task}: " + ("loads it, with the same logits" if reason is None else f"no: {reason}")
         )
+    if register or name:
+        lines += ["", *_registered(config, entry.log_winner(config, exported, name or config.study))]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _registered(config: StudyConfig, uri: str) -> list[str]:
+    """What to tell about a registered model."""
+    from search import mlflow_store
+    from search.storage import without_passwords
+
+    store = without_passwords(mlflow_store.uri(config))
+    serve = f"MLFLOW_TRACKING_URI={store} mlflow models serve --model-uri {uri} --env-manager local"
+    return ["registered in MLflow. To serve it on this machine:", "", f"    {serve}"]
 
 
 @app.command(epilog="Example: promptfront ui quickstart --port 5000")

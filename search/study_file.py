@@ -69,6 +69,19 @@ def load(
     """
     content = _read(path)
     found = [problem for override in overrides if (problem := _override(content, override))]
+    return _validated(content, path, found)
+
+
+def parse(content: dict[str, Any]) -> StudyConfig:
+    """The study that a dict describes, with a study file's keys; its paths are relative to the current directory.
+
+    Raises:
+        StudyFileError: something in it cannot be; a line for each problem.
+    """
+    return _validated(content, Path("the study"), [])
+
+
+def _validated(content: dict[str, Any], path: Path, found: list[Problem]) -> StudyConfig:
     try:
         config = StudyConfig.model_validate(content)
     except ValidationError as error:

@@ -15,6 +15,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from search import mlflow_store
 from search.config import StudyConfig
+from search.errors import NoStudyError
 
 _KIND = "promptfront.kind"
 _EXPERIMENT_KIND = "mlflow.experimentKind"  # without it, MLflow's page opens for chat applications
@@ -28,9 +29,9 @@ class StudyRun:
         self._client = client
         self._config = config
         self.experiment = _experiment(client, config, address)
-        found = client.search_runs([self.experiment], f"tags.`{_KIND}` = 'study'", max_results=1)
+        found = _find(client, self.experiment)
         if found:
-            self.id: str = found[0].info.run_id
+            self.id: str = found
             client.update_run(self.id, status="RUNNING")
         else:
             # With the user and the commit, as MLflow's own runs have them.
@@ -41,6 +42,19 @@ class StudyRun:
             client.log_batch(
                 self.id, params=[Param(name, str(value)) for name, value in _params(config).items()]
             )
+
+    @staticmethod
+    def find(client: MlflowClient, config: StudyConfig) -> tuple[str, str]:
+        """Ids of a study's experiment and of its run, which are there and stay as they are.
+
+        Raises:
+            NoStudyError: they are not there.
+        """
+        experiment = client.get_experiment_by_name(config.study)
+        run = None if experiment is None else _find(client, experiment.experiment_id)
+        if experiment is None or run is None:
+            raise NoStudyError(f"MLflow has no run of study {config.study!r}; launch it again to write it")
+        return experiment.experiment_id, run
 
     def end(self, status: str, report: dict[str, Any], description: str, folder: Path) -> None:
         """Writes what the study came to, and ends its run.
@@ -98,6 +112,12 @@ def _datasets(config: StudyConfig, report: dict[str, Any]) -> Iterator[DatasetIn
                 profile=json.dumps(profile),
             )
             yield DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, _CONTEXTS.get(split, split))])
+
+
+def _find(client: MlflowClient, experiment: str) -> str | None:
+    """Id of the study's run, if there is one."""
+    found = client.search_runs([experiment], f"tags.`{_KIND}` = 'study'", max_results=1)
+    return found[0].info.run_id if found else None
 
 
 def _params(config: StudyConfig) -> dict[str, Any]:

@@ -1,0 +1,15 @@
+"""The search over methods. `search.run` is the entry from Python; the command line is `search/cli.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.entry import Results
+
+
+def run(config: Any, console: Any = None) -> Results:
+    """Runs a study, or goes on with it; see `search.entry.run`."""
+    from search import entry
+
+    return entry.run(config, console)

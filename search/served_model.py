@@ -1,0 +1,57 @@
+"""An exported method as MLflow serves it ("models from code"): this file goes with the model, beside `methods/`.
+
+It needs nothing of promptfront but the package `methods`, whose copy travels with it. The frozen model is not in it:
+it is looked for where it was, else under its hub id; PROMPTFRONT_MODEL names another place. `methods.load` refuses
+other weights than those it was trained on.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+import methods
+from methods import saved
+
+
+class ServedModel(PythonModel):  # type: ignore[misc]
+    """Rows of a table in, a list of what `methods.load(folder).predict` answers out."""
+
+    def load_context(self, context: Any) -> None:
+        """Loads the exported folder (safetensors and JSON)."""
+        folder = Path(context.artifacts["method"])
+        recorded = saved.read(folder).model
+        elsewhere = (context.model_config or {}).get("hub_id") or recorded
+        where = os.environ.get("PROMPTFRONT_MODEL") or (recorded if Path(recorded).is_dir() else elsewhere)
+        self._predictor = methods.load(folder, model=where)
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Answers each row.
+
+        Args:
+            context: unused.
+            model_input: a DataFrame with the columns of the task's kind: text and perhaps text_pair, or question
+                and context.
+            params: `task`, where there are several.
+        """
+        task = (params or {}).get("task") or None
+        rows = model_input.to_dict("records")
+        return self._predictor.predict([_text(row) for row in rows], task)
+
+
+def _text(row: dict[str, Any]) -> Any:
+    """A row as `methods.load(folder).predict` takes it."""
+    given = [row.get(name) for name in ("question", "context")]
+    if not all(isinstance(value, str) for value in given):
+        given = [row.get(name) for name in ("text", "text_pair")]
+    present = [value for value in given if isinstance(value, str)]
+    if not present:
+        raise ValueError(f"a row must have text, or question and context; it has {', '.join(map(str, row))}")
+    return tuple(present) if len(present) == 2 else present[0]
+
+
+set_model(ServedModel())

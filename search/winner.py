@@ -1,0 +1,186 @@
+"""An exported method as an MLflow model, in the study's run, and in MLflow's model registry on request."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
+
+import methods
+from search import mlflow_store
+from search.config import StudyConfig
+from search.export import Exported
+from search.study_run import StudyRun
+from search.task_config import AnyTaskConfig
+
+_SHA256 = "promptfront.sha256"
+_METHODS = Path(methods.__file__).parent
+_CODE = Path(__file__).with_name("served_model.py")
+_MANY = {"token_classification", "multi_label_classification"}
+"""Kinds and problem types whose answer is a list of labels."""
+
+
+def log(config: StudyConfig, exported: Exported, register: str | None = None) -> str:
+    """Logs an exported method as a model of the study's run, once for the same tensors.
+
+    Args:
+        config: of the study.
+        exported: what was exported.
+        register: name in the model registry, which then gets a version of it; None for none.
+
+    Returns:
+        Its URI, as `mlflow models serve --model-uri` takes it.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    address = mlflow_store.uri(config)
+    with mlflow_store.errors(address):
+        client = mlflow_store.connect(address)
+        experiment, run = StudyRun.find(client, config)
+        model_id = _logged(client, experiment, exported) or _log(client, config, exported, experiment, run)
+        if register is None:
+            return f"models:/{model_id}"
+        return f"models:/{register}/{_register(client, register, model_id, run)}"
+
+
+def _logged(client: MlflowClient, experiment: str, exported: Exported) -> str | None:
+    for found in client.search_logged_models(
+        [experiment], filter_string=f"tags.`{_SHA256}` = '{_sha256(exported)}'"
+    ):
+        if str(found.status) == "READY":
+            model_id: str = found.model_id
+            return model_id
+    return None
+
+
+def _log(client: MlflowClient, config: StudyConfig, exported: Exported, experiment: str, run: str) -> str:
+    made = client.create_logged_model(
+        experiment,
+        name=exported.method,
+        source_run_id=run,
+        params={name: str(value) for name, value in exported.config.items() if value != ""},
+        tags={_SHA256: _sha256(exported), "promptfront.trial": exported.trial},
+        model_type="promptfront",
+    )
+    model_id: str = made.model_id
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model"
+            save(
+                config,
+                exported,
+                path,
+                Model(artifact_path=made.artifact_location, run_id=run, model_id=model_id),
+            )
+            client.log_model_artifacts(model_id, str(path))
+        client.log_outputs(run, [LoggedModelOutput(model_id, step=0)])
+    except BaseException:
+        client.finalize_logged_model(model_id, "FAILED")
+        raise
+    client.finalize_logged_model(model_id, "READY")
+    return model_id
+
+
+def save(config: StudyConfig, exported: Exported, path: Path, model: Model | None = None) -> None:
+    """Writes the MLflow model into a new folder: code, the exported folder, and no pickle."""
+    hub_id = config.model.name_or_path
+    mlflow.pyfunc.save_model(
+        path=str(path),
+        python_model=str(_CODE),
+        artifacts={"method": str(exported.folder)},
+        code_paths=[str(_METHODS)],
+        signature=signature(config),
+        input_example=example(config),
+        pip_requirements=_requirements(exported.method),
+        model_config={} if hub_id.startswith("package:") or Path(hub_id).exists() else {"hub_id": hub_id},
+        mlflow_model=model or Model(),
+    )
+
+
+def _register(client: MlflowClient, name: str, model_id: str, run: str) -> str:
+    """Version of the model under that name; the same model is registered once."""
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    # Its place, since models:/ID would be looked up in the process's own store.
+    place = client.get_logged_model(model_id).artifact_location
+    for version in client.search_model_versions(f"name = '{name}'"):
+        if version.source == place:
+            return str(version.version)
+    made = client.create_model_version(name, place, run_id=run, model_id=model_id)
+    return str(made.version)
+
+
+def signature(config: StudyConfig) -> ModelSignature:
+    """Columns of the input, and the type of an answer; with several tasks, the parameter `task` says which."""
+    several = len(config.tasks) > 1
+    columns = list(dict.fromkeys(name for task in config.tasks for name in _columns(task)))
+    inputs = Schema([ColSpec(DataType.string, name, required=not several) for name in columns])
+    types = {str(_answer(task)): _answer(task) for task in config.tasks}
+    outputs = Schema([ColSpec(types.popitem()[1])]) if len(types) == 1 else None
+    which = ParamSchema([ParamSpec("task", DataType.string, config.tasks[0].name)]) if several else None
+    return ModelSignature(inputs=inputs, outputs=outputs, params=which)
+
+
+def example(config: StudyConfig) -> pd.DataFrame | tuple[pd.DataFrame, dict[str, Any]]:
+    """Two rows for the first task, with `task` where there are several."""
+    columns = _columns(config.tasks[0])
+    table = pd.DataFrame({name: [text, f"Another: {text}"] for name, text in columns.items()})
+    return (table, {"task": config.tasks[0].name}) if len(config.tasks) > 1 else table
+
+
+def _columns(task: AnyTaskConfig) -> dict[str, str]:
+    """What the task reads, with an example of each: the template filled in, so that a mask stays in its place."""
+    match task.kind:
+        case "question_answering":
+            return {"question": "Who wrote it?", "context": "Ada wrote it."}
+        case "text_generation":
+            return {"text": _filled(task.source)}
+        case "token_classification":
+            return {"text": "Ada lives in London ."}
+    pair = getattr(task, "text_pair", None)
+    return {"text": _filled(task.text), **({"text_pair": _filled(pair)} if pair else {})}
+
+
+def _filled(template: str) -> str:
+    return re.sub(r"\{[^}]*\}", "some text", template) if "{" in template else "some text"
+
+
+def _answer(task: AnyTaskConfig) -> DataType | Array:
+    form = getattr(task, "problem_type", task.kind)
+    if form == "regression":
+        return DataType.double
+    return Array(DataType.string) if form in _MANY else DataType.string
+
+
+def _requirements(method: str) -> list[str]:
+    """The versions that are here, without the name of a build."""
+    packages = (
+        "mlflow",
+        "torch",
+        "transformers",
+        "safetensors",
+        "pandas",
+        *(["peft"] if method == "lora" else []),
+    )
+    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in packages]
+
+
+def _sha256(exported: Exported) -> str:
+    digest: str = json.loads((exported.folder / "method.json").read_text(encoding="utf-8"))["sha256"]
+    return digest

@@ -1,0 +1,195 @@
+"""The winner as an MLflow model: saved and loaded as MLflow does, for each kind of task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+from torch import nn
+
+import methods
+from methods import heads, p_tuning_v2, saved
+from methods.backbone import Backbone
+from search import mlflow_store, study_file, winner
+from search.config import StudyConfig
+from search.export import Exported
+from search.study import Study
+from search.study_run import StudyRun
+from search.tracking import Tracker
+from tests.methods.conftest import family_language_model
+from tests.search.conftest import make_tokenizer
+
+TEXTS = ["the cat and the dog", "bread with soup"]
+QUESTIONS = {"question": ["the cat", "the soup"], "context": TEXTS}
+SPANS = {"doc_stride": 2, "max_answer_length": 3, "unanswerable": False}
+Case = tuple[dict[str, Any], dict[str, Any], tuple[str, ...], dict[str, list[Any]]]
+CASES: dict[str, Case] = {
+    "one label": ({}, {"problem_type": "single_label_classification"}, ("a", "b", "c"), {"text": TEXTS}),
+    "a pair": (
+        {"text_pair": "text"},
+        {"problem_type": "single_label_classification"},
+        ("a", "b", "c"),
+        {"text": TEXTS, "text_pair": ["a horse", "salt"]},
+    ),
+    "labels": (
+        {"problem_type": "multi_label_classification", "metric": "macro_f1"},
+        {"problem_type": "multi_label_classification"},
+        ("a", "b", "c"),
+        {"text": TEXTS},
+    ),
+    "a number": (
+        {"problem_type": "regression", "metric": "pearson"},
+        {"problem_type": "regression", "mean": 1.0, "deviation": 2.0},
+        ("score",),
+        {"text": TEXTS},
+    ),
+    "tags": ({"kind": "token_classification"}, {}, ("x", "y"), {"text": TEXTS}),
+    "answers": ({"kind": "question_answering"}, SPANS, (), QUESTIONS),
+    "text": (
+        {"kind": "text_generation", "source": "text", "target": "label"},
+        {"max_target_length": 3, "end": 3},
+        (),
+        {"text": TEXTS},
+    ),
+}
+
+
+@pytest.fixture
+def decoder(tmp_path: Path) -> Path:
+    """Folder of a random GPT-2 that writes, with the words of the tiny study."""
+    family_language_model("gpt2").save_pretrained(tmp_path / "gpt2")
+    make_tokenizer().save_pretrained(tmp_path / "gpt2")
+    return tmp_path / "gpt2"
+
+
+def config_of(study: dict[str, Any], model: Path, *tasks: dict[str, Any]) -> StudyConfig:
+    data = study["tasks"][0]["data"]
+    files = {
+        split: str(Path(study["output_dir"]).parent / file) for split, file in data["data_files"].items()
+    }
+    study["tasks"] = []
+    for number, task in enumerate(tasks):
+        mine = {"text": "text", "label": "label"} if "kind" not in task else {}
+        study["tasks"].append(
+            {"name": f"task{number}", "data": {**data, "data_files": files}, **mine, **task}
+        )
+    study["model"]["name_or_path"] = str(model)
+    return study_file.parse(study)
+
+
+def export(config: StudyConfig, folder: Path, *made_of: Case) -> Exported:
+    """A folder as `promptfront export` writes it, of a prefix that is away from its start."""
+    writes = config.language_model
+    backbone = Backbone.load(config.model.name_or_path, language_model=writes)
+    method = p_tuning_v2.Method(p_tuning_v2.Config(num_virtual_tokens=3), backbone, len(config.tasks))
+    with torch.no_grad():
+        for tensor in method.parameters():
+            tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2)))
+    tasks = tuple(
+        saved.SavedTask(task.name, task.kind, labels, settings)
+        for task, (_, settings, labels, _) in zip(config.tasks, made_of, strict=True)
+    )
+    readout = method.config.to_dict()["readout"]
+    made = nn.ModuleList(
+        heads.make(task.kind, readout, task.labels, task.settings, backbone) for task in tasks
+    )
+    for index, head in enumerate(made):
+        head.initialize(torch.Generator().manual_seed(index))
+        with torch.no_grad():
+            for tensor in head.parameters():
+                if tensor.requires_grad:
+                    tensor.mul_(50)
+    values = method.config.to_dict()
+    content = saved.Saved(
+        method="p_tuning_v2",
+        config=values,
+        form="p_tuning_v2",
+        form_config=values,
+        tasks=tasks,
+        model=config.model.name_or_path,
+        model_sha256=backbone.fingerprint(),
+        max_length=12,
+    )
+    saved.save(folder, content, method, made)
+    counts = dict.fromkeys(
+        ("trained_parameters", "deployed_parameters", "head_parameters", "file_parameters"), 1
+    )
+    return Exported(
+        folder, "p_tuning_v2", values, "p_tuning_v2-final-000", 0, 0.5, **counts, peft={}, peft_parameters={}
+    )
+
+
+def answers(exported: Exported, rows: dict[str, list[Any]], task: str | None = None) -> list[Any]:
+    columns = list(rows.values())
+    texts = list(zip(*columns, strict=True)) if len(columns) > 1 else columns[0]
+    return methods.load(exported.folder).predict(texts, task)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_model_answers_as_the_exported_folder_does(
+    case: str, study: dict[str, Any], tiny_model: Path, decoder: Path, tmp_path: Path
+) -> None:
+    task, _, _, rows = CASES[case]
+    config = config_of(study, decoder if case == "text" else tiny_model, task)
+    exported = export(config, tmp_path / "exported", CASES[case])
+    winner.save(config, exported, tmp_path / "model")
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    assert loaded.predict(pd.DataFrame(rows)) == answers(exported, rows)
+    assert loaded.metadata.signature.inputs.input_names() == list(rows)
+    assert loaded.metadata.signature.outputs is not None
+    example = loaded.input_example
+    assert list(example.columns) == list(rows)
+    assert len(loaded.predict(example)) == 2
+    files = {path.suffix for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    assert not files & {".pkl", ".pickle", ".pt", ".bin", ".pth", ".joblib"}, "no pickle"
+    assert (tmp_path / "model" / "code" / "methods" / "saved.py").exists(), "serves without promptfront"
+
+
+def test_of_several_tasks_a_parameter_says_which(
+    study: dict[str, Any], tiny_model: Path, tmp_path: Path
+) -> None:
+    made_of = [CASES["one label"], CASES["answers"]]
+    config = config_of(study, tiny_model, *(task for task, *_ in made_of))
+    exported = export(config, tmp_path / "exported", *made_of)
+    winner.save(config, exported, tmp_path / "model")
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    texts = pd.DataFrame({"text": TEXTS})
+    assert loaded.predict(texts) == answers(exported, {"text": TEXTS}, "task0")
+    asked = loaded.predict(pd.DataFrame(QUESTIONS), params={"task": "task1"})
+    assert asked == answers(exported, QUESTIONS, "task1")
+
+
+def test_other_weights_are_refused(
+    study: dict[str, Any], tiny_model: Path, decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(study, tiny_model, {})
+    winner.save(config, export(config, tmp_path / "exported", CASES["one label"]), tmp_path / "model")
+    monkeypatch.setenv("PROMPTFRONT_MODEL", str(decoder))
+    with pytest.raises(saved.SavedError, match="not those"):
+        mlflow.pyfunc.load_model(str(tmp_path / "model"))
+
+
+def test_it_is_logged_once_and_registered_on_request(
+    study: dict[str, Any], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    config = config_of(study, tiny_model, {})
+    Tracker(Study(config))
+    exported = export(config, tmp_path / "exported", CASES["one label"])
+    logged = winner.log(config, exported)
+    assert winner.log(config, exported) == logged
+    assert winner.log(config, exported, register="tiny") == "models:/tiny/1"
+    assert winner.log(config, exported, register="tiny") == "models:/tiny/1"
+    client = MlflowClient(mlflow_store.uri(config))
+    experiment, run = StudyRun.find(client, config)
+    assert [each.model_id for each in client.get_run(run).outputs.model_outputs] == [
+        logged.removeprefix("models:/")
+    ]
+    (model,) = client.search_logged_models([experiment])
+    assert model.name == "p_tuning_v2"
+    assert client.get_model_version("tiny", "1").run_id == run
