@@ -26,7 +26,7 @@ help:
 	$(PYTHON) -m venv .venv
 	@echo "Installing, which takes a few minutes ..."
 	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --retries 1 --timeout 15) "$(TORCH)"
-	$(PIP) --editable ".[demo,dev]"
+	$(PIP) --editable ".[demo,dev,postgres]"
 	@touch $@
 
 demo: .venv/installed

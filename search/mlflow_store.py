@@ -19,6 +19,8 @@ from search.storage import password_hint, without_passwords
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
 
 class TrackingError(StorageError):
     """MLflow cannot be reached, or refuses what we write."""

@@ -21,6 +21,10 @@ from methods import saved
 class ServedModel(PythonModel):  # type: ignore[misc]
     """Rows of a table in, a list of what `methods.load(folder).predict` answers out."""
 
+    _skip_type_hint_validation = (
+        True  # the signature says what a row is, and hints of ours would be a second one
+    )
+
     def load_context(self, context: Any) -> None:
         """Loads the exported folder (safetensors and JSON)."""
         folder = Path(context.artifacts["method"])

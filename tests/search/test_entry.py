@@ -53,6 +53,7 @@ def served(uri: str, store: str) -> Iterator[str]:
     ]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
     process = subprocess.Popen(
         command, env={**environment, "MLFLOW_TRACKING_URI": store}, cwd=Path.home(), start_new_session=True
     )

@@ -1,0 +1,205 @@
+"""The same study on PostgreSQL and on a tracking server with basic authentication, both real."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+
+from search import mlflow_store, winner
+from search.config import StudyConfig
+from search.errors import StorageError
+from search.mlflow_store import TrackingError
+from search.study import Study
+from search.study_run import StudyRun
+from search.tracking import Tracker
+from tests.search.test_tracking import REPORT, evaluate, start
+from tests.search.test_winner import CASES, config_of, export
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+PASSWORD = "a-long-enough-secret"
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def binaries() -> Path | None:
+    """Folder of initdb and pg_ctl: Debian keeps them out of the PATH."""
+    found = sorted(path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if (initdb := shutil.which("initdb")) is not None:
+        found.insert(0, Path(initdb).resolve().parent)
+    return found[-1] if found else None
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """URL, without password and database, of a PostgreSQL of its own: databases `postgres` and `runs`."""
+    programs = binaries()
+    try:
+        user = pwd.getpwnam("postgres")
+    except KeyError:
+        user = None
+    if programs is None or (os.geteuid() == 0 and user is None):
+        pytest.skip("POSTGRESQL IS NOT TESTED: it is not there (apt-get install postgresql)")
+    # It refuses to run as root.
+    identity: dict[str, Any] = {} if os.geteuid() else {"user": user.pw_uid, "group": user.pw_gid}  # type: ignore[union-attr]
+    folder = Path(tempfile.mkdtemp(prefix="promptfront-postgres-"))
+    (folder / "password").write_text(PASSWORD)
+    if identity:
+        for path in (folder, folder / "password"):
+            os.chown(path, identity["user"], identity["group"])
+
+    def run(*command: str | Path, **more: Any) -> None:
+        options = {**identity, **more}
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=120, **options)
+
+    port = free_port()
+    data = folder / "data"
+    access = ("--username=ada", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}")
+    run(programs / "initdb", f"--pgdata={data}", *access)
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
+    run(programs / "pg_ctl", "start", "--wait", f"--pgdata={data}", f"--log={folder / 'log'}", "-o", options)
+    login = (f"--port={port}", "--host=127.0.0.1", "--username=ada")
+    run(programs / "createdb", *login, "runs", env={**os.environ, "PGPASSWORD": PASSWORD})
+    try:
+        yield f"postgresql://ada@127.0.0.1:{port}"
+    finally:
+        run(programs / "pg_ctl", "stop", "--mode=immediate", f"--pgdata={data}")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a tracking server that asks for a user and a password."""
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    (folder / "auth.ini").write_text(
+        f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/auth.db\n"
+    )
+    environment = {
+        **os.environ,
+        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
+        "MLFLOW_AUTH_ADMIN_USERNAME": "ada",
+        "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "only-for-this-test",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination"]
+    command += [str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+                break
+            time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def assert_a_study_is_whole(config: StudyConfig, folder: Path) -> None:
+    """Trials, the study's run, its report, and the winner in the registry, written and read again."""
+    study = Study(config)
+    done, failed = start(study), start(study)
+    tracker = Tracker(study, 1000)
+    evaluate(study, done, 2, 0.5)
+    tracker.sync()
+    evaluate(study, done, 6, 0.7)
+    study.tell(done, TrialState.COMPLETE, 0.7, seconds=6.0)
+    study.tell(failed, TrialState.FAIL, error="diverged: the loss is nan")
+    (folder / "report").mkdir()
+    (folder / "report" / "report.html").write_text("<p>report</p>")
+    tracker.finish("FINISHED", REPORT, "# Leaderboard", folder / "report")
+    client = MlflowClient(mlflow_store.uri(config))
+    experiment, whole = StudyRun.find(client, config)
+    runs = {run.info.run_name: run for run in client.search_runs([experiment])}
+    assert runs["tiny"].data.metrics["prompt_tuning_test_mean"] == 0.75
+    assert len(runs["tiny"].inputs.dataset_inputs) == 2
+    history = client.get_metric_history(runs[str(done)].info.run_id, "validation")
+    assert [(metric.step, metric.value) for metric in history] == [(2, 0.5), (6, 0.7)]
+    assert runs[str(failed)].info.status == "FAILED"
+    error = client.download_artifacts(runs[str(failed)].info.run_id, "error.txt", str(folder))
+    assert "loss is nan" in Path(error).read_text()
+    page = client.download_artifacts(whole, "report/report.html", str(folder))
+    assert Path(page).read_text() == "<p>report</p>"
+    assert Study(config, must_exist=True).trial(done).values == [0.7, 10]
+    exported = export(config, folder / "exported", CASES["one label"])
+    assert winner.log(config, exported, register="tiny") == "models:/tiny/1"
+    assert winner.log(config, exported, register="tiny") == "models:/tiny/1"
+
+
+@pytest.fixture
+def config(study: dict[str, Any], tiny_model: Path) -> StudyConfig:
+    return config_of(study, tiny_model, {})
+
+
+def tracked(config: StudyConfig, **where: str) -> StudyConfig:
+    return config.model_copy(update={"tracking": config.tracking.model_copy(update=where)})
+
+
+def test_on_postgresql(
+    config: StudyConfig, postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    assert_a_study_is_whole(
+        tracked(config, storage=f"{postgres}/postgres", mlflow_uri=f"{postgres}/runs"), tmp_path
+    )
+
+
+def test_on_a_server_that_asks_for_a_password(
+    config: StudyConfig, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+    assert_a_study_is_whole(tracked(config, mlflow_uri=server), tmp_path)
+
+
+def test_a_wrong_password_of_postgresql(
+    config: StudyConfig, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    url = postgres.replace("ada@", "ada:not-the-secret@") + "/postgres"
+    for where in ("storage", "mlflow_uri"):
+        with pytest.raises(StorageError, match="PGPASSWORD") as raised:
+            Tracker(Study(tracked(config, **{where: url})))
+        assert "not-the-secret" not in str(raised.value)
+        assert raised.value.exit_code == 5
+
+
+def test_a_wrong_password_of_a_server(
+    config: StudyConfig, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "not-the-secret")
+    with pytest.raises(TrackingError, match="MLFLOW_TRACKING_PASSWORD") as raised:
+        Tracker(Study(tracked(config, mlflow_uri=server)))
+    assert "not-the-secret" not in str(raised.value)
+    assert raised.value.exit_code == 5
