@@ -69,7 +69,7 @@ def load(
     """
     content = _read(path)
     found = [problem for override in overrides if (problem := _override(content, override))]
-    return _validated(content, path, found)
+    return _with_paths(_validated(content, path, found), path.resolve().parent, place or _absolute)
 
 
 def parse(content: dict[str, Any]) -> StudyConfig:
@@ -78,7 +78,7 @@ def parse(content: dict[str, Any]) -> StudyConfig:
     Raises:
         StudyFileError: something in it cannot be; a line for each problem.
     """
-    return _validated(content, Path("the study"), [])
+    return _with_paths(_validated(content, Path("the study"), []), Path.cwd(), _absolute)
 
 
 def _validated(content: dict[str, Any], path: Path, found: list[Problem]) -> StudyConfig:
@@ -92,7 +92,7 @@ def _validated(content: dict[str, Any], path: Path, found: list[Problem]) -> Stu
     found += _jobs_problems(config)
     if found:
         raise messages.study_file_error(found, path)
-    return _with_paths(config, path.resolve().parent, place or _absolute)
+    return config
 
 
 def dump(config: StudyConfig) -> str:
