@@ -31,11 +31,13 @@ def best_trial(trials: Sequence[Trial]) -> Trial | None:
 def search_effort(rows: Rows) -> dict[str, Any]:
     """Trials stopped early and optimizer steps saved by it.
 
-    The steps a trial would have run are the most that any trial ran; shares are None without trials.
+    The steps a trial would have run are those of the study's settings, or the most that any trial ran where the rows
+    lack them; shares are None without trials.
     """
+    settings = rows.get("search")
     done = [trial for trial in rows["trials"] if trial["state"] in ("COMPLETE", "PRUNED")]
     steps = [max((point["step"] for point in trial.get("curve") or []), default=0) for trial in done]
-    full = max(steps, default=0) * len(done)
+    full = (settings["max_steps"] if settings else max(steps, default=0)) * len(done)
     pruned = sum(trial["state"] == "PRUNED" for trial in done)
     return {
         "ended": len(done),
@@ -45,6 +47,7 @@ def search_effort(rows: Rows) -> dict[str, Any]:
         "steps_saved": full - sum(steps),
         "steps_saved_share": 1 - sum(steps) / full if full else None,
         "seconds": sum(t["seconds"] or 0.0 for t in rows["trials"]) or None,
+        "settings": dict(settings) if settings else None,
     }
 
 

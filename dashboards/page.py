@@ -119,7 +119,9 @@ def score(number: float | None, digits: int = 3) -> str:
 
 def signed(number: float | None) -> str:
     """A difference of scores with its sign; a true minus, as tables want it."""
-    return NOT_MEASURED if number is None else f"{number:+.3f}".replace("-", "\u2212")
+    if number is None:
+        return NOT_MEASURED
+    return "0.000" if abs(number) < 5e-4 else f"{number:+.3f}".replace("-", "\u2212")
 
 
 def interval(low_high: dict[str, Any], sign: bool = False) -> str:

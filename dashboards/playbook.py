@@ -1,4 +1,4 @@
-"""The prompt-tuning playbook's claims, and its two guides, filled from what a study measured.
+"""The prompt-tuning playbook's claims, held against what a study measured (guides.py has its two guides).
 
 Every answer is computed from result rows: "holds", "does not hold", "not shown" (measured, and undecided) or "not
 measured". A claim about speed needs probes of one device; a claim about scores is decided by the interval of the
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dashboards.pairs import ZERO_POINT, outcome
+from dashboards.pairs import outcome
 from dashboards.preferences import chosen_finalist, devices, probed
 from dashboards.rows import Rows
 from dashboards.statistics import Sample, difference
@@ -56,7 +56,7 @@ def _prefix_share(rows: Rows) -> tuple[str, str]:
         return MISSING, "the finalist of prefix_tuning has no num_virtual_tokens"
     backbone = rows["backbone"]
     share = finalist["deployed_parameters"] / tasks / tokens * SHARE_TOKENS / backbone["parameters"]
-    text = f"{finalist['deployed_parameters']:,} parameters with {tokens} virtual tokens and {tasks} task(s): per task, "
+    text = f"{finalist['deployed_parameters']:,} parameters with {tokens} virtual tokens in {tasks} task{'s' if tasks > 1 else ''}: per task, "
     text += f"{SHARE_TOKENS} tokens are {100 * share:.3f} % of {backbone['name']}"
     if "distilbert" not in backbone["name"].lower():
         return MISSING, f"{text}, which is not DistilBERT"
@@ -145,112 +145,6 @@ def _sharing(rows: Rows) -> tuple[str, str]:
     return HOLDS if sizes["multitask"] < sizes["prompt_pool"] else FAILS, "; ".join(texts)
 
 
-def guide(rows: Rows) -> list[dict[str, Any]]:
-    """The comparison table, one row per method; None where nothing was measured.
-
-    `share` and `parameters`: parameter efficiency. `tasks_good`, `worst_task`: multi-task capability, the number of tasks
-    on which the method's test mean is within epsilon of the best of that task, and its lowest score. `gain`, `pool_used`:
-    flexibility, what it adds to head_only and the share of its pool that rows take. `step_ratio`, `searched`: complexity, its
-    step against the bare model's and the number of hyperparameters that are searched.
-    """
-    tested = {c.method: c for c in contenders(rows)}
-    by_task = {name: task_means(rows, name) for name in tested}
-    best = {
-        task["name"]: max((m[task["name"]] for m in by_task.values() if task["name"] in m), default=None)
-        for task in rows["tasks"]
-    }
-    zero, table = tested.get(ZERO_POINT), []
-    for method in rows["methods"]:
-        name = method["method"]
-        finalist, means = chosen_finalist(rows, name), by_task.get(name, {})
-        deployed = finalist["deployed_parameters"] if finalist else None
-        good = [task for task, mean in means.items() if mean >= (best[task] or 0.0) - rows["epsilon"]]
-        usage = [(run.get("metrics") or {}).get("pool_used") for run in finalist["runs"]] if finalist else []
-        used = [share for share in usage if share is not None]
-        mine = tested.get(name)
-        table.append(
-            {
-                "method": name,
-                "parameters": deployed,
-                "share": None if deployed is None else deployed / rows["backbone"]["parameters"],
-                "tasks_good": len(good) if means else None,
-                "tasks": len(rows["tasks"]),
-                "worst_task": min(means.values(), default=None),
-                "gain": mine.mean - zero.mean if mine and zero and mine is not zero else None,
-                "pool_used": float(np.mean(used)) if used else None,
-                "step_ratio": probed(rows, name, "train_step_bare_ratio"),
-                "searched": len(method["space"]),
-            }
-        )
-    return table
-
-
-def decisions(rows: Rows) -> list[dict[str, Any]]:
-    """The decision list: `situation`, the playbook's `advice`, the `criterion` that stands for it here, the method that
-    is best by it in this study (`measured`), `figure` in words, and `answer`."""
-    several, prompts = len(rows["tasks"]) > 1, [c for c in contenders(rows) if not _baseline(rows, c.method)]
-    worst = {c.method: min(task_means(rows, c.method).values(), default=c.mean) for c in prompts}
-    best = max((c.mean for c in prompts), default=0.0)
-    near = [c for c in prompts if c.mean >= best - rows["epsilon"]]
-    deep = [c for c in prompts if c.method in DEEP]
-    price = {c.method: -c.parameters for c in prompts}
-    mean = {c.method: c.mean for c in prompts}
-    entries: list[tuple[str, str, str, bool, Sequence[Contender], dict[str, float]]] = [
-        ("several tasks, high flexibility", "multitask", "highest score on its worst task", several, prompts, worst),
-        ("several tasks, moderate flexibility", "prompt_pool", "highest mean score", several, prompts, mean),
-        ("one task, few parameters", "p_tuning", "fewest parameters within epsilon", not several, near, price),
-        ("one task, prompts at every layer", "p_tuning_v2", "highest score of those", not several, deep, mean),
-        ("parameters matter less", "prefix_tuning", "highest mean score", True, prompts, mean),
-    ]  # fmt: skip
-    return [_decision(*entry) for entry in entries]
-
-
-def _decision(
-    situation: str, advice: str, criterion: str, fits: bool, among: Sequence[Contender], by: dict[str, float]
-) -> dict[str, Any]:
-    """The playbook's advice needs a rival: alone, or untested, it is not measured."""
-    names = [contender.method for contender in among]
-    answer, figure, measured = MISSING, None, None
-    if not fits:
-        figure = "the study has another number of tasks"
-    elif advice not in by:
-        figure = f"{advice} was not tested"
-    elif names and len(by) > 1:
-        measured = max(names, key=lambda name: by[name])
-        answer = HOLDS if measured == advice else FAILS
-        # Parameters come as negative numbers, so that more is better.
-        unit = "{:.3f}" if "score" in criterion else "{:,.0f} parameters"
-        shown = {
-            name: unit.format(by[name] if "score" in criterion else -by[name]) for name in (measured, advice)
-        }
-        figure = f"{measured} {shown[measured]}"
-        figure += "" if measured == advice else f", {advice} {shown[advice]}"
-        figure += "" if advice in names else ", which is not within epsilon of the best"
-    else:
-        figure = "there is nothing to compare it with"
-    return {
-        "situation": situation,
-        "advice": advice,
-        "criterion": criterion,
-        "measured": measured,
-        "figure": figure,
-        "answer": answer,
-    }
-
-
-def task_means(rows: Rows, method: str) -> dict[str, float]:
-    """Test score of each task, the mean over the seeds of the chosen finalist."""
-    finalist = chosen_finalist(rows, method)
-    runs = [run for run in finalist["runs"] if run["state"] == "COMPLETE"] if finalist else []
-    found = {}
-    for task in rows["tasks"]:
-        scores = [(run["test_task_scores"] or {}).get(task["name"]) for run in runs]
-        known = [score for score in scores if score is not None and math.isfinite(score)]
-        if known and len(known) == len(runs):
-            found[task["name"]] = float(np.mean(known))
-    return found
-
-
 def _best_by_validation(rows: Rows, tested: dict[str, Contender], names: Sequence[str]) -> Contender | None:
     means = {}
     for name in names:
@@ -261,10 +155,6 @@ def _best_by_validation(rows: Rows, tested: dict[str, Contender], names: Sequenc
         if name in tested and scores:
             means[name] = float(np.mean(scores))
     return tested[max(means, key=lambda name: means[name])] if means else None
-
-
-def _baseline(rows: Rows, name: str) -> bool:
-    return any(method["baseline"] for method in rows["methods"] if method["method"] == name)
 
 
 def _tokens(rows: Rows, name: str) -> str:

@@ -105,7 +105,7 @@ def load_snippet(report: Report) -> str | None:
 def _opening(verdict: dict[str, Any]) -> str:
     if verdict["decision"] == "winner":
         return "Use"
-    return "No difference is shown; if one must be chosen, take"
+    return "No difference is shown; the candidate is"
 
 
 def _values(rows: Rows, name: str, config: dict[str, Scalar]) -> str:

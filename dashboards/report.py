@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from dashboards import fronts, page, playbook, preferences, recommendation
+from dashboards import fronts, guides, page, playbook, preferences, recommendation
 from dashboards.effort import best_trial, failures, method_effort, search_effort
 from dashboards.pairs import pairs
 from dashboards.rows import Finalist, Method, Rows, Trial
@@ -54,8 +54,8 @@ def build(rows: Rows) -> Report:
         "pairs": pairs(rows, decided),
         "playbook": {
             "claims": playbook.claims(rows),
-            "guide": playbook.guide(rows),
-            "decisions": playbook.decisions(rows),
+            "guide": guides.guide(rows),
+            "decisions": guides.decisions(rows),
         },
         "trials": trials,
         "test_readings": rows["test_readings"],
@@ -160,7 +160,7 @@ def _method(rows: Rows, method: Method) -> dict[str, Any]:
         "head_parameters": counted["head_parameters"] if counted else None,
         "backbone_share": None if deployed is None else deployed / rows["backbone"]["parameters"],
         "failed_runs": sum(run["state"] == "FAIL" for finalist in entries for run in finalist["runs"]),
-        "task_scores": playbook.task_means(rows, name),
+        "task_scores": guides.task_means(rows, name),
         "finalists": [_finalist(rows, finalist) for finalist in entries],
         **method_effort(trials, method["space"], rows["epsilon"]),
         **why(rows, method),

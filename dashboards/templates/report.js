@@ -68,3 +68,7 @@ for (const group of document.querySelectorAll(".switch")) {
     });
   }
 }
+// On paper there is nothing to click.
+addEventListener("beforeprint", () => {
+  for (const closed of document.querySelectorAll("details.method")) closed.open = true;
+});

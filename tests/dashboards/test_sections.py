@@ -12,7 +12,7 @@ import pytest
 import yaml
 from scipy import stats
 
-from dashboards import playbook
+from dashboards import guides, playbook
 from dashboards.effort import expected_best, second_half_gain
 from dashboards.fronts import front, knee
 from dashboards.pairs import outcome
@@ -63,7 +63,10 @@ def test_the_sentence_has_score_interval_price_and_references(rows: Rows) -> Non
 
 
 def test_the_sentence_follows_the_decision(study: Study) -> None:
-    assert "No difference is shown" in build(study(accuracy={"head_only": 0.9}))["verdict"]["sentence"]  # type: ignore[arg-type]
+    assert (
+        "No difference is shown; the candidate is head_only"
+        in build(study(accuracy={"head_only": 0.9}))["verdict"]["sentence"]
+    )  # type: ignore[arg-type]
     rows = study()
     rows["finalists"] = []
     report = build(rows)  # type: ignore[arg-type]
@@ -222,6 +225,15 @@ def test_rungs_tell_who_was_stopped_and_what_a_rung_is_worth() -> None:
     assert rungs([*trials[:3], trials[4]], best=1)[0]["correlation"] is None  # type: ignore[arg-type]
 
 
+def test_saved_steps_follow_the_settings(rows: Rows, tmp_path: Path) -> None:
+    assert build(rows)["search"]["steps_saved"] == 8 * 30
+    rows["search"] = {
+        "sampler": "tpe", "early_stopping": True, "eta": 3, "max_steps": 50, "eval_steps": 15, "trials_per_method": 6,
+    }  # fmt: skip
+    assert write(rows, tmp_path)["search"]["steps_saved"] == 8 * 35 + 12 * 5
+    assert "keeps the top 1/3 of a rung" in page_text(tmp_path)
+
+
 def test_more_trials_are_worth_it_while_the_expectation_rises(rows: Rows) -> None:
     assert build(rows)["methods"][1]["more_trials"] is True
     rows["epsilon"] = 0.5
@@ -338,14 +350,42 @@ def test_the_guides_are_filled_from_the_rows(rows: Rows, tmp_path: Path) -> None
     )
     assert (guide["full"]["tasks_good"], guide["head_only"]["tasks_good"]) == (1, 0)
     finalist(rows, "prompt_tuning")["method"] = "p_tuning"
-    decisions = {row["situation"]: row for row in playbook.decisions(rows)}  # type: ignore[arg-type]
+    decisions = {row["situation"]: row for row in guides.decisions(rows)}  # type: ignore[arg-type]
     few = decisions["one task, few parameters"]
     assert (few["measured"], few["answer"]) == ("p_tuning", "holds")
     assert "3,840 parameters" in few["figure"]
     assert decisions["several tasks, high flexibility"]["answer"] == "not measured"
     finalist(rows, "p_tuning")["deployed_parameters"] = 99_999
-    few = playbook.decisions(rows)[2]  # type: ignore[arg-type]
+    few = guides.decisions(rows)[2]  # type: ignore[arg-type]
     assert (few["measured"], few["answer"]) == ("p_tuning_v2", "does not hold")
+
+
+@pytest.mark.parametrize(
+    ("multitask", "pool", "worst", "mean"),
+    [
+        (0.95, 0.7, "holds", "does not hold"),
+        (0.7, 0.95, "does not hold", "holds"),
+        (0.9, 0.9, "not shown", "not shown"),
+    ],
+)
+def test_decisions_about_scores_need_a_difference(
+    study: Study, multitask: float, pool: float, worst: str, mean: str
+) -> None:
+    rows = study(accuracy={"head_only": 0.6, "prompt_tuning": multitask, "p_tuning_v2": pool})
+    finalist(rows, "prompt_tuning")["method"], finalist(rows, "p_tuning_v2")["method"] = (
+        "multitask",
+        "prompt_pool",
+    )
+    rows["tasks"].append({**rows["tasks"][0], "name": "other"})
+    for each in rows["finalists"]:
+        for run in each["runs"]:
+            if run["test"] is not None:
+                run["test_task_scores"]["other"] = run["test"] - 0.1
+                run["examples"]["other"] = run["examples"]["topic"]
+    decisions = {row["situation"]: row for row in guides.decisions(rows)}  # type: ignore[arg-type]
+    assert decisions["several tasks, high flexibility"]["answer"] == worst
+    assert decisions["several tasks, moderate flexibility"]["answer"] == mean
+    assert decisions["one task, few parameters"]["answer"] == "not measured"
 
 
 def test_an_empty_study_measures_nothing(rows: Rows, tmp_path: Path) -> None:
