@@ -44,6 +44,7 @@ def html(report: Report, rows: Rows) -> str:
             for index, method in enumerate(rows["methods"])
         },
         curves=charts.learning_curves(report, trials),
+        measured=any(trial.get("step_seconds") or trial.get("peak_memory_bytes") for trial in trials),
         params=list(dict.fromkeys(name for trial in report["trials"] for name in trial["params"])),
     )
 
@@ -107,7 +108,7 @@ def _environment(autoescape: bool) -> Environment:
     found.filters.update(
         score=score, signed=signed, count=count, share=share, seconds=seconds, p=p_value, interval=interval,
         value=value, line=line, chosen=chosen,
-        figure=figure, hours=hours,
+        figure=figure, hours=hours, size=size,
     )  # fmt: skip
     return found
 

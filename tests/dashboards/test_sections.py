@@ -397,6 +397,18 @@ def test_an_empty_study_measures_nothing(rows: Rows, tmp_path: Path) -> None:
     assert all(entry["front"] == [] and entry["knee"] is None for entry in report["fronts"])
 
 
+def test_what_trials_took_is_shown_where_it_was_recorded(rows: Rows, tmp_path: Path) -> None:
+    write(rows, tmp_path)
+    assert "shared the machine: they" not in page_text(tmp_path)
+    rows["trials"][0].update(step_seconds=0.321, peak_memory_bytes=2.5e9)
+    write(rows, tmp_path)
+    text = page_text(tmp_path)
+    assert "shared the machine: they" in text
+    assert "321 ms" in text
+    assert "2.5 GB" in text
+    assert "0.321,2500000000.0" in (tmp_path / "trials.csv").read_text()
+
+
 # Text from elsewhere
 
 

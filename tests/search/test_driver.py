@@ -189,6 +189,10 @@ def test_a_study_from_launch_to_prediction(folder: Path) -> None:
     code, output = run("report", "tiny", "--out", "elsewhere", cwd=folder)
     assert code == 0, output
     assert json.loads((folder / "elsewhere/report.json").read_text())["verdict"] == before["verdict"]
+    code, output = run("report", "tiny", "tiny", "--out", "both", cwd=folder)
+    assert code == 0, output
+    both = json.loads((folder / "both/comparison.json").read_text())
+    assert all(fact["same"] for fact in both["facts"] if None not in fact["values"])
 
 
 def predictions_of(results: Path, content: dict[str, Any]) -> list[str]:
