@@ -98,7 +98,7 @@ def tested(methods: Sequence[dict[str, Any]], key: str) -> list[Point]:
         for finalist in method["finalists"]:
             cost = finalist.get(key)
             cost = (finalist["probe"] or {}).get(key) if cost is None else cost
-            if finalist["test"] and cost is not None:
+            if finalist["test"] and cost is not None and math.isfinite(cost):
                 point = {"number": finalist["number"], "cost": cost, "score": finalist["test"]["mean"]}
                 points.append({"method": method["method"], **point})
     return points

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dashboards.effort import finite
 from dashboards.rows import Finalist, Rows
 from dashboards.verdict import Contender, Verdict, contenders
 
@@ -49,7 +50,7 @@ def probed(rows: Rows, method: str, measure: str) -> float | None:
     finalist = chosen_finalist(rows, method)
     probe: dict[str, Any] = dict((finalist.get("probe") if finalist else None) or {})
     found: float | None = probe.get(measure)
-    return found
+    return found if finite(found) else None
 
 
 def devices(rows: Rows) -> list[str]:

@@ -132,6 +132,13 @@ def test_speed_and_memory_come_from_the_probe(rows: Rows) -> None:
     assert "different devices" in wish["fastest to serve"]["note"]
 
 
+def test_a_figure_that_is_no_number_is_not_measured(rows: Rows, tmp_path: Path) -> None:
+    probe(rows, prompt_tuning=float("nan"), full=0.9)
+    wish = {row["value"]: row for row in write(rows, tmp_path)["preferences"]}
+    assert wish["fastest to train"]["method"] == "full"
+    assert wish["fastest to train"]["note"] == "not probed: head_only, prompt_tuning, p_tuning_v2"
+
+
 # Pareto
 
 
