@@ -24,7 +24,7 @@ from ray import tune
 from rich.console import Console
 
 from clusters.connect import connected, refuse_unshared
-from search import held_out, lock, plan, provenance, results, study_file, trial
+from search import held_out, lock, plan, probe, provenance, results, study_file, trial
 from search.config import StudyConfig
 from search.errors import NoStudyError, PromptfrontError, StudyFileError
 from search.mlflow_store import TrackingError
@@ -94,13 +94,26 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
     with lock.held(config.folder):
         facts = _facts(config)
         study = Study(config)
-        (config.folder / "config.yaml").write_text(study_file.dump(config), encoding="utf-8")
-        ended_before = study.finished() and not held_out.unread(study)
-        if not ended_before:  # a finished study keeps the provenance of the launch that made its results
-            _write_facts(config, facts)
-        tracker = Tracker(study, facts["backbone"]["parameters"])
-        outcome = _ended(study, Outcome.NOTHING_TO_DO) if ended_before else _run(study, tracker, console)
-        return _write(study, tracker, outcome, writer)
+        with lock.leased(study, console.print):
+            return _launch(study, facts, console, writer)
+
+
+def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Writer) -> Launched:
+    config = study.config
+    (config.folder / "config.yaml").write_text(study_file.dump(config), encoding="utf-8")
+    ended_before = study.finished() and not held_out.unread(study) and not probe.unmeasured(study)
+    if not ended_before:  # a finished study keeps the provenance of the launch that made its results
+        _write_facts(config, facts)
+    tracker = Tracker(study, facts["backbone"]["parameters"])
+    if ended_before:
+        return _write(study, tracker, _ended(study, Outcome.NOTHING_TO_DO), writer)
+    try:
+        outcome = _run(study, tracker, console)
+    except HaltedError:
+        with contextlib.suppress(OSError):  # the disk that is full may be the report's
+            _write(study, tracker, Outcome.INTERRUPTED, writer)
+        raise
+    return _write(study, tracker, outcome, writer)
 
 
 def read_rows(config: StudyConfig) -> dict[str, Any]:
@@ -151,7 +164,9 @@ def _run(study: Study, tracker: Tracker, console: Console) -> Outcome:
             if study.finished():
                 console.print("Scoring the finalists on the test split ...")
                 held_out.read(study, lambda jobs: _score_all(jobs, request, interrupted))
-                if held_out.unread(study):
+                console.print("Measuring what they cost, one at a time ...")
+                probe.read(study, lambda jobs: _measure_all(jobs, request, interrupted))
+                if held_out.unread(study) or probe.unmeasured(study):
                     return Outcome.INTERRUPTED
                 return _ended(study, Outcome.DONE)
         if not stopper.budget_ended:
@@ -197,6 +212,24 @@ def _score_all(
         ready, _ = ray.wait(list(pending), timeout=1)
         for done in ready:
             yield pending.pop(done), ray.get(done)
+
+
+def _measure_all(
+    jobs: list[dict[str, Any]], request: dict[str, float], interrupted: threading.Event
+) -> Iterator[tuple[int, probe.Probe]]:
+    """Probes jobs one after the other, in a worker with what a trial has; one that cannot be probed has an `error`."""
+    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request.get("gpu", 0))(probe.measure)
+    for index, job in enumerate(jobs):
+        pending = remote.remote(job)
+        while not interrupted.is_set() and not ray.wait([pending], timeout=1)[0]:
+            pass
+        if interrupted.is_set():
+            ray.cancel(pending, force=True)
+            return
+        try:
+            yield index, ray.get(pending)
+        except ray.exceptions.RayError as error:
+            yield index, {"error": str(error)}
 
 
 def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> Launched:

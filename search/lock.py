@@ -1,16 +1,34 @@
-"""One driver per study: a second is refused, and told who holds it."""
+"""One driver per study: a second is refused, and told who holds it.
+
+On one host the study's folder is locked, and the lock dies with its process. Drivers of several hosts that share a storage,
+but perhaps no folder, see a lease in it: whoever holds it renews it, and one that is not renewed for `TERM` is over. Nobody
+compares clocks: a second driver looks whether the lease changes while it waits.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import platform
-from collections.abc import Iterator
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import filelock
 
 from search.errors import StorageError
+
+if TYPE_CHECKING:
+    from search.study import Study
+
+TERM = 30.0
+"""Seconds after which a lease that was not renewed is over."""
+_RENEWAL = 5.0
+_LEASE = "driver"
 
 
 class StudyHeldError(StorageError):
@@ -35,12 +53,85 @@ def held(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "an unknown process"
-        raise StudyHeldError(
-            f"the study in {folder} is being run by {who}; wait for it, or stop it (it can be resumed)"
-        ) from error
+        raise _refusal(f"the study in {folder}", who) from error
     try:
-        holder.write_text(f"process {os.getpid()} on {platform.node()}\n", encoding="utf-8")
+        holder.write_text(f"{_me()}\n", encoding="utf-8")
         yield
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+@contextlib.contextmanager
+def leased(study: Study, say: Callable[[str], object]) -> Iterator[None]:
+    """Holds the study in its storage. A driver that loses it, having been cut off for longer than `TERM`, is asked to end.
+
+    Args:
+        study: whose storage it is.
+        say: is told when a lease has to be waited for.
+
+    Raises:
+        StudyHeldError: another driver renews it.
+    """
+    _wait_for_the_last(study, say)
+    mine = {"who": _me(), "host": platform.node(), "process": os.getpid(), "token": uuid.uuid4().hex, "renewed": 0}
+    study.record_whole(_LEASE, mine)
+    other = study.whole(_LEASE)
+    if other["token"] != mine["token"]:  # two have waited for the same end
+        raise _refusal(f"the study {study.config.study!r}", other["who"])
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(_RENEWAL):
+            if study.whole(_LEASE)["token"] != mine["token"]:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            mine["renewed"] += 1
+            study.record_whole(_LEASE, mine)
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        if study.whole(_LEASE)["token"] == mine["token"]:
+            study.record_whole(_LEASE, None)
+
+
+def _wait_for_the_last(study: Study, say: Callable[[str], object]) -> None:
+    """Until the lease of a driver that is dead is over."""
+    before = study.whole(_LEASE)
+    if before is None or _dead(before):
+        return
+    say(f"The study was being run by {before['who']}; waiting {TERM:.0f} s to see whether it still is ...")
+    deadline = time.monotonic() + TERM
+    while time.monotonic() < deadline:
+        time.sleep(1)
+        now = study.whole(_LEASE)
+        if now is None:
+            return
+        if now != before:
+            raise _refusal(f"the study {study.config.study!r}", now["who"])
+
+
+def _dead(lease: dict[str, Any]) -> bool:
+    """Whether its process is known to have ended: one of this host that is not there."""
+    if lease["host"] != platform.node():
+        return False
+    try:
+        os.kill(lease["process"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return bool(lease["process"] == os.getpid())  # an earlier launch of this very process
+
+
+def _me() -> str:
+    return f"process {os.getpid()} on {platform.node()}"
+
+
+def _refusal(what: str, who: str) -> StudyHeldError:
+    return StudyHeldError(f"{what} is being run by {who}; wait for it, or stop it (it can be resumed)")

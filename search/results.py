@@ -13,7 +13,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 import methods
-from search import finalists, held_out
+from search import finalists, held_out, probe
 from search.seeds import derive
 from search.study import Key, Study, evaluations, loss_weights
 
@@ -146,7 +146,7 @@ def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
         "validation": last["validation"] if last else None,
         "task_scores": last["task_scores"] if last else {},
         "metrics": last["metrics"] if last else {},
-        **{name: facts.get(name) for name in _COUNTS},
+        **{name: facts.get(name) for name in (*_COUNTS, "step_seconds", "peak_memory_bytes")},
         "seconds": last["seconds"] if last else None,
         "started": _time(trial.datetime_start),
         "ended": _time(trial.datetime_complete),
@@ -168,6 +168,7 @@ def _finalists(study: Study, method: str, run_ids: dict[Key, str]) -> list[Row]:
     chosen = finalists.choose(study, method)
     search = study.of(method, "search")
     tests = study.late_facts(held_out.TEST)
+    probed = probe.probed(study, method)
     found = []
     for number, retrained in finalists.runs(study, method).items():
         facts = search[number].user_attrs
@@ -179,6 +180,7 @@ def _finalists(study: Study, method: str, run_ids: dict[Key, str]) -> list[Row]:
                 "role": roles[number],
                 "chosen": number == chosen,
                 **{name: facts.get(name) for name in _COUNTS},
+                "probe": study.late(probed, probe.PROBE) if probed and number == chosen else None,
                 "runs": [
                     _run(study, Key(method, "finalists", trial.number), trial, tests, run_ids)
                     for trial in retrained

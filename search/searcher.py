@@ -71,8 +71,14 @@ class StudySearcher(_NotInSnapshots, Searcher):
         if result["error"] is not None:
             self.errors[key] = result["error"]
             return key
-        counts = ("trained_parameters", "deployed_parameters", "head_parameters")
-        self.study.record_facts(key, **{name: result[name] for name in counts})
+        costs = (
+            "trained_parameters",
+            "deployed_parameters",
+            "head_parameters",
+            "step_seconds",
+            "peak_memory_bytes",
+        )
+        self.study.record_facts(key, **{name: result[name] for name in costs})
         kept = {name: result[name] for name in ("validation", "loss", "seconds", "checkpoint")}
         nested = {name: json.loads(result[name]) for name in ("task_scores", "metrics")}
         self.study.record_evaluation(key, result["step"], {**kept, **nested})

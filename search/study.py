@@ -244,6 +244,20 @@ class Study:
             if attribute.startswith(f"{name}:")
         }
 
+    def record_whole(self, name: str, value: Any) -> None:
+        """Keeps a fact of the study as a whole."""
+        with self._writing:
+            self._first.set_user_attr(name, value)
+
+    def whole(self, name: str) -> Any:
+        """A fact kept by `record_whole`, or None."""
+        return self._first.user_attrs.get(name)
+
+    @property
+    def _first(self) -> optuna.Study:
+        """The Optuna study that keeps what belongs to no single one."""
+        return next(iter(self._studies.values()))
+
     def count_reading(self) -> None:
         """Counts one reading of the test split."""
         with self._writing:

@@ -26,6 +26,7 @@ from methods.backbone import Backbone
 from search import checkpoint, model_files, tasks
 from search.config import ModelConfig, StudyConfig
 from search.evaluation import evaluate, overall
+from search.memory import Peak
 from search.study import Assignment, Key
 from search.tasks import Evaluation, Task
 from search.training import DivergedError, Pack, Trial
@@ -115,6 +116,7 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
     """
     study = StudyConfig.model_validate_json(job.study)
     resources = load(job.study)
+    memory = Peak(resources.backbone.device)
     trial = build(job, study, resources)
     folder = Path(job.folder)
     checkpoint.restore(trial, folder)
@@ -133,11 +135,13 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
             raise loss
         losses.append(loss)
         if trial.step % study.training.eval_steps == 0 or trial.done:
+            step_seconds = (time.perf_counter() - started) / len(losses)
             evaluation = _evaluate(trial, study, resources, mean(losses))
             trial.seconds += time.perf_counter() - started
             losses, started = [], time.perf_counter()
             path = checkpoint.save(trial, folder)
-            report({**evaluation, "seconds": trial.seconds, "checkpoint": str(path)})
+            costs = {"step_seconds": step_seconds, "peak_memory_bytes": memory.bytes()}
+            report({**evaluation, **costs, "seconds": trial.seconds, "checkpoint": str(path)})
     return trial
 
 
@@ -208,6 +212,8 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
         "metrics": json.dumps({**metrics, **trial.method.metrics()}),
         "loss": loss,
         "seconds": trial.seconds,
+        "step_seconds": None,
+        "peak_memory_bytes": None,
         "checkpoint": None,
         "error": None,
         **asdict(trial.counts),
@@ -217,5 +223,11 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
 def _failure(error: str) -> Report:
     """A report of a trial that cannot go on; the keys are those of an evaluation, or Tune would stop."""
     keys = ("step", "validation", "task_scores", "metrics", "loss", "seconds", "checkpoint")
-    counts = ("trained_parameters", "deployed_parameters", "head_parameters")
-    return {**dict.fromkeys((*keys, *counts)), "error": error}
+    costs = (
+        "step_seconds",
+        "peak_memory_bytes",
+        "trained_parameters",
+        "deployed_parameters",
+        "head_parameters",
+    )
+    return {**dict.fromkeys((*keys, *costs)), "error": error}

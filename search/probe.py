@@ -1,0 +1,150 @@
+"""What a finalist costs, measured alone: while a search runs, trials share cores, so its times compare nothing.
+
+Of each method's chosen finalist one run is probed, after the search, one at a time, with the cores or the GPU that a trial
+has. Training: the median of a few real steps, and the most memory they held. Serving: the deployed form, a row at a time
+and in evaluation batches, what is written included, and the query's forward where a method has one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import Any
+
+import torch
+from optuna.trial import TrialState
+
+from methods import parameters
+from search import finalists, trial
+from search.config import StudyConfig
+from search.evaluation import predict, write
+from search.memory import Peak
+from search.study import Assignment, Key, Study
+from search.tasks import Row, Split, Task
+from search.training import Pack, Trial
+
+PROBE = "probe"
+"""Name of the late fact that holds what was measured."""
+
+_WARM_UP = 2
+_STEPS = 8
+_ROWS = 16
+_SECONDS = 20.0
+"""A measurement of a large model ends after this long, with what it has."""
+
+Probe = dict[str, Any]
+
+
+def unmeasured(study: Study) -> list[Key]:
+    """Of each method's chosen finalist the first completed run, where it was not probed."""
+    done = study.late_facts(PROBE)
+    return [
+        key
+        for key in (probed(study, method) for method in study.config.methods)
+        if key and key not in done
+    ]
+
+
+def probed(study: Study, method: str) -> Key | None:
+    """The run that stands for a method's chosen finalist; its runs differ in their seeds only."""
+    number = finalists.choose(study, method)
+    runs = finalists.runs(study, method)[number] if number is not None else []
+    done = [run.number for run in runs if run.state == TrialState.COMPLETE]
+    return Key(method, "finalists", min(done)) if done else None
+
+
+def read(study: Study, measure_all: Callable[[list[dict[str, Any]]], Iterator[tuple[int, Probe]]]) -> None:
+    """Probes what is unmeasured and records it.
+
+    Args:
+        study: with all its finalists ended.
+        measure_all: runs `measure` for each job alone, and yields (index of the job, its probe).
+    """
+    keys = unmeasured(study)
+    jobs = [
+        trial.Job.of(study.config, Assignment.of(key, study.trial(key).user_attrs)).to_dict() for key in keys
+    ]
+    for index, found in measure_all(jobs):
+        study.record_late(keys[index], PROBE, found)
+
+
+def measure(job: dict[str, Any]) -> Probe:
+    """In a worker: the costs of a run; docs/report.md has the fields."""
+    parsed = trial.Job(**job)
+    study = StudyConfig.model_validate_json(parsed.study)
+    resources = trial.load(parsed.study)
+    probed = trial.build(parsed, study, resources)
+    device = probed.backbone.device
+    memory = Peak(device)
+    step = _step_seconds(probed)
+    peak = memory.bytes()
+    size = parameters.deployed_bytes(probed.method, probed.backbone) + sum(
+        tensor.numel() * tensor.element_size() for tensor in parameters.state(probed.heads).values()
+    )
+    with torch.no_grad():
+        probed.method = probed.method.deployed(probed.backbone)
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "train_step_seconds": step,
+        "train_seconds": step * study.training.max_steps,
+        "peak_memory_bytes": peak,
+        "latency_seconds": median(_latencies(probed, resources)),
+        "rows_per_second": _rows_per_second(probed, resources, study.training.per_device_eval_batch_size),
+        "bytes": size,
+    }
+
+
+def _step_seconds(probed: Trial) -> float:
+    """Median of real steps after some that warm up; 0 where nothing is trained."""
+    if not probed.parameters:
+        return 0.0
+    pack = Pack()
+    pack.attach(probed)
+    times: list[float] = []
+    for _ in range(_WARM_UP):
+        pack.step()
+    while len(times) < _STEPS and not (len(times) >= 3 and sum(times) > _SECONDS):
+        started = time.perf_counter()
+        pack.step()  # asks for the loss's value, and so waits for the GPU
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def _latencies(probed: Trial, resources: trial.Resources) -> list[float]:
+    """Seconds of each of a few rows, alone, of all tasks in turn."""
+    times: list[float] = []
+    for turn in range(-1, _ROWS):  # the first warms up
+        index = turn % len(resources.tasks)
+        rows = _served(resources.tasks[index])
+        row = rows[max(turn, 0) // len(resources.tasks) * max(1, len(rows) // _ROWS) % len(rows)]
+        spent = _answer(probed, resources, index, [row], 1)
+        if turn >= 0:
+            times.append(spent)
+        if len(times) >= 3 and sum(times) > _SECONDS:
+            break
+    return times
+
+
+def _rows_per_second(probed: Trial, resources: trial.Resources, size: int) -> float:
+    """Of all tasks, over at most two evaluation batches of each."""
+    count, seconds = 0, 0.0
+    for index, task in enumerate(resources.tasks):
+        rows = _served(task)[: 2 * size]
+        count, seconds = count + len(rows), seconds + _answer(probed, resources, index, rows, size)
+    return count / seconds
+
+
+def _served(task: Task) -> list[Row]:
+    """The rows of validation as somebody would ask them: without what is to be written after them."""
+    split = task.splits["validation"]
+    return (task.sources(split) or split).rows
+
+
+def _answer(probed: Trial, resources: trial.Resources, index: int, rows: list[Row], size: int) -> float:
+    """Seconds in which a task's rows are answered. They are a split of their own, so that no feature of theirs is known."""
+    task = resources.tasks[index]
+    writes = task.sources(task.splits["validation"]) is not None
+    started = time.perf_counter()
+    (write if writes else predict)(probed, index, Split(rows, ""), resources.backbone, size)
+    return time.perf_counter() - started

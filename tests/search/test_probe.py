@@ -1,0 +1,61 @@
+"""What a trial and a finalist cost, measured on real ones."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import pytest
+import torch
+
+from search import probe, study_file, trial
+from search.config import StudyConfig
+from search.memory import Peak
+from search.study import Assignment, Key
+from tests.search.conftest import write_study
+
+
+@pytest.fixture
+def config(study: dict[str, Any], tmp_path: Any) -> StudyConfig:
+    return study_file.load(write_study(study, tmp_path))
+
+
+def job(config: StudyConfig, method: str, values: dict[str, Any]) -> dict[str, Any]:
+    assignment = Assignment(Key(method, "finalists", 0), values, {"topics": 1.0}, seed=0)
+    return trial.Job.of(config, assignment).to_dict()
+
+
+def test_a_peak_is_of_the_work_after_it_was_made() -> None:
+    torch.zeros(40 * 2**20).add_(1)  # 160 MiB, freed again
+    ctypes.CDLL(None).malloc_trim(0)
+    peak = Peak(torch.device("cpu"))
+    before = peak.bytes()
+    assert before is not None
+    torch.zeros(10 * 2**20).add_(1)  # 40 MiB
+    after = peak.bytes()
+    assert after is not None
+    assert 30 * 2**20 < after - before < 80 * 2**20
+
+
+def test_a_probe_measures_training_and_serving(config: StudyConfig) -> None:
+    found = probe.measure(job(config, "prompt_tuning", {"num_virtual_tokens": 4}))
+    assert found["device"] == "cpu"
+    assert found["train_seconds"] == found["train_step_seconds"] * config.training.max_steps
+    for name in ("train_step_seconds", "latency_seconds", "rows_per_second", "peak_memory_bytes"):
+        assert found[name] > 0, name
+    assert found["bytes"] == 4 * (4 * 16 + 3 * 16 + 3), (
+        "float32: four vectors of width 16, a head of three labels"
+    )
+
+
+def test_an_encoder_that_only_training_needs_is_not_served(config: StudyConfig) -> None:
+    found = probe.measure(job(config, "p_tuning", {"num_virtual_tokens": 4}))
+    assert found["bytes"] == 4 * (4 * 16 + 3 * 16 + 3)
+
+
+def test_a_trial_reports_its_step_and_its_memory(config: StudyConfig, tmp_path: Any) -> None:
+    reports: list[dict[str, Any]] = []
+    trial.train(trial.Job(**job(config, "head_only", {})), reports.append)
+    assert len(reports) == 3
+    assert all(report["step_seconds"] > 0 and report["peak_memory_bytes"] > 2**20 for report in reports)
+    assert set(trial._failure("x")) == set(reports[0])
