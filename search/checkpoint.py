@@ -6,6 +6,7 @@ so that one that the disk has damaged since costs one evaluation interval, not t
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -19,8 +20,32 @@ from search.training import Trial
 _KEPT = 2
 
 
+class DiskFullError(OSError):
+    """A checkpoint cannot be written for want of space; the one before it is as it was."""
+
+
 def save(trial: Trial, folder: Path) -> Path:
-    """Writes `folder/step-N.safetensors` and removes all but the last two."""
+    """Writes `folder/step-N.safetensors` and removes all but the last two.
+
+    Raises:
+        DiskFullError: there is no space for it.
+    """
+    try:
+        return _save(trial, folder)
+    except (OSError, SafetensorError) as error:
+        if not _no_space(error):
+            raise
+        raise DiskFullError(f"no space is left for checkpoints in {folder.parent}: {error}") from error
+
+
+def _no_space(error: Exception) -> bool:
+    full = (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError):
+        return error.errno in full
+    return any(f"os error {number})" in str(error) for number in full)  # safetensors says it in words only
+
+
+def _save(trial: Trial, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         **{f"method.{name}": tensor for name, tensor in parameters.state(trial.method).items()},

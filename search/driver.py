@@ -26,7 +26,7 @@ from rich.console import Console
 from clusters.connect import connected, refuse_unshared
 from search import held_out, lock, plan, probe, provenance, results, study_file, trial
 from search.config import StudyConfig
-from search.errors import NoStudyError, PromptfrontError, StudyFileError
+from search.errors import HaltedError, NoStudyError, PromptfrontError, StudyFileError
 from search.mlflow_store import TrackingError
 from search.progress import Progress
 from search.searcher import HalvingScheduler, StopWhen, StudySearcher
@@ -159,6 +159,8 @@ def _run(study: Study, tracker: Tracker, console: Console) -> Outcome:
         with tracker.following(), tempfile.TemporaryDirectory() as folder:
             with Progress(study, console) as progress:
                 _tune(searcher, stopper, progress, request, folder)
+            if searcher.halted is not None:
+                raise HaltedError(f"{searcher.halted}. Nothing is lost: free some, and launch again to go on")
             if interrupted.is_set():
                 return Outcome.INTERRUPTED
             if study.finished():
@@ -193,7 +195,18 @@ def _tune(
             verbose=0,
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except Exception as error:
+        raise _ours(error) from error
+
+
+def _ours(error: BaseException) -> BaseException:
+    """What a user can meet, out of what Tune has made of it; else the error itself."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, PromptfrontError):
+        found = found.__cause__ or found.__context__
+    return found or error
 
 
 def _score_all(

@@ -36,3 +36,7 @@ class StorageError(PromptfrontError):
     """The Optuna storage or the MLflow store cannot be reached or read."""
 
     exit_code = 5
+
+
+class HaltedError(StorageError):
+    """No trial can go on, as when the disk is full; what ran can be resumed."""

@@ -74,7 +74,13 @@ def leased(study: Study, say: Callable[[str], object]) -> Iterator[None]:
         StudyHeldError: another driver renews it.
     """
     _wait_for_the_last(study, say)
-    mine = {"who": _me(), "host": platform.node(), "process": os.getpid(), "token": uuid.uuid4().hex, "renewed": 0}
+    mine: dict[str, Any] = {
+        "who": _me(),
+        "host": platform.node(),
+        "process": os.getpid(),
+        "token": uuid.uuid4().hex,
+        "renewed": 0,
+    }
     study.record_whole(_LEASE, mine)
     other = study.whole(_LEASE)
     if other["token"] != mine["token"]:  # two have waited for the same end

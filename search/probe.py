@@ -40,9 +40,7 @@ def unmeasured(study: Study) -> list[Key]:
     """Of each method's chosen finalist the first completed run, where it was not probed."""
     done = study.late_facts(PROBE)
     return [
-        key
-        for key in (probed(study, method) for method in study.config.methods)
-        if key and key not in done
+        key for key in (probed(study, method) for method in study.config.methods) if key and key not in done
     ]
 
 

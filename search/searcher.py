@@ -40,6 +40,7 @@ class StudySearcher(_NotInSnapshots, Searcher):
     Attributes:
         limit: trials at once.
         stopping: hand out no more, and leave running trials to be resumed.
+        halted: why no trial can go on, where that is so.
     """
 
     def __init__(self, study: Study) -> None:
@@ -50,6 +51,7 @@ class StudySearcher(_NotInSnapshots, Searcher):
         self.errors: dict[Key, str] = {}
         self.limit = 1
         self.stopping = False
+        self.halted: str | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """A job as a dict; None to be asked again later; `Searcher.FINISHED` at the end."""
@@ -68,6 +70,9 @@ class StudySearcher(_NotInSnapshots, Searcher):
     def record(self, trial_id: str, result: dict[str, Any]) -> Key:
         """Keeps a report in the study."""
         key = self.keys[trial_id]
+        if result["stops_study"]:
+            self.halted, self.stopping = result["error"], True
+            return key
         if result["error"] is not None:
             self.errors[key] = result["error"]
             return key

@@ -8,12 +8,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import optuna
+from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.errors import NoStudyError, StorageError
+from search.patience import Patient
 
 
-def connect(url: str, create: bool = True) -> optuna.storages.RDBStorage:
+def connect(url: str, create: bool = True) -> BaseStorage:
     """The Optuna storage at a URL.
 
     Raises:
@@ -31,10 +33,12 @@ def connect(url: str, create: bool = True) -> optuna.storages.RDBStorage:
     try:
         if sqlite is not None:
             Path(sqlite).parent.mkdir(parents=True, exist_ok=True)
-        return optuna.storages.RDBStorage(url, engine_kwargs=options)
+        found = optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=options))
     except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
         text = without_passwords(f"cannot reach the Optuna storage {url}: {error}", url)
         raise StorageError(text + password_hint(text)) from error
+    patient: BaseStorage = Patient(found, without_passwords(url, url))
+    return patient
 
 
 def without_passwords(text: str, *urls: str) -> str:

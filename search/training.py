@@ -10,7 +10,7 @@ Letters: B rows, T text tokens, H hidden width, C classes, K trials of the pack.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import torch
@@ -145,11 +145,11 @@ class Trial:
         self, batch: Batch, part: Part, hidden_BTH: Tensor, texts: Texts, injection: Injection
     ) -> Tensor:
         """What a part of the batch adds to its loss: the sum over tasks of weight times the mean loss of all that the task
-        reads, and the mean auxiliary loss of all rows.
+        reads in the whole batch, and the mean auxiliary loss of all rows.
 
         Args:
             batch: the whole batch.
-            part: rows of it: of a task all or none.
+            part: rows of it.
             hidden_BTH: of the part's rows.
             texts: the same rows.
             injection: into the same rows.
@@ -161,7 +161,9 @@ class Trial:
                 logits_XC = head(hidden_BTH[mine], texts.mask_BT[mine], texts.read_BT[mine])
                 rows = [batch.rows[part[place]] for place in mine]
                 losses_X = task.loss(logits_XC.split([row.places for row in rows]), rows)
-                total = total + self.weights[index] * losses_X.mean()
+                whole = [row for row, other in zip(batch.rows, batch.tasks, strict=True) if other == index]
+                count = len(losses_X) if len(whole) == len(rows) else _losses(task, whole, logits_XC)
+                total = total + self.weights[index] * losses_X.sum() / count
         if injection.auxiliary_loss_B is not None:
             total = total + injection.auxiliary_loss_B.sum() / len(batch.rows)
         return total
@@ -205,6 +207,11 @@ class Trial:
             [{"params": parameters, "lr": rate, "peak": rate} for parameters, rate in groups],
             weight_decay=self.settings.weight_decay,
         )
+
+
+def _losses(task: Task, rows: Sequence[Row], logits_XC: Tensor) -> int:
+    """How many losses a task makes of rows, whose logits are like the given ones."""
+    return len(task.loss([logits_XC.new_zeros(row.places, *logits_XC.shape[1:]) for row in rows], rows))
 
 
 def learning_rate_factor(settings: TrainingConfig, step: int) -> float:
@@ -254,10 +261,17 @@ def _apart(tasks: Set[int], lengths: Mapping[int, Sequence[int]]) -> list[set[in
 
 
 class Pack:
-    """Trials that share the forward and backward of one backbone."""
+    """Trials that share the forward and backward of one backbone.
+
+    Attributes:
+        trials: those attached.
+        gradient_accumulation_steps: forwards and backwards of a step, each of a share of its rows; more of them need less
+            memory, and make the same step.
+    """
 
     def __init__(self) -> None:
         self.trials: list[Trial] = []
+        self.gradient_accumulation_steps = 1
 
     def attach(self, trial: Trial) -> None:
         """The trial takes part from the next step on.
@@ -275,6 +289,15 @@ class Pack:
         """The trial takes no further part."""
         self.trials.remove(trial)
 
+    def halve(self) -> bool:
+        """Takes half as many rows at once from now on; False where it is one already."""
+        if self.gradient_accumulation_steps >= max(
+            trial.settings.per_device_train_batch_size for trial in self.trials
+        ):
+            return False
+        self.gradient_accumulation_steps *= 2
+        return True
+
     def step(self) -> list[float | DivergedError]:
         """One step of every attached trial.
 
@@ -287,30 +310,45 @@ class Pack:
         for trial, batch in zip(self.trials, batches, strict=True):
             trial.method.train()
             injections.append(trial.method(batch.told, backbone))
-        losses = [torch.zeros((), device=backbone.device) for _ in self.trials]
+        totals = [0.0] * len(self.trials)
+        shares = list(self._shares(batches))
+        for number, parts in enumerate(shares):
+            losses = self._losses(batches, parts, injections)
+            finite = [loss for loss in losses if math.isfinite(loss.item())]
+            if finite:  # the injections' own graph is gone through once for each share
+                torch.stack(finite).sum().backward(retain_graph=number + 1 < len(shares))  # type: ignore[no-untyped-call]
+            totals = [total + loss.item() for total, loss in zip(totals, losses, strict=True)]
+        return [self._update(trial, total) for trial, total in zip(self.trials, totals, strict=True)]
+
+    def _shares(self, batches: Sequence[Batch]) -> Iterator[list[Part]]:
+        """What goes through the backbone at once: of each batch, a part."""
+        steps = self.gradient_accumulation_steps
         for tasks in _together(batches):
             parts = [[i for i, task in enumerate(batch.tasks) if task in tasks] for batch in batches]
-            injected = [whole.of(part) for whole, part in zip(injections, parts, strict=True)]
-            rows = [batch.rows[i] for batch, part in zip(batches, parts, strict=True) for i in part]
-            texts = collate(rows, backbone.device)
-            hidden_BTH = backbone.forward(
-                texts.ids_BT, texts.mask_BT, concatenate(injected), texts.types_BT, texts.written_BU
-            )
-            start = 0
-            for number, (trial, injection) in enumerate(zip(self.trials, injected, strict=True)):
-                part = parts[number]
-                mine = slice(start, start := start + len(part))
-                losses[number] = losses[number] + trial.loss(
-                    batches[number], part, hidden_BTH[mine], texts.of(mine), injection
-                )
-        finite = [loss for loss in losses if math.isfinite(loss.item())]
-        if finite:
-            torch.stack(finite).sum().backward()  # type: ignore[no-untyped-call]
-        return [self._update(trial, loss) for trial, loss in zip(self.trials, losses, strict=True)]
+            for first in range(steps):
+                share = [part[first::steps] for part in parts]
+                if any(share):
+                    yield share
+
+    def _losses(
+        self, batches: Sequence[Batch], parts: Sequence[Part], injections: Sequence[Injection]
+    ) -> list[Tensor]:
+        """What the parts add to the trials' losses, by one forward of the backbone."""
+        backbone = self.trials[0].backbone
+        injected = [whole.of(part) for whole, part in zip(injections, parts, strict=True)]
+        rows = [batch.rows[i] for batch, part in zip(batches, parts, strict=True) for i in part]
+        texts = collate(rows, backbone.device)
+        hidden_BTH = backbone.forward(
+            texts.ids_BT, texts.mask_BT, concatenate(injected), texts.types_BT, texts.written_BU
+        )
+        losses, start = [], 0
+        for trial, batch, part, injection in zip(self.trials, batches, parts, injected, strict=True):
+            mine = slice(start, start := start + len(part))
+            losses.append(trial.loss(batch, part, hidden_BTH[mine], texts.of(mine), injection))
+        return losses
 
     @staticmethod
-    def _update(trial: Trial, loss: Tensor) -> float | DivergedError:
-        value = loss.item()
+    def _update(trial: Trial, value: float) -> float | DivergedError:
         if not math.isfinite(value):
             return DivergedError(f"the loss is {value} at step {trial.step + 1}")
         try:

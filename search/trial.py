@@ -24,6 +24,7 @@ from ray import tune
 import methods
 from methods.backbone import Backbone
 from search import checkpoint, model_files, tasks
+from search.checkpoint import DiskFullError
 from search.config import ModelConfig, StudyConfig
 from search.evaluation import evaluate, overall
 from search.memory import Peak
@@ -98,10 +99,13 @@ def run(job: dict[str, Any]) -> None:
         train(Job(**job), tune.report)
     except DivergedError as error:
         tune.report(_failure(f"diverged: {error}"))
-    except torch.OutOfMemoryError as error:
-        tune.report(_failure(f"out of memory: {error}"))
+    except DiskFullError as error:
+        tune.report(_failure(str(error), stops_study=True))
     except Exception as error:
-        tune.report(_failure(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"))
+        if out_of_memory(error):
+            tune.report(_failure(f"out of memory, even with one row at a time: {error}"))
+        else:
+            tune.report(_failure(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"))
 
 
 def train(job: Job, report: Callable[[Report], Any]) -> Trial:
@@ -130,7 +134,7 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
     losses: list[float] = []
     started = time.perf_counter()
     while not trial.done:
-        (loss,) = pack.step()
+        loss = _step(pack, trial)
         if isinstance(loss, DivergedError):
             raise loss
         losses.append(loss)
@@ -140,9 +144,33 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
             trial.seconds += time.perf_counter() - started
             losses, started = [], time.perf_counter()
             path = checkpoint.save(trial, folder)
+            if pack.gradient_accumulation_steps > 1:
+                accumulated = {"gradient_accumulation_steps": pack.gradient_accumulation_steps}
+                evaluation["metrics"] = json.dumps(json.loads(evaluation["metrics"]) | accumulated)
             costs = {"step_seconds": step_seconds, "peak_memory_bytes": memory.bytes()}
             report({**evaluation, **costs, "seconds": trial.seconds, "checkpoint": str(path)})
     return trial
+
+
+def _step(pack: Pack, trial: Trial) -> float | DivergedError:
+    """A step of the only trial; where memory does not suffice, the same one with fewer rows at once."""
+    while True:
+        drawn = trial.generator.get_state()
+        try:
+            (loss,) = pack.step()
+            return loss
+        except RuntimeError as error:
+            if not out_of_memory(error) or not pack.halve():
+                raise
+        trial.generator.set_state(drawn)
+        trial.optimizer.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch could not have the memory that it asked for."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def build(job: Job, study: StudyConfig, resources: Resources) -> Trial:
@@ -190,10 +218,18 @@ def load_backbone(model: str, language_model: bool = False) -> Backbone:
 def evaluations(trial: Trial, split: str, study: StudyConfig, resources: Resources) -> dict[str, Evaluation]:
     """Each task's evaluation on "validation" or "test", by its name."""
     size = study.training.per_device_eval_batch_size
-    return {
-        task.name: evaluate(trial, index, task.splits[split], resources.backbone, size)
-        for index, task in enumerate(resources.tasks)
-    }
+    while True:
+        try:
+            return {
+                task.name: evaluate(trial, index, task.splits[split], resources.backbone, size)
+                for index, task in enumerate(resources.tasks)
+            }
+        except RuntimeError as error:
+            if not out_of_memory(error) or size == 1:
+                raise
+        size //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: float | None) -> Report:
@@ -215,13 +251,19 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
         "step_seconds": None,
         "peak_memory_bytes": None,
         "checkpoint": None,
+        "stops_study": False,
         "error": None,
         **asdict(trial.counts),
     }
 
 
-def _failure(error: str) -> Report:
-    """A report of a trial that cannot go on; the keys are those of an evaluation, or Tune would stop."""
+def _failure(error: str, stops_study: bool = False) -> Report:
+    """A report of a trial that cannot go on; the keys are those of an evaluation, or Tune would stop.
+
+    Args:
+        error: why.
+        stops_study: the next trial would meet the same, and this one can go on later.
+    """
     keys = ("step", "validation", "task_scores", "metrics", "loss", "seconds", "checkpoint")
     costs = (
         "step_seconds",
@@ -230,4 +272,4 @@ def _failure(error: str) -> Report:
         "deployed_parameters",
         "head_parameters",
     )
-    return {**dict.fromkeys((*keys, *costs)), "error": error}
+    return {**dict.fromkeys((*keys, *costs)), "stops_study": stops_study, "error": error}

@@ -1,11 +1,11 @@
-"""Who may run a study, in its folder and in its storage."""
+"""Who may run a study that is shared by its storage."""
 
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,50 @@ from tests.search.conftest import write_study
 
 
 @pytest.fixture
-def opened(study: dict[str, Any], tmp_path: Path) -> Study:
+def opened(study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    monkeypatch.setattr(lock, "TERM", 3.0)
     return Study(study_file.load(write_study(study, tmp_path)))
 
 
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setattr(lock, "TERM", 3.0)
-    monkeypatch.setattr(lock, "_RENEWAL", 0.2)
-    return []
+def lease(**changed: Any) -> dict[str, Any]:
+    return {"who": "process 7 on far", "host": "far", "process": 7, "token": "t", "renewed": 0, **changed}
 
 
-def test_a_lease_that_is_renewed_refuses_a_second_driver(opened: Study, said: list[str]) -> None:
+def test_a_lease_that_is_renewed_refuses_a_second_driver(opened: Study) -> None:
+    opened.record_whole("driver", lease())
+    renewal = threading.Timer(1.5, opened.record_whole, ("driver", lease(renewed=1)))
+    renewal.start()
+    with pytest.raises(StudyHeldError, match="process 7 on far"), lock.leased(opened, print):
+        pass
+    assert opened.whole("driver") == lease(renewed=1)
+
+
+def test_a_lease_that_is_not_renewed_is_waited_for(opened: Study) -> None:
+    opened.record_whole("driver", lease())
+    said: list[str] = []
     with lock.leased(opened, said.append):
-        lease = opened.whole("driver")
-        elsewhere = {**lease, "host": "another-host", "who": "process 7 on another-host"}
-        with lock.leased(_other(opened), said.append) if False else _renewed(opened, elsewhere):
-            pass
-    assert opened.whole("driver") is None, "and is given back"
+        assert opened.whole("driver")["process"] == os.getpid()
+    assert "process 7 on far" in said[0]
+    assert opened.whole("driver") is None, "it is given back"
 
 
-def _other(opened: Study) -> Study:
-    return Study(opened.config)
+def test_a_process_of_this_host_that_has_ended_is_not_waited_for(opened: Study) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    opened.record_whole("driver", lease(host=lock.platform.node(), process=ended.pid))
+    said: list[str] = []
+    with lock.leased(opened, said.append):
+        pass
+    assert said == []
+
+
+def test_a_lease_is_renewed(opened: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "_RENEWAL", 0.05)
+    with lock.leased(opened, print):
+        first = opened.whole("driver")["renewed"]
+        waited = threading.Event()
+        for _ in range(200):
+            if opened.whole("driver")["renewed"] > first:
+                break
+            waited.wait(0.05)
+        assert opened.whole("driver")["renewed"] > first

@@ -1,0 +1,59 @@
+"""A storage that waits for a database that is away, so that a study outlives its restart."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
+from sqlalchemy.exc import DBAPIError
+
+from search.errors import StorageError
+
+_PATIENCE = 600.0
+"""Seconds that a database may be away."""
+_LONGEST_PAUSE = 5.0
+_log = logging.getLogger("promptfront")
+
+
+def _waiting(name: str) -> Callable[..., Any]:
+    """A method of a storage that calls it again while the database is away.
+
+    A call whose answer was lost on the way may be done twice: facts are then written again, and a trial that was made twice is
+    resumed as one that was interrupted.
+    """
+
+    def call(self: Any, *given: Any, **named: Any) -> Any:
+        deadline, pause = None, 0.2
+        while True:
+            try:
+                return getattr(self.storage, name)(*given, **named)
+            except (StorageInternalError, DBAPIError) as error:
+                now = time.monotonic()
+                if deadline is None:
+                    deadline = now + _PATIENCE
+                    _log.warning("the Optuna storage %s is away; waiting for it", self.place)
+                if now > deadline:
+                    raise StorageError(
+                        f"the Optuna storage {self.place} has been away for {_PATIENCE / 60:.0f} minutes: {error}. "
+                        "What was recorded is safe: launch again to go on"
+                    ) from error
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    return call
+
+
+def _storage(self: Any, storage: BaseStorage, place: str) -> None:
+    self.storage, self.place = storage, place
+
+
+_CALLS = [
+    name for name in dir(BaseStorage) if not name.startswith("_") and callable(getattr(BaseStorage, name))
+]
+Patient: Any = type(
+    "Patient", (BaseStorage,), {"__init__": _storage, **{name: _waiting(name) for name in _CALLS}}
+)
