@@ -97,7 +97,12 @@ def test_a_full_disk_keeps_the_checkpoint_before(config: StudyConfig, tmp_path: 
         one, pack = trial.build(job(config, "prompt_tuning"), config, resources), Pack()
         pack.attach(one)
         checkpoint.save(one, disk / "trial")
-        (disk / "ballast").write_bytes(bytes(40 * 1024))
+        with (
+            pytest.raises(OSError, match="No space left"),
+            (disk / "ballast").open("wb", buffering=0) as ballast,
+        ):
+            while True:
+                ballast.write(bytes(512))
         pack.step()
         with pytest.raises(DiskFullError, match="no space is left for checkpoints"):
             checkpoint.save(one, disk / "trial")
