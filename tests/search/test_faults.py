@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -97,10 +98,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(config: StudyConfig, tmp_path: 
         one, pack = trial.build(job(config, "prompt_tuning"), config, resources), Pack()
         pack.attach(one)
         checkpoint.save(one, disk / "trial")
-        with (
-            pytest.raises(OSError, match="No space left"),
-            (disk / "ballast").open("wb", buffering=0) as ballast,
-        ):
+        with contextlib.suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
             while True:
                 ballast.write(bytes(512))
         pack.step()
