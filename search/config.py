@@ -16,6 +16,7 @@ from search.task_config import AnyTaskConfig
 from search.values import HyperparameterConfig, Name, Resource, Section, Sha256
 
 Objective = Literal["mean", "worst"]
+MeasuredCost = Literal["seconds", "peak_memory_bytes"]
 
 
 class ModelConfig(Section):
@@ -48,9 +49,36 @@ class SearchConfig(Section):
         default="mean",
         description="Score of a configuration: the mean of the tasks' metrics, or the worst of them",
     )
-    sampler: Literal["tpe", "random"] = Field(default="tpe", description="Optuna sampler")
+    measured_costs: list[MeasuredCost] = Field(
+        default=[],
+        description="Objectives beside the score and the deployed parameters, all of them minimized: seconds of "
+        "training, peak_memory_bytes. They steer the sampler only, and never stop a trial",
+    )
+    sampler: Literal["tpe", "random", "gp", "nsga2", "grid"] = Field(
+        default="tpe",
+        description="Optuna sampler; gp takes seconds to propose a trial; grid needs lists or whole numbers",
+    )
+    from_: str | None = Field(
+        default=None,
+        alias="from",
+        description="Another study whose best configurations go first: its name in the same storage, its folder, "
+        "or STORAGE_URL#NAME",
+    )
+    allocation: Literal["equal", "adaptive"] = Field(
+        default="equal",
+        description="Trials of the methods: equally many, or, after half of them, only for methods that can still "
+        "reach the leader",
+    )
+    max_trials: int | None = Field(
+        default=None, ge=1, description="Limit of trials, finalists' runs included; then as with max_hours"
+    )
     max_hours: float | None = Field(
         default=None, gt=0, description="Wall-clock limit; then a partial report is written (exit 4)"
+    )
+    max_gpu_hours: float | None = Field(
+        default=None,
+        gt=0,
+        description="Limit of GPUs times hours that trials hold them; then as with max_hours",
     )
     early_stopping: bool = Field(
         default=True, description="Successive halving between the evaluations of a trial"
@@ -58,6 +86,17 @@ class SearchConfig(Section):
     eta: int = Field(
         default=3, ge=2, description="A trial stays in the race while it is in the top 1/eta of its rung"
     )
+
+    @field_validator("measured_costs", mode="before")
+    @classmethod
+    def _can_be_measured(cls, value: object) -> object:
+        """Trials of a search share the machine, and a score alone would not say so."""
+        if isinstance(value, list) and "latency" in value:
+            raise ValueError(
+                "cannot be latency: trials run side by side, so that what one answers in says more of its neighbours; "
+                "finalists are measured alone. Use deployed parameters (always an objective), seconds, peak_memory_bytes"
+            )
+        return value
 
 
 class TrainingConfig(Section):

@@ -9,12 +9,18 @@ from typing import Any
 from search.config import StudyConfig
 from search.errors import StudyChangedError
 
+_DEFAULTS: dict[str, Any] = {"measured_costs": []}
+"""Settings of the section search that make a study another."""
+
 
 def of(config: StudyConfig, method: str) -> dict[str, Any]:
     """What makes trials comparable: a study with another identity is another study."""
     content = json.loads(config.model_dump_json())
     kept = {name: content[name] for name in ("model", "tasks", "training", "seed")}
-    return {**kept, "space": content["methods"][method]}
+    chosen = {name: content["search"][name] for name in _DEFAULTS}
+    # what is as it always was is left out: studies of before have no word of it
+    search = {name: value for name, value in chosen.items() if value != _DEFAULTS[name]}
+    return {**kept, "space": content["methods"][method], **({"search": search} if search else {})}
 
 
 def refuse_changes(study: str, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -23,6 +29,7 @@ def refuse_changes(study: str, before: dict[str, Any], now: dict[str, Any]) -> N
     Raises:
         StudyChangedError: they differ; each difference is named.
     """
+    before, now = ({**facts, "search": {**_DEFAULTS, **facts.get("search", {})}} for facts in (before, now))
     changed = [f"  {path}: was {old!r}, is {new!r}" for path, old, new in _differences("", before, now)]
     if changed:
         raise StudyChangedError(

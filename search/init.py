@@ -110,7 +110,8 @@ def _methods() -> list[str]:
 def _settings(section: type[Section], nested: Mapping[str, list[str]] | None = None) -> list[str]:
     """Every field of a section, with its comment; `nested` has the lines of fields that are sections."""
     lines: list[str] = []
-    for name, field in section.model_fields.items():
+    for own_name, field in section.model_fields.items():
+        name = field.alias or own_name
         if nested and name in nested:
             lines += nested[name]
             continue

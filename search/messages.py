@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from search.config import StudyConfig
 from search.errors import StudyFileError
@@ -161,15 +162,20 @@ def _fields(place: Sequence[int | str]) -> dict[str, Any]:
         elif annotation is TaskConfig and part in KINDS:
             annotation = KINDS[str(part)]
         elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            field = annotation.model_fields.get(part)
+            field = _by_name(annotation).get(str(part))
             annotation = field.annotation if field else None
         else:
             annotation = None
         if isinstance(annotation, types.UnionType):
             annotation = typing.get_args(annotation)[0]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return dict(annotation.model_fields)
+        return _by_name(annotation)
     return {}
+
+
+def _by_name(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """A section's fields by the names that the file has for them."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def _is_hyperparameter(place: Sequence[int | str]) -> bool:

@@ -76,6 +76,7 @@ class StudySearcher(_NotInSnapshots, Searcher):
         if result["error"] is not None:
             self.errors[key] = result["error"]
             return key
+        known = self.study.trial(key).user_attrs
         costs = (
             "trained_parameters",
             "deployed_parameters",
@@ -83,10 +84,10 @@ class StudySearcher(_NotInSnapshots, Searcher):
             "step_seconds",
             "peak_memory_bytes",
         )
-        self.study.record_facts(key, **{name: result[name] for name in costs})
+        facts = {name: result[name] for name in costs if name not in known or known[name] != result[name]}
         kept = {name: result[name] for name in ("validation", "loss", "seconds", "checkpoint")}
         nested = {name: json.loads(result[name]) for name in ("task_scores", "metrics")}
-        self.study.record_evaluation(key, result["step"], {**kept, **nested})
+        self.study.record_evaluation(key, result["step"], {**kept, **nested}, **facts)
         return key
 
     def on_trial_complete(
@@ -144,11 +145,11 @@ class HalvingScheduler(_NotInSnapshots, FIFOScheduler):
         ):
             return False
         peers = [
-            evaluations(peer)[result["step"]]["validation"]
-            for peer in study.of(key.method, "search")
-            if peer.number != key.number
-            and result["step"] in evaluations(peer)
-            and peer.user_attrs["deployed_parameters"] <= result["deployed_parameters"]
+            score
+            for number, score in study.scores_at(key.method, result["step"]).items()
+            if number != key.number
+            and study.trial(Key(key.method, "search", number)).user_attrs["deployed_parameters"]
+            <= result["deployed_parameters"]
         ]
         return halving.stops(result["validation"], peers, study.config.search.eta)
 

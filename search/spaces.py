@@ -24,7 +24,7 @@ from search.values import HyperparameterConfig, RangeConfig
 
 _MOST_CORNERS = 256
 
-_LOSS_WEIGHT = "loss_weight."
+LOSS_WEIGHT = "loss_weight."
 _WEIGHTS = Float(0.1, 1.0, log=True)
 """What is sampled for each task where the study file says nothing: no task has over ten times the weight of another."""
 
@@ -71,7 +71,7 @@ def loss_weights(tasks: Sequence[TaskConfig]) -> Space:
     fixed: dict[str, Scalar] = {}
     ranges: dict[str, Range] = {}
     for task in tasks:
-        name, given = f"{_LOSS_WEIGHT}{task.name}", task.loss_weight
+        name, given = f"{LOSS_WEIGHT}{task.name}", task.loss_weight
         if len(tasks) == 1:
             fixed[name] = 1.0
         elif given is None:
@@ -94,7 +94,7 @@ def normalized(params: Mapping[str, Scalar], weights: Space) -> dict[str, float]
     """
     raw = {**weights.fixed, **{name: params[name] for name in weights.ranges}}
     total = sum(float(weight) for weight in raw.values())
-    return {name.removeprefix(_LOSS_WEIGHT): float(weight) / total for name, weight in raw.items()}
+    return {name.removeprefix(LOSS_WEIGHT): float(weight) / total for name, weight in raw.items()}
 
 
 def problems(method: str, overrides: Mapping[str, HyperparameterConfig]) -> list[Problem]:

@@ -1,47 +1,25 @@
-"""The study in its Optuna storage: the truth from which everything else can be made again.
-
-Two Optuna studies per method: `<study>/<method>` holds the search (validation up, deployed parameters
-down), `<study>/<method>/finalists` the second stage. Configurations, states, every evaluation with its step, and
-the ids of MLflow runs are there; to resume is to open it again. The driver is its only writer.
-
-Optuna's finished trials cannot be changed, and `trial.report` refuses several objectives: evaluations are user
-attributes of the trial, and what is learned after its end (test scores, run ids) user attributes of its study.
-"""
+"""The study: what was tried (`search/records.py`), and what is to run next."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from search import finalists, identity, spaces, storage
+from search import allocation, finalists
 from search.config import StudyConfig
-from search.errors import NoStudyError
+from search.proposals import Proposals
+from search.records import Key, Records, Stage, evaluations, loss_weights
 from search.seeds import derive
+from search.trials import Trials
 from search.values import Scalar
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+__all__ = ["Assignment", "Key", "Stage", "Study", "evaluations", "loss_weights"]
 
-Stage = Literal["search", "finalists"]
-
-_STEP = "step:"
-
-
-@dataclass(frozen=True, order=True)
-class Key:
-    """Names a trial: its method, its stage, and its number within the two."""
-
-    method: str
-    stage: Stage
-    number: int
-
-    def __str__(self) -> str:
-        return f"{self.method}-{'' if self.stage == 'search' else 'final-'}{self.number:03d}"
+ENDED_EARLY = "ended_early"
+"""Name of the fact that says why a method's search ended before its budget did."""
 
 
 @dataclass(frozen=True)
@@ -59,46 +37,25 @@ class Assignment:
         return cls(key, facts["config"], facts["loss_weights"], facts["seed"])
 
 
-class Study:
-    """A study, opened by the one driver that may write to it, or by anyone who only reads.
-
-    Args:
-        config: the study file's content.
-        must_exist: do not create it.
-
-    Raises:
-        NoStudyError: it is not there and must be.
-        StudyChangedError: it is there, with other settings.
-        StorageError: the storage cannot be reached.
-    """
+class Study(Records):
+    """A study, opened by the one driver that may write to it, or by anyone who only reads; arguments as of `Records`."""
 
     def __init__(self, config: StudyConfig, *, must_exist: bool = False) -> None:
-        self.config = config
-        self.spaces = {name: spaces.space(name, given) for name, given in config.methods.items()}
-        self.loss_weights = spaces.loss_weights(config.tasks)
-        self._writing = threading.RLock()
-        self._storage = storage.connect(config.storage_url, create=not must_exist)
-        known = set(optuna.get_all_study_names(self._storage))
-        if must_exist and not known & {_name(config, method, "search") for method in config.methods}:
-            raise NoStudyError(
-                f"there is no study {config.study!r} in {config.storage_url}; start it with promptfront launch"
-            )
-        self._studies: dict[tuple[str, str], optuna.Study] = {}
-        for method in config.methods:
-            self._studies[method, "search"] = self._open(method, "search")
-            self._studies[method, "finalists"] = self._open(method, "finalists")
+        super().__init__(config, must_exist=must_exist)
+        self._proposals: dict[str, Proposals] = {}
         self._interrupted = [key for key, trial in self.trials() if trial.state == TrialState.RUNNING]
         self._running: set[Key] = set()
-
-    # What to run next
 
     def next(self) -> Assignment | Literal["wait", "done"]:
         """The next trial: an interrupted one, else one of the search, else a finalist.
 
         Returns:
-            "wait" while what comes next depends on trials that run, "done" when nothing is left.
+            "wait" while what comes next depends on trials that run, "done" when nothing is left, or nothing that
+            `search.max_trials` allows.
         """
-        assignment = self._resume() or self._propose() or self._next_finalist()
+        assignment = self._resume()
+        if assignment is None and not self.out_of_trials:
+            assignment = self._propose() or self._next_finalist()
         if assignment is None:
             return "wait" if self._running else "done"
         self._running.add(assignment.key)
@@ -108,219 +65,147 @@ class Study:
         """Whether no trial is left to run; the test split may still be unread."""
         if self._interrupted or self._running:
             return False
-        for method in self.config.methods:
-            ended = [t for t in self.of(method, "search") if t.state.is_finished()]
-            if len(ended) < self.config.search.trials_per_method:
-                return False
-            if finalists.missing(self, method) or any(
-                not t.state.is_finished() for t in self.of(method, "finalists")
-            ):
-                return False
-        return True
+        return all(
+            self._searched(method)
+            and not finalists.missing(self, method)
+            and all(t.state.is_finished() for t in self.of(method, "finalists"))
+            for method in self.config.methods
+        )
+
+    @property
+    def out_of_trials(self) -> bool:
+        """Whether `search.max_trials` is used up."""
+        limit = self.config.search.max_trials
+        return limit is not None and sum(map(_started, self._trials.values())) >= limit
+
+    def ended_early(self, method: str) -> dict[str, Any] | None:
+        """Why a method's search ended before its budget did, or None.
+
+        Returns:
+            `reason` in words; and `tried`, of a space that has no more, or what `allocation.Out` has.
+        """
+        fact: dict[str, Any] | None = self._trials[method, "search"].facts.get(ENDED_EARLY)
+        exhausted = fact is not None and "tried" in fact
+        # with another budget, who is out of the race is decided anew
+        return fact if exhausted or (fact and fact["planned"] == self._planned) else None
+
+    @property
+    def _planned(self) -> int:
+        return self.config.search.trials_per_method * len(self.config.methods)
+
+    def _left(self) -> int:
+        """Trials of the search, all methods together, that were not handed out."""
+        return self._planned - sum(_started(self._trials[method, "search"]) for method in self.config.methods)
+
+    def _open_to_trials(self, method: str) -> bool:
+        """Whether the method gets more trials of the search."""
+        if self.ended_early(method) is not None:
+            return False
+        if self.config.search.allocation == "adaptive":
+            return self._left() > 0
+        return _started(self._trials[method, "search"]) < self.config.search.trials_per_method
+
+    def _searched(self, method: str) -> bool:
+        """Whether the method's search has ended."""
+        running = self._trials[method, "search"].states[TrialState.RUNNING]
+        return not running and not self._open_to_trials(method)
 
     def _resume(self) -> Assignment | None:
         """A trial that was running when the last driver ended."""
-        return self._assignment(self._interrupted.pop(0)) if self._interrupted else None
+        return self._start(self._interrupted.pop(0)) if self._interrupted else None
 
     def _propose(self) -> Assignment | None:
-        """Asks the sampler of the method that has had the fewest trials."""
-        counts = {method: len(self._asked(method)) for method in self.config.methods}
-        method = min(counts, key=lambda name: counts[name])
-        if counts[method] >= self.config.search.trials_per_method:
-            return None
-        study = self._studies[method, "search"]
-        study.sampler = self._sampler(method, counts[method])
-        with self._writing:
-            trial = study.ask(self._distributions(method))
-        return self._assignment(Key(method, "search", trial.number))
+        """The next trial of the method that has had the fewest, of those that get more."""
+        if self.config.search.allocation == "adaptive":
+            self._drop_out()
+        while open_ := [method for method in self.config.methods if self._open_to_trials(method)]:
+            method = min(open_, key=lambda name: _started(self._trials[name, "search"]))
+            trials = self._trials[method, "search"]
+            if (given := trials.waiting()) is not None:
+                return self._start(Key(method, "search", given.number))
+            proposal = self._proposals_of(method).next(len(trials))
+            if proposal is None:
+                tried = len(trials)
+                reason = f"every configuration of its space was tried: {tried} in all"
+                trials.record_fact(ENDED_EARLY, {"reason": reason, "tried": tried})
+                continue
+            facts = self._resolved(method, proposal.params)
+            seed = derive(self.config.seed, method, len(trials))
+            number = trials.start(
+                proposal.params, self._distributions(method), proposal.system, **facts, seed=seed
+            )
+            return self._started_assignment(Key(method, "search", number))
+        return None
+
+    def _drop_out(self) -> None:
+        """Records which methods cannot reach the leader any more."""
+        scores = {
+            method: [
+                t.values[0] if t.values else None for t in self.of(method, "search") if t.state.is_finished()
+            ]
+            for method in self.config.methods
+        }
+        search, epsilon = self.config.search, self.config.finalists.epsilon
+        for method, out in allocation.out(scores, search.trials_per_method, self._left(), epsilon).items():
+            if self.ended_early(method) is None:
+                fact = {"reason": str(out), "planned": self._planned, **out.to_dict()}
+                self._trials[method, "search"].record_fact(ENDED_EARLY, fact)
 
     def _next_finalist(self) -> Assignment | None:
         """A finalist of a method whose search has ended."""
         for method in self.config.methods:
-            search = self.of(method, "search")
-            if len(search) < self.config.search.trials_per_method or not all(
-                t.state.is_finished() for t in search
-            ):
+            if not self._searched(method):
                 continue
-            study = self._studies[method, "finalists"]
-            with self._writing:
-                for role, number, index in finalists.missing(self, method):
-                    facts = {
-                        "from": number,
-                        "seed_index": index,
-                        "config": search[number].user_attrs["config"],
-                        "loss_weights": search[number].user_attrs["loss_weights"],
-                        "seed": derive(self.config.seed, method, "finalist", number, index),
-                    }
-                    study.enqueue_trial({}, user_attrs={**facts, "role": role})
-                if any(t.state == TrialState.WAITING for t in self.of(method, "finalists")):
-                    return self._assignment(Key(method, "finalists", study.ask().number))
+            trials = self._trials[method, "finalists"]
+            for role, number, index in finalists.missing(self, method):
+                origin = self._trials[method, "search"][number].user_attrs
+                facts = {name: origin[name] for name in ("config", "loss_weights")}
+                seed = derive(self.config.seed, method, "finalist", number, index)
+                trials.enqueue({}, **facts, **{"from": number}, seed_index=index, seed=seed, role=role)
+            if (waiting := trials.waiting()) is not None:
+                return self._start(Key(method, "finalists", waiting.number))
         return None
 
-    def _asked(self, method: str) -> list[FrozenTrial]:
-        """Search trials that were handed out (the default waits as an enqueued trial until then)."""
-        return [t for t in self.of(method, "search") if t.state != TrialState.WAITING]
-
-    def _assignment(self, key: Key) -> Assignment:
-        """The trial's configuration and seed; kept with it, since only hyperparameters that vary are in Optuna."""
-        trial = self.trial(key)
+    def _start(self, key: Key) -> Assignment:
+        """A trial that was enqueued, or that ran when the last driver ended, perhaps before it had its configuration."""
+        trials = self._trials[key.method, key.stage]
+        if key.stage == "search":
+            trials.start_waiting(key.number, self._distributions(key.method), self._defaults(key.method))
+        else:
+            trials.start_waiting(key.number, {}, {})
+        trial = trials[key.number]
         if "config" not in trial.user_attrs:
-            params = trial.params | self._fill_in(key.method, trial)
-            config = spaces.make_config(key.method, params, self.spaces[key.method]).to_dict()
-            self.record_facts(
-                key,
-                seed=derive(self.config.seed, key.method, key.number),
-                loss_weights=spaces.normalized(params, self.loss_weights),
-                config=config,
+            facts = self._resolved(key.method, trial.params)
+            trials.record(key.number, **facts, seed=derive(self.config.seed, key.method, key.number))
+        return self._started_assignment(key)
+
+    def _started_assignment(self, key: Key) -> Assignment:
+        if key.stage == "search" and key.method in self._proposals:
+            self._proposals[key.method].learn(self.trial(key))
+        return Assignment.of(key, self.trial(key).user_attrs)
+
+    def _proposals_of(self, method: str) -> Proposals:
+        if method not in self._proposals:
+            made = Proposals(
+                self.config.search,
+                {**self.spaces[method].ranges, **self.loss_weights.ranges},
+                self._directions("search"),
+                lambda params: self._resolved(method, params),
+                lambda *names: derive(self.config.seed, method, "sampler", *names),
             )
-            trial = self.trial(key)
-        return Assignment.of(key, trial.user_attrs)
-
-    def _distributions(self, method: str) -> dict[str, optuna.distributions.BaseDistribution]:
-        return spaces.distributions(self.spaces[method]) | spaces.distributions(self.loss_weights)
-
-    def _defaults(self, method: str) -> dict[str, Scalar]:
-        return spaces.default_params(method, self.spaces[method]) | spaces.default_weights(self.loss_weights)
-
-    def _fill_in(self, method: str, trial: FrozenTrial) -> dict[str, Scalar]:
-        """Gives a proposal that a crash cut short the defaults of what it lacks, so that its number is not lost."""
-        missing = {name: value for name, value in self._defaults(method).items() if name not in trial.params}
-        distributions = self._distributions(method)
-        with self._writing:
-            for name, value in missing.items():
-                internal = distributions[name].to_internal_repr(value)
-                self._storage.set_trial_param(trial._trial_id, name, internal, distributions[name])
-        return missing
-
-    def _sampler(self, method: str, count: int) -> optuna.samplers.BaseSampler:
-        """Seeded by how many trials there are, so that a restart does not repeat the first proposals."""
-        seed = derive(self.config.seed, method, "sampler", count)
-        if self.config.search.sampler == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        startup = min(10, self.config.search.trials_per_method // 3)
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
-
-    # What has happened
-
-    def record_facts(self, key: Key, **facts: Any) -> None:
-        """Keeps facts of a running trial."""
-        trial_id = self.trial(key)._trial_id
-        with self._writing:
-            for name, value in facts.items():
-                self._storage.set_trial_user_attr(trial_id, name, value)
-
-    def record_evaluation(self, key: Key, step: int, evaluation: dict[str, Any]) -> None:
-        """Keeps an evaluation of a running trial: validation, loss, task_scores, the method's metrics, seconds."""
-        self.record_facts(key, **{f"{_STEP}{step}": evaluation})
+            for trial in self.of(method, "search"):
+                made.learn(trial)
+            self._proposals[method] = made
+        return self._proposals[method]
 
     def tell(self, key: Key, state: TrialState, validation: float | None = None, **facts: Any) -> None:
         """Ends a trial as COMPLETE (with its validation score), PRUNED, or FAIL (with the fact `error`)."""
-        self.record_facts(key, **facts)
-        study = self._studies[key.method, key.stage]
-        values: list[float] | None = None
-        if state == TrialState.COMPLETE:
-            assert validation is not None
-            deployed = self.trial(key).user_attrs["deployed_parameters"]
-            values = [validation, deployed] if key.stage == "search" else [validation]
-        with self._writing:
-            study.tell(key.number, values, state=state)
+        super().tell(key, state, validation, **facts)
         self._running.discard(key)
-
-    def record_late(self, key: Key, name: str, value: Any) -> None:
-        """Keeps a fact of a trial that may have ended."""
-        with self._writing:
-            self._studies[key.method, key.stage].set_user_attr(f"{name}:{key.number}", value)
-
-    def late(self, key: Key, name: str) -> Any:
-        """A fact kept by `record_late`, or None."""
-        return self._studies[key.method, key.stage].user_attrs.get(f"{name}:{key.number}")
-
-    def late_facts(self, name: str) -> dict[Key, Any]:
-        """The fact `name` of every trial that has it."""
-        return {
-            Key(method, stage, int(attribute.split(":")[1])): value  # type: ignore[arg-type]
-            for (method, stage), study in self._studies.items()
-            for attribute, value in study.user_attrs.items()
-            if attribute.startswith(f"{name}:")
-        }
-
-    def record_whole(self, name: str, value: Any) -> None:
-        """Keeps a fact of the study as a whole."""
-        with self._writing:
-            self._first.set_user_attr(name, value)
-
-    def whole(self, name: str) -> Any:
-        """A fact kept by `record_whole`, or None."""
-        return self._first.user_attrs.get(name)
-
-    @property
-    def _first(self) -> optuna.Study:
-        """The Optuna study that keeps what belongs to no single one."""
-        return next(iter(self._studies.values()))
-
-    def count_reading(self) -> None:
-        """Counts one reading of the test split."""
-        with self._writing:
-            for method in self.config.methods:
-                now = datetime.now(UTC).isoformat(timespec="seconds")
-                study = self._studies[method, "finalists"]
-                study.set_user_attr("test_readings", [*study.user_attrs.get("test_readings", []), now])
-
-    @property
-    def test_readings(self) -> int:
-        """How often the test split was read."""
-        return max(
-            len(self._studies[method, "finalists"].user_attrs.get("test_readings", []))
-            for method in self.config.methods
-        )
-
-    # Reading
-
-    def trials(self) -> Iterator[tuple[Key, FrozenTrial]]:
-        """Every trial, by method, stage and number."""
-        for method, stage in self._studies:
-            for trial in self.of(method, stage):
-                yield Key(method, stage, trial.number), trial  # type: ignore[arg-type]
-
-    def trial(self, key: Key) -> FrozenTrial:
-        """One trial."""
-        return self.of(key.method, key.stage)[key.number]
-
-    def of(self, method: str, stage: str) -> list[FrozenTrial]:
-        """The trials of one method and stage, by number."""
-        return self._studies[method, stage].get_trials(deepcopy=False)
-
-    def _open(self, method: str, stage: Stage) -> optuna.Study:
-        name = _name(self.config, method, stage)
-        directions: list[Literal["maximize", "minimize"]] = ["maximize"]  # the validation score
-        if stage == "search":
-            directions.append("minimize")  # deployed parameters
-        study = optuna.create_study(
-            study_name=name, storage=self._storage, directions=directions, load_if_exists=True
-        )
-        if "identity" not in study.user_attrs:
-            study.set_user_attr("identity", identity.of(self.config, method))
-            if stage == "search":
-                study.enqueue_trial(self._defaults(method))
-        identity.refuse_changes(
-            self.config.study, study.user_attrs["identity"], identity.of(self.config, method)
-        )
-        return study
+        if key.stage == "search" and key.method in self._proposals:
+            self._proposals[key.method].learn(self.trial(key))
 
 
-def evaluations(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
-    """The trial's evaluations by step, in their order."""
-    found = {
-        int(name[len(_STEP) :]): value for name, value in trial.user_attrs.items() if name.startswith(_STEP)
-    }
-    return dict(sorted(found.items()))
-
-
-def loss_weights(facts: Mapping[str, Any]) -> dict[str, float]:
-    """Each task's share of the loss among a trial's facts, where there are several tasks; `loss_weight.<task>`."""
-    weights: dict[str, float] = facts["loss_weights"]
-    return {f"loss_weight.{task}": share for task, share in weights.items()} if len(weights) > 1 else {}
-
-
-def _name(config: StudyConfig, method: str, stage: str) -> str:
-    return f"{config.study}/{method}" + ("/finalists" if stage == "finalists" else "")
+def _started(trials: Trials) -> int:
+    """Trials that were handed out (the default waits as an enqueued trial until then)."""
+    return len(trials) - trials.states[TrialState.WAITING]

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from search import messages, spaces
+from search import grid, messages, spaces
 from search.config import StudyConfig
 from search.errors import StudyFileError
 from search.messages import Problem
@@ -90,6 +90,8 @@ def _validated(content: dict[str, Any], path: Path, found: list[Problem]) -> Stu
     for method, hyperparameters in config.methods.items():
         found += spaces.problems(method, hyperparameters)
     found += _jobs_problems(config)
+    if not found and config.search.sampler == "grid":
+        found += grid.problems(config.methods, config.tasks)
     if found:
         raise messages.study_file_error(found, path)
     return config

@@ -17,7 +17,9 @@ Scalar = bool | int | float | str
 class Section(BaseModel):
     """A part of the study file: unknown keys are errors, text is no number, values cannot be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, serialize_by_alias=True
+    )
 
 
 class RangeConfig(Section):

@@ -122,9 +122,11 @@ def test_an_interrupted_trial_comes_first_under_its_number(config: StudyConfig) 
 
 
 def test_a_proposal_cut_short_keeps_its_number(config: StudyConfig) -> None:
-    """The driver died between asking Optuna for a trial and its parameters."""
+    """The driver died between starting a trial and recording its parameters."""
     study = Study(config)
-    study._studies["prompt_tuning", "search"].ask()  # without its parameters
+    waiting = study._trials["prompt_tuning", "search"].waiting()
+    assert waiting is not None
+    study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING)  # without its parameters
     resumed = Study(config)
     assignment = resumed.next()
     assert isinstance(assignment, Assignment)

@@ -133,7 +133,7 @@ def test_each_trial_is_a_child_run_with_its_curve_and_status(config: StudyConfig
 
 def test_a_trial_that_is_being_proposed_has_no_run_yet(config: StudyConfig) -> None:
     study = Study(config)
-    study._studies["prompt_tuning", "search"].ask()  # its configuration is not recorded
+    study._trials["prompt_tuning", "search"].start({}, {}, {})  # its configuration is not recorded
     tracker = Tracker(study)
     tracker.sync()
     assert set(runs(config)) == {"tiny"}

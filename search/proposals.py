@@ -1,0 +1,188 @@
+"""What a method tries next: its sampler, and the rule that nothing is tried twice.
+
+The sampler works on a copy of the method's trials in memory. So a proposal is looked at before it becomes a trial, and
+what it costs does not grow with the study: of very many trials the copy keeps the best and the latest, as TPE's own
+good group has 25 members at most, and its bad one is a density that 400 show as well as 4,000.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from methods.space import Range
+from search import grid, spaces
+from search.config import SearchConfig
+from search.trials import Directions
+from search.values import Scalar
+
+Resolve = Callable[[Mapping[str, Scalar]], dict[str, Any]]
+
+_ATTEMPTS = 5
+"""Questions to the sampler for a configuration that is new; then the space itself is asked."""
+_RANDOM_ATTEMPTS = 200
+_BEST, _LATEST = 100, 400
+
+
+class Proposal(NamedTuple):
+    """Parameters to try, and what the sampler keeps with the trial (NSGA-II its generation)."""
+
+    params: dict[str, Scalar]
+    system: dict[str, Any]
+
+
+class Proposals:
+    """Of one method.
+
+    Args:
+        search: the study's settings.
+        ranges: what is searched.
+        directions: of the objectives.
+        resolve: (parameters) is all that makes a trial what it is: configuration and weights.
+        seed: (more names) is a seed of the method's sampler.
+    """
+
+    def __init__(
+        self,
+        search: SearchConfig,
+        ranges: Mapping[str, Range],
+        directions: Directions,
+        resolve: Resolve,
+        seed: Callable[..., int],
+    ) -> None:
+        self._search, self._ranges, self._directions = search, dict(ranges), directions
+        self._resolve, self._seed = resolve, seed
+        self._distributions = spaces.distributions(spaces.Space({}, self._ranges))
+        self._tried: set[str] = set()
+        self._known: dict[int, FrozenTrial] = {}
+        self._copies: dict[int, int] = {}
+        self._copy = self._new_copy()
+        self._points: Iterator[dict[str, Scalar]] | None = (
+            None if grid.size(self._ranges) is None else grid.points(self._ranges)
+        )
+
+    def learn(self, trial: FrozenTrial) -> None:
+        """A trial that was started or has ended."""
+        if "config" in trial.user_attrs:
+            facts = {name: trial.user_attrs[name] for name in ("config", "loss_weights")}
+            self._tried.add(_text(facts))
+        self._known[trial.number] = _bare(trial)
+        if trial.number in self._copies and trial.state.is_finished():
+            self._copy._storage.set_trial_state_values(self._copies[trial.number], trial.state, trial.values)
+        elif trial.number not in self._copies:
+            self._copies[trial.number] = self._add(trial)
+        if len(self._known) > 1.2 * (_BEST + _LATEST):
+            self._forget()
+
+    def next(self, count: int) -> Proposal | None:
+        """Something that was not tried; None where nothing is left.
+
+        Args:
+            count: trials of the method so far; the sampler's seed comes of it, so that a restart does not repeat the
+                first proposals.
+        """
+        if self._search.sampler != "grid":
+            # a Gaussian process has one best point, whatever its seed, and takes seconds to find it
+            for attempt in range(1 if self._search.sampler == "gp" else _ATTEMPTS):
+                if self._is_new((proposal := self._ask(count, attempt)).params):
+                    return proposal
+        params = self._untried(count)
+        return None if params is None else Proposal(params, {})
+
+    def _ask(self, count: int, attempt: int) -> Proposal:
+        self._copy.sampler = self._sampler(self._seed(count, attempt) if attempt else self._seed(count))
+        asked = self._copy.ask(self._distributions)
+        frozen = self._copy._storage.get_trial(asked._trial_id)
+        # `learn` adds it again, under its number; or it was tried already
+        self._copy._storage.set_trial_state_values(asked._trial_id, TrialState.FAIL)
+        return Proposal(dict(frozen.params), dict(frozen.system_attrs))
+
+    def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        budget = self._search.trials_per_method
+        startup = min(10, budget // 3)
+        match self._search.sampler:
+            case "gp":
+                return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup)
+            case "nsga2":  # a generation must fit into the budget several times
+                return optuna.samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, budget // 5)))
+            case "tpe":
+                return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+            case _:
+                return optuna.samplers.RandomSampler(seed=seed)
+
+    def _untried(self, count: int) -> dict[str, Scalar] | None:
+        """A configuration of the space that is new, whatever the sampler thinks of it."""
+        if self._points is not None:
+            return next((params for params in self._points if self._is_new(params)), None)
+        sampler = optuna.samplers.RandomSampler(seed=self._seed(count, "untried"))
+        for _ in range(_RANDOM_ATTEMPTS):
+            params = {
+                name: sampler.sample_independent(self._copy, _NO_TRIAL, name, distribution)
+                for name, distribution in self._distributions.items()
+            }
+            if self._is_new(params):
+                return params
+        return None
+
+    def _is_new(self, params: Mapping[str, Scalar]) -> bool:
+        return _text(self._resolve(params)) not in self._tried
+
+    def _new_copy(self) -> optuna.Study:
+        return optuna.create_study(storage=optuna.storages.InMemoryStorage(), directions=self._directions)
+
+    def _add(self, trial: FrozenTrial) -> int:
+        added: int = self._copy._storage.create_new_trial(self._copy._study_id, template_trial=_bare(trial))
+        return added
+
+    def _forget(self) -> None:
+        """Keeps what runs, the best of the complete trials, and the latest."""
+        known = list(self._known.values())
+        running = [trial for trial in known if not trial.state.is_finished()]
+        best = sorted((t for t in known if t.state == TrialState.COMPLETE), key=lambda t: -t.values[0])
+        cheap = sorted(best, key=lambda t: (t.values[1], -t.values[0]))
+        kept = {t.number: t for t in itertools.chain(running, best[:_BEST], _front(cheap), known[-_LATEST:])}
+        self._known = dict(sorted(kept.items()))
+        self._copy = self._new_copy()
+        self._copies = {number: self._add(trial) for number, trial in self._known.items()}
+
+
+def _front(by_cost: list[FrozenTrial]) -> Iterator[FrozenTrial]:
+    """Trials that none of fewer deployed parameters reaches, of trials by their parameters."""
+    best = -math.inf
+    for trial in by_cost:
+        if trial.values[0] > best:
+            best = trial.values[0]
+            yield trial
+
+
+def _bare(trial: FrozenTrial) -> FrozenTrial:
+    """What samplers look at."""
+    return FrozenTrial(
+        number=trial.number,
+        trial_id=-1,
+        state=trial.state,
+        value=None,
+        values=trial.values,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs={},
+        system_attrs={k: v for k, v in trial.system_attrs.items() if k != "fixed_params"},
+        intermediate_values={},
+    )
+
+
+_NO_TRIAL = optuna.trial.create_trial(state=TrialState.FAIL)
+
+
+def _text(facts: Mapping[str, Any]) -> str:
+    """The same for what would be the same trial; shares that differ by rounding are the same."""
+    shares = {task: round(share, 9) for task, share in facts["loss_weights"].items()}
+    return json.dumps({**facts["config"], "loss_weights": shares}, sort_keys=True)

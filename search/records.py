@@ -1,0 +1,237 @@
+"""What a study has in its Optuna storage: the truth from which everything else can be made again.
+
+Two Optuna studies per method: `<study>/<method>` holds the search (validation up, deployed parameters and measured costs
+down), `<study>/<method>/finalists` the second stage. Configurations, states, every evaluation with its step, and
+the ids of MLflow runs are there; to resume is to open it again. The driver is its only writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from search import identity, spaces, storage, warm_start
+from search.config import StudyConfig
+from search.errors import NoStudyError
+from search.trials import STEP, Directions, Trials
+from search.values import Scalar
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Stage = Literal["search", "finalists"]
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """Names a trial: its method, its stage, and its number within the two."""
+
+    method: str
+    stage: Stage
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.method}-{'' if self.stage == 'search' else 'final-'}{self.number:03d}"
+
+
+class Records:
+    """What was tried and what came of it.
+
+    Args:
+        config: the study file's content.
+        must_exist: do not create it.
+
+    Raises:
+        NoStudyError: it is not there and must be, or what `search.from` names is not there.
+        StudyChangedError: it is there, with other settings.
+        StorageError: the storage cannot be reached.
+    """
+
+    def __init__(self, config: StudyConfig, *, must_exist: bool = False) -> None:
+        self.config = config
+        self.spaces = {name: spaces.space(name, given) for name, given in config.methods.items()}
+        self.loss_weights = spaces.loss_weights(config.tasks)
+        self._storage = storage.connect(config.storage_url, create=not must_exist)
+        known = set(optuna.get_all_study_names(self._storage))
+        if must_exist and not known & {_name(config, method, "search") for method in config.methods}:
+            raise NoStudyError(
+                f"there is no study {config.study!r} in {config.storage_url}; start it with promptfront launch"
+            )
+        self._trials: dict[tuple[str, str], Trials] = {}
+        for method in config.methods:
+            self._trials[method, "search"] = self._open(method, "search")
+            self._trials[method, "finalists"] = self._open(method, "finalists")
+
+    def record_facts(self, key: Key, **facts: Any) -> None:
+        """Keeps facts of a running trial."""
+        self._trials[key.method, key.stage].record(key.number, **facts)
+
+    def record_evaluation(self, key: Key, step: int, evaluation: dict[str, Any], **facts: Any) -> None:
+        """Keeps an evaluation of a running trial: validation, loss, task_scores, the method's metrics, seconds."""
+        self.record_facts(key, **facts, **{f"{STEP}{step}": evaluation})
+
+    def tell(self, key: Key, state: TrialState, validation: float | None = None, **facts: Any) -> None:
+        """Ends a trial as COMPLETE (with its validation score), PRUNED, or FAIL (with the fact `error`)."""
+        values = None
+        if state == TrialState.COMPLETE:
+            assert validation is not None
+            values = [validation]
+            if key.stage == "search":
+                known = {**self.trial(key).user_attrs, **facts}
+                costs, unmeasured = self._costs(key.method, known)
+                values += costs
+                facts |= {"unmeasured": unmeasured} if unmeasured else {}
+        trials = self._trials[key.method, key.stage]
+        trials.record(key.number, **facts)
+        trials.end(key.number, state, values)
+
+    def _costs(self, method: str, facts: Mapping[str, Any]) -> tuple[list[float], list[str]]:
+        """Deployed parameters and the measured costs; one that was not measured counts as the method's largest, so
+        that it neither speaks for the trial nor makes it infeasible. And the names of those."""
+        costs, unmeasured = [float(facts["deployed_parameters"])], list[str]()
+        for place, name in enumerate(self.config.search.measured_costs, start=2):
+            value = facts.get(name)
+            if value is None:
+                unmeasured.append(name)
+                value = max((t.values[place] for t in self.of(method, "search") if t.values), default=0.0)
+            costs.append(float(value))
+        return costs, unmeasured
+
+    def record_late(self, key: Key, name: str, value: Any) -> None:
+        """Keeps a fact of a trial that may have ended."""
+        self._trials[key.method, key.stage].record_fact(f"{name}:{key.number}", value)
+
+    def late(self, key: Key, name: str) -> Any:
+        """A fact kept by `record_late`, or None."""
+        return self._trials[key.method, key.stage].facts.get(f"{name}:{key.number}")
+
+    def late_facts(self, name: str) -> dict[Key, Any]:
+        """The fact `name` of every trial that has it."""
+        return {
+            Key(method, stage, int(attribute.split(":")[1])): value  # type: ignore[arg-type]
+            for (method, stage), trials in self._trials.items()
+            for attribute, value in trials.facts.items()
+            if attribute.startswith(f"{name}:")
+        }
+
+    def record_whole(self, name: str, value: Any) -> None:
+        """Keeps a fact of the study as a whole."""
+        self._first.record_fact(name, value)
+
+    def whole(self, name: str) -> Any:
+        """A fact kept by `record_whole`, perhaps by another process, or None."""
+        return self._first.fact_now(name)
+
+    @property
+    def _first(self) -> Trials:
+        """The trials that keep what belongs to no single one."""
+        return next(iter(self._trials.values()))
+
+    def count_reading(self) -> None:
+        """Counts one reading of the test split."""
+        for method in self.config.methods:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            trials = self._trials[method, "finalists"]
+            trials.record_fact("test_readings", [*trials.facts.get("test_readings", []), now])
+
+    @property
+    def test_readings(self) -> int:
+        """How often the test split was read."""
+        return max(len(trials.facts.get("test_readings", [])) for trials in self._trials.values())
+
+    def record_gpu_seconds(self, seconds: float) -> None:
+        """Keeps how long trials have held GPUs, in all launches, times their number."""
+        self.record_whole("gpu_seconds", seconds)
+
+    @property
+    def gpu_seconds(self) -> float:
+        """What `record_gpu_seconds` kept last."""
+        return float(self.whole("gpu_seconds") or 0.0)
+
+    # Reading
+
+    def trials(self) -> Iterator[tuple[Key, FrozenTrial]]:
+        """Every trial, by method, stage and number."""
+        for method, stage in self._trials:
+            for trial in self.of(method, stage):
+                yield Key(method, stage, trial.number), trial  # type: ignore[arg-type]
+
+    def trial(self, key: Key) -> FrozenTrial:
+        """One trial."""
+        return self._trials[key.method, key.stage][key.number]
+
+    def of(self, method: str, stage: str) -> list[FrozenTrial]:
+        """The trials of one method and stage, by number."""
+        return self._trials[method, stage].all()
+
+    def scores_at(self, method: str, step: int) -> Mapping[int, float]:
+        """Validation scores of the method's search trials at a step, by number."""
+        return self._trials[method, "search"].at_step[step]
+
+    def _directions(self, stage: Stage) -> Directions:
+        """The validation score; of a search the deployed parameters and the measured costs too."""
+        costs = 1 + len(self.config.search.measured_costs) if stage == "search" else 0
+        return ["maximize", *(["minimize"] * costs)]  # type: ignore[list-item]
+
+    def _open(self, method: str, stage: Stage) -> Trials:
+        trials = Trials(self._storage, _name(self.config, method, stage), self._directions(stage))
+        now = identity.of(self.config, method)
+        if "identity" not in trials.facts:
+            trials.record_fact("identity", now)
+            if stage == "search":
+                trials.enqueue(self._defaults(method))
+        identity.refuse_changes(self.config.study, trials.facts["identity"], now)
+        source = self.config.search.from_
+        if stage == "search" and source is not None and trials.facts.get("warm_start") != source:
+            self._enqueue_from(source, method, trials)
+        return trials
+
+    def _enqueue_from(self, source: str, method: str, trials: Trials) -> None:
+        """Enqueues what an earlier study recommends, before anything of this one is proposed."""
+        given = [self._resolved(method, trial.params) for trial in trials.all() if trial.params]
+        given.append(self._resolved(method, self._defaults(method)))
+        room = self.config.search.trials_per_method - len(trials)
+        for params, origin in warm_start.find(
+            self.config, self._storage, method, self.spaces[method], self.loss_weights
+        ):
+            resolved = self._resolved(method, params)
+            if resolved not in given and room > 0:
+                trials.enqueue(params, origin=origin)
+                given.append(resolved)
+                room -= 1
+        trials.record_fact("warm_start", source)
+
+    def _resolved(self, method: str, params: Mapping[str, Scalar]) -> dict[str, Any]:
+        """All that makes a trial what it is; kept with it, since only hyperparameters that vary are in Optuna."""
+        return {
+            "config": spaces.make_config(method, params, self.spaces[method]).to_dict(),
+            "loss_weights": spaces.normalized(params, self.loss_weights),
+        }
+
+    def _distributions(self, method: str) -> dict[str, optuna.distributions.BaseDistribution]:
+        return spaces.distributions(self.spaces[method]) | spaces.distributions(self.loss_weights)
+
+    def _defaults(self, method: str) -> dict[str, Scalar]:
+        return spaces.default_params(method, self.spaces[method]) | spaces.default_weights(self.loss_weights)
+
+
+def evaluations(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
+    """The trial's evaluations by step, in their order."""
+    found = {
+        int(name[len(STEP) :]): value for name, value in trial.user_attrs.items() if name.startswith(STEP)
+    }
+    return dict(sorted(found.items()))
+
+
+def loss_weights(facts: Mapping[str, Any]) -> dict[str, float]:
+    """Each task's share of the loss among a trial's facts, where there are several tasks; `loss_weight.<task>`."""
+    weights: dict[str, float] = facts["loss_weights"]
+    return {f"loss_weight.{task}": share for task, share in weights.items()} if len(weights) > 1 else {}
+
+
+def _name(config: StudyConfig, method: str, stage: str) -> str:
+    return f"{config.study}/{method}" + ("/finalists" if stage == "finalists" else "")

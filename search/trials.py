@@ -1,0 +1,176 @@
+"""The trials of one method and stage: kept in the Optuna storage, and here as this process knows them.
+
+The storage has one writer, which therefore need not read back what it wrote: a driver with thousands of trials would do
+little else. Who only reads opens the study anew for news.
+
+Optuna's finished trials cannot be changed, and `trial.report` refuses several objectives: evaluations are user
+attributes of the trial, and what is learned after its end (test scores, run ids) user attributes of its study.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from search.values import Scalar
+
+Directions = list[Literal["maximize", "minimize"]]
+
+STEP = "step:"
+"""Begins the name of the fact that holds the evaluation at a step."""
+
+
+class Trials:
+    """Trials by number, and facts about all of them; created where it is not there.
+
+    Args:
+        storage: not Optuna's cached one: what is cached is here.
+        name: of the Optuna study.
+        directions: of its objectives.
+
+    Attributes:
+        states: how many trials are in each state.
+        facts: of the study as a whole, and late facts of its trials as `<name>:<number>`.
+        at_step: validation scores of the trials at each step, by number.
+    """
+
+    def __init__(self, storage: optuna.storages.RDBStorage, name: str, directions: Directions) -> None:
+        study = optuna.create_study(
+            study_name=name, storage=storage, directions=directions, load_if_exists=True
+        )
+        self._storage, self._id = storage, study._study_id
+        self._writing = threading.RLock()
+        self.facts: dict[str, Any] = dict(study.user_attrs)
+        self.states: Counter[TrialState] = Counter()
+        self.at_step: defaultdict[int, dict[int, float]] = defaultdict(dict)
+        self._all: list[FrozenTrial] = []
+        for trial in sorted(storage.get_all_trials(self._id, deepcopy=False), key=lambda t: t.number):
+            self._put(trial)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __getitem__(self, number: int) -> FrozenTrial:
+        return self._all[number]
+
+    def all(self) -> list[FrozenTrial]:
+        """Every trial, by number; they do not change any more."""
+        return self._all[:]
+
+    def waiting(self) -> FrozenTrial | None:
+        """The first trial that was enqueued and has not been started."""
+        if not self.states[TrialState.WAITING]:
+            return None
+        return next(trial for trial in self._all if trial.state == TrialState.WAITING)
+
+    def enqueue(self, params: Mapping[str, Scalar], **facts: Any) -> None:
+        """Adds a trial to be started before any other is proposed."""
+        self._create(
+            optuna.trial.create_trial(
+                state=TrialState.WAITING, system_attrs={"fixed_params": dict(params)}, user_attrs=facts
+            )
+        )
+
+    def start_waiting(
+        self, number: int, distributions: Mapping[str, BaseDistribution], defaults: Mapping[str, Scalar]
+    ) -> None:
+        """Starts an enqueued trial, or one whose proposal a crash cut short: what it lacks are the defaults."""
+        trial = self._all[number]
+        wanted = {**defaults, **trial.system_attrs.get("fixed_params", {})}
+        with self._writing:
+            if trial.state == TrialState.WAITING:
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+            for name, distribution in distributions.items():
+                if name not in trial.params:
+                    internal = distribution.to_internal_repr(wanted[name])
+                    self._storage.set_trial_param(trial._trial_id, name, internal, distribution)
+            self._put(self._storage.get_trial(trial._trial_id))
+
+    def start(
+        self,
+        params: Mapping[str, Scalar],
+        distributions: Mapping[str, BaseDistribution],
+        system: Mapping[str, Any],
+        **facts: Any,
+    ) -> int:
+        """Adds a trial that runs, at once whole: number of the trial."""
+        return self._create(
+            FrozenTrial(
+                number=-1,
+                trial_id=-1,
+                state=TrialState.RUNNING,
+                value=None,
+                datetime_start=datetime.now(),
+                datetime_complete=None,
+                params=dict(params),
+                distributions=dict(distributions),
+                user_attrs=facts,
+                system_attrs=dict(system),
+                intermediate_values={},
+            )
+        )
+
+    def record(self, number: int, **facts: Any) -> None:
+        """Keeps facts of a trial that runs."""
+        with self._writing:
+            trial = copy.copy(self._all[number])
+            for name, value in facts.items():
+                self._storage.set_trial_user_attr(trial._trial_id, name, value)
+            trial.user_attrs = {**trial.user_attrs, **facts}
+            self._put(trial)
+
+    def end(self, number: int, state: TrialState, values: Sequence[float] | None) -> None:
+        """Ends a trial.
+
+        Args:
+            number: of the trial.
+            state: COMPLETE, PRUNED or FAIL.
+            values: of the objectives, of a trial that is COMPLETE.
+        """
+        assert (values is not None) == (state == TrialState.COMPLETE)
+        assert values is None or all(map(math.isfinite, values)), f"values must be finite, not {values}"
+        with self._writing:
+            trial = copy.copy(self._all[number])
+            self._storage.set_trial_state_values(trial._trial_id, state, values)
+            trial.state, trial.datetime_complete = state, datetime.now()
+            if values is not None:
+                trial.values = list(values)
+            self._put(trial)
+
+    def record_fact(self, name: str, value: Any) -> None:
+        """Keeps a fact of the study as a whole, or a late one of a trial."""
+        with self._writing:
+            self._storage.set_study_user_attr(self._id, name, value)
+            self.facts = {**self.facts, name: value}
+
+    def fact_now(self, name: str) -> Any:
+        """A fact of the study as a whole as the storage has it, or None: another driver may have written it."""
+        return self._storage.get_study_user_attrs(self._id).get(name)
+
+    def _create(self, trial: FrozenTrial) -> int:
+        with self._writing:
+            trial_id = self._storage.create_new_trial(self._id, template_trial=trial)
+            self._put(self._storage.get_trial(trial_id))
+        return len(self._all) - 1
+
+    def _put(self, trial: FrozenTrial) -> None:
+        """A trial that is new or has changed."""
+        if trial.number < len(self._all):
+            self.states[self._all[trial.number].state] -= 1
+            self._all[trial.number] = trial
+        else:
+            assert trial.number == len(self._all), "numbers have no gaps"
+            self._all.append(trial)
+        self.states[trial.state] += 1
+        for name, value in trial.user_attrs.items():
+            if name.startswith(STEP) and "validation" in value:
+                self.at_step[int(name[len(STEP) :])][trial.number] = value["validation"]

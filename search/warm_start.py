@@ -1,0 +1,109 @@
+"""The best configurations of an earlier study, to be tried first in a new one (`search.from`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from search import spaces, storage, study_file
+from search.config import StudyConfig
+from search.errors import NoStudyError
+from search.spaces import Space
+from search.values import Scalar
+
+_TOP = 3
+
+
+class Found(NamedTuple):
+    """A configuration to try, and the trial that it comes from: `<study>/<method>:<number>`."""
+
+    params: dict[str, Scalar]
+    origin: str
+
+
+def find(
+    config: StudyConfig, here: optuna.storages.RDBStorage, method: str, space: Space, weights: Space
+) -> list[Found]:
+    """What an earlier study recommends for a method; nothing where it did not try the method.
+
+    Args:
+        config: with `search.from`.
+        here: the study's own storage.
+        method: of both studies.
+        space, weights: of the present study; what lies outside is left out.
+
+    Returns:
+        The three best by validation score and the Pareto front, best first, a quarter of the budget at most.
+
+    Raises:
+        NoStudyError: the earlier study is not there.
+        StorageError: its storage cannot be reached.
+    """
+    assert config.search.from_ is not None
+    there, name = _locate(config.search.from_, here)
+    names = optuna.get_all_study_names(there)
+    if not any(known.startswith(f"{name}/") for known in names):
+        raise NoStudyError(
+            f"search.from: there is no study {name!r} in its storage; there are: "
+            f"{', '.join(sorted({known.partition('/')[0] for known in names})) or 'none'}"
+        )
+    if f"{name}/{method}" not in names:
+        return []
+    study_id = there.get_study_id_from_name(f"{name}/{method}")
+    done = [t for t in there.get_all_trials(study_id, deepcopy=False) if t.state == TrialState.COMPLETE]
+    found = []
+    for trial in _recommended(done):
+        params = _params(method, trial, space, weights)
+        if params is not None:
+            found.append(Found(params, f"{name}/{method}:{trial.number}"))
+    return found[: max(1, config.search.trials_per_method // 4)]
+
+
+def _recommended(done: list[FrozenTrial]) -> Iterator[FrozenTrial]:
+    """The best, and those that are better than every cheaper one."""
+    best = sorted(done, key=lambda t: (-t.values[0], t.values[1], t.number))
+    for rank, trial in enumerate(best):
+        cheaper = min((other.values[1] for other in best[:rank]), default=float("inf"))
+        if rank < _TOP or trial.values[1] < cheaper:
+            yield trial
+
+
+def _params(method: str, trial: FrozenTrial, space: Space, weights: Space) -> dict[str, Scalar] | None:
+    """The trial in the present space; None where it lies outside. Weights that do not fit are the default's."""
+    config = trial.user_attrs.get("config")
+    distributions = spaces.distributions(space)
+    if config is None or not _fits(config, distributions):
+        return None
+    params = {name: config[name] for name in distributions}
+    if spaces.make_config(method, params, space).to_dict() != config:
+        return None
+    shares = spaces.distributions(weights)
+    sampled = trial.params if _fits(trial.params, shares) else spaces.default_weights(weights)
+    return params | {name: sampled[name] for name in shares}
+
+
+def _fits(params: Mapping[str, Scalar], distributions: Mapping[str, BaseDistribution]) -> bool:
+    try:
+        return all(
+            name in params and distribution._contains(distribution.to_internal_repr(params[name]))
+            for name, distribution in distributions.items()
+        )
+    except (ValueError, TypeError):  # a text where a number is expected
+        return False
+
+
+def _locate(source: str, here: optuna.storages.RDBStorage) -> tuple[optuna.storages.RDBStorage, str]:
+    """Storage and name of a study given by its name, its folder, or STORAGE_URL#NAME."""
+    url, marked, name = source.rpartition("#")
+    if marked and "://" in url:
+        return storage.connect(url, create=False), name
+    described = Path(source) / "config.yaml"
+    if described.is_file():
+        other = study_file.load(described)
+        return storage.connect(other.storage_url, create=False), other.study
+    return here, source
