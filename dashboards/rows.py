@@ -61,19 +61,22 @@ class Search(TypedDict):
     max_steps: int
     eval_steps: int
     trials_per_method: int
+    allocation: NotRequired[str]
+    measured_costs: NotRequired[list[str]]
 
 
 class Method(TypedDict):
     """One method of the study and its search space; `budget` is its number of trials.
 
     `importances`: hyperparameter -> share of the variance of the validation score that it explains; None where
-    too few trials are complete.
+    too few trials are complete. `ended_early`: its `reason`, where the search of the method ended before its budget did.
     """
 
     method: str
     title: str
     baseline: bool
     budget: int
+    ended_early: NotRequired[dict[str, Scalar] | None]
     space: dict[str, Range]
     importances: NotRequired[dict[str, float] | None]
 
@@ -92,6 +95,8 @@ class Trial(TypedDict):
 
     `metrics` are those of the last evaluation, the method's own among them;
     `step_seconds` and `peak_memory_bytes` were taken while trials shared the machine: to be shown, never compared.
+    `origin`: `<study>/<method>:<number>` of the trial of an earlier study whose configuration this is; `unmeasured`: costs
+    that were objectives and that the trial did not measure.
     """
 
     number: int
@@ -114,6 +119,8 @@ class Trial(TypedDict):
     metrics: NotRequired[dict[str, float]]
     step_seconds: NotRequired[float | None]
     peak_memory_bytes: NotRequired[float | None]
+    origin: NotRequired[str | None]
+    unmeasured: NotRequired[list[str]]
 
 
 class FinalistRun(TypedDict):

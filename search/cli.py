@@ -158,8 +158,10 @@ def _tell(config: StudyConfig, launched: Launched, report: dict[str, Any], study
         case Outcome.INTERRUPTED:
             console.print(f"Interrupted; nothing is lost. To go on: {again}", soft_wrap=True, highlight=False)
         case Outcome.BUDGET_ENDED:
+            limits = ("max_trials", "max_hours", "max_gpu_hours")
+            given = [f"search.{name}" for name in limits if getattr(config.search, name) is not None]
             console.print(
-                "search.max_hours is used up. To go on, raise it and launch again.", highlight=False
+                f"{' or '.join(given)} is used up. To go on, raise it and launch again.", highlight=False
             )
         case Outcome.NOTHING_FEASIBLE:
             errors = sorted(

@@ -12,7 +12,6 @@ import os
 import signal
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,12 +24,13 @@ from rich.console import Console
 
 from clusters.connect import connected, refuse_unshared
 from search import held_out, lock, plan, probe, provenance, results, study_file, trial
+from search.budget import Budget
 from search.config import StudyConfig
 from search.errors import HaltedError, NoStudyError, PromptfrontError, StudyFileError
 from search.mlflow_store import TrackingError
 from search.progress import Progress
 from search.searcher import HalvingScheduler, StopWhen, StudySearcher
-from search.study import Study, evaluations
+from search.study import Study
 from search.tracking import Tracker
 
 # Tune's own output, its loggers, its signal handler and its snapshots have no use here. A trial's teardown may take
@@ -93,8 +93,8 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
     """
     with lock.held(config.folder):
         facts = _facts(config)
-        study = Study(config)
-        with lock.leased(study, console.print):
+        with lock.leased(Study(config), console.print):
+            study = Study(config)  # as it is now: the driver that was waited for may have gone on
             return _launch(study, facts, console, writer)
 
 
@@ -152,13 +152,12 @@ def _run(study: Study, tracker: Tracker, console: Console) -> Outcome:
         refuse_unshared(config.folder)
         request = _request(config, resources)
         searcher.limit = _limit(config, resources, request)
-        deadline = None
-        if config.search.max_hours is not None:
-            deadline = time.monotonic() + config.search.max_hours * 3600 - _seconds_used(study)
-        stopper = StopWhen(searcher, interrupted, deadline)
+        budget = Budget(study, request.get("gpu", 0.0))
+        stopper = StopWhen(searcher, interrupted, budget)
         with tracker.following(), tempfile.TemporaryDirectory() as folder:
             with Progress(study, console) as progress:
                 _tune(searcher, stopper, progress, request, folder)
+            budget.keep()
             if searcher.halted is not None:
                 raise HaltedError(f"{searcher.halted}. Nothing is lost: free some, and launch again to go on")
             if interrupted.is_set():
@@ -171,7 +170,7 @@ def _run(study: Study, tracker: Tracker, console: Console) -> Outcome:
                 if held_out.unread(study) or probe.unmeasured(study):
                     return Outcome.INTERRUPTED
                 return _ended(study, Outcome.DONE)
-        if not stopper.budget_ended:
+        if not (stopper.budget_ended or study.out_of_trials):
             raise PromptfrontError(
                 "Ray Tune ended before the study did; nothing is lost: launch again to go on"
             )
@@ -316,23 +315,6 @@ def _limit(config: StudyConfig, resources: dict[str, float], request: dict[str, 
             f"a trial asks for {request}, the cluster has {resources}: lower cluster.cpus_per_trial or gpus_per_trial"
         )
     return min(fit, config.cluster.max_concurrent_trials or fit)
-
-
-def _seconds_used(study: Study) -> float:
-    """Time in which trials of earlier launches ran, overlaps counted once."""
-    spans = []
-    for _, each in study.trials():
-        if each.datetime_start is not None:
-            start = each.datetime_start.timestamp()
-            seconds = max((e["seconds"] for e in evaluations(each).values()), default=0.0)
-            spans.append(
-                (start, each.datetime_complete.timestamp() if each.datetime_complete else start + seconds)
-            )
-    used = end = 0.0
-    for start, stop in sorted(spans):
-        used += max(0.0, stop - max(start, end))
-        end = max(end, stop)
-    return used
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import methods
 from methods.backbone import Backbone, BackboneError
 from methods.parameters import deployed_parameters, trained_parameters
 from methods.shape import Shape
-from search import estimates, messages, model_files, spaces, tasks
+from search import estimates, grid, messages, model_files, spaces, tasks
 from search.config import StudyConfig
 from search.errors import StudyFileError
 from search.estimates import Timer
@@ -66,6 +66,7 @@ class Plan:
     Attributes:
         loaded: the tasks, with train and validation, and test where it was asked for.
         seconds: of the whole study, at most, or None without a probe.
+        gpu_seconds: GPUs times the seconds that trials hold them, at most, or None without a probe or a GPU.
         parallel_trials: that run at once on this machine.
     """
 
@@ -78,6 +79,7 @@ class Plan:
     methods: tuple[MethodPlan, ...]
     parallel_trials: int
     seconds: float | None
+    gpu_seconds: float | None
     warnings: tuple[str, ...]
 
 
@@ -122,6 +124,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         for method, space in method_spaces.items()
     )
     parallel = _parallel_trials(config)
+    seconds = _seconds(config, plans, parallel)
     return Plan(
         study=config.study,
         model=model.path,
@@ -131,10 +134,12 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         loaded=tuple(loaded),
         methods=plans,
         parallel_trials=parallel,
-        seconds=_seconds(config, plans, parallel),
+        seconds=seconds,
+        gpu_seconds=_gpu_seconds(config, seconds, parallel),
         warnings=(
             *(f"task {task.name}: {warning}" for task in loaded for warning in task.warnings),
             *_missing_test_splits(config),
+            *_idle_limits(config),
         ),
     )
 
@@ -146,6 +151,16 @@ def _missing_test_splits(config: StudyConfig) -> Iterator[str]:
                 f"task {task.name}: without data.test_split no finalist is scored on held-out data, "
                 "and the verdict will be none"
             )
+
+
+def _idle_limits(config: StudyConfig) -> Iterator[str]:
+    without = config.cluster.gpus_per_trial == 0 or (
+        config.cluster.gpus_per_trial is None
+        and config.cluster.address is None
+        and not torch.cuda.device_count()
+    )
+    if config.search.max_gpu_hours is not None and without:
+        yield "search.max_gpu_hours limits nothing: trials ask for no GPU; search.max_hours does"
 
 
 def _machine_problems(config: StudyConfig) -> list[Problem]:
@@ -244,7 +259,7 @@ def _method_plan(
     virtual = max(getattr(method_config, "row_tokens", 0) for method_config in configs)
     return MethodPlan(
         method=method,
-        trials=config.search.trials_per_method,
+        trials=_trials(config, space),
         trained_parameters=(min(trained), max(trained)),
         deployed_parameters=(min(deployed), max(deployed)),
         memory_bytes=estimates.memory_bytes(
@@ -252,6 +267,20 @@ def _method_plan(
         ),
         seconds_per_trial=timer.seconds_per_trial(method, space) if timer else None,
     )
+
+
+def _trials(config: StudyConfig, space: Space) -> int:
+    """The budget, or what there is to try; adaptive allocation moves trials between methods."""
+    count = grid.size({**space.ranges, **spaces.loss_weights(config.tasks).ranges})
+    return min(config.search.trials_per_method, count or config.search.trials_per_method)
+
+
+def _gpu_seconds(config: StudyConfig, seconds: float | None, parallel: int) -> float | None:
+    """What trials hold of GPUs, at most; None where they ask for none, or where their seconds are not known."""
+    gpus = config.cluster.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if torch.cuda.device_count() else 0.0
+    return (seconds - _START_SECONDS) * parallel * gpus if seconds is not None and gpus else None
 
 
 def _seconds(config: StudyConfig, plans: Sequence[MethodPlan], parallel: int) -> float | None:
@@ -315,6 +344,8 @@ def render(plan: Plan, console: Console) -> None:
     at_once = "1 trial" if plan.parallel_trials == 1 else f"{plan.parallel_trials} trials"
     if plan.seconds is not None:
         console.print(f"At most about {_duration(plan.seconds)} on this machine, {at_once} at a time.")
+    if plan.gpu_seconds is not None:
+        console.print(f"At most about {plan.gpu_seconds / 3600:.1f} GPU-hours.", highlight=False)
     for warning in plan.warnings:
         console.print(f"Note: {warning}", style="yellow", highlight=False)
 

@@ -65,11 +65,16 @@ class Progress(tune.Callback):
             score = best(self._study, method)
             table.add_row(
                 method,
-                f"{states[TrialState.COMPLETE]}/{self._study.config.search.trials_per_method}",
+                f"{states[TrialState.COMPLETE]}/{self._study.planned(method)}",
                 *(str(states[state]) for state in (TrialState.RUNNING, TrialState.PRUNED, TrialState.FAIL)),
                 f"{sum(t.state.is_finished() for t in retrained)}/{len(retrained)}" if retrained else "",
                 "" if score is None else f"{score:.3f}",
             )
+        early = {method: self._study.ended_early(method) for method in self._study.config.methods}
+        table.caption = "\n".join(
+            f"{method} gets no more trials: {why['reason']}" for method, why in early.items() if why
+        )
+        table.caption_justify = "left"
         return table
 
     def _look(self) -> None:
@@ -91,7 +96,7 @@ class Progress(tune.Callback):
             search, retrained = self._study.of(method, "search"), self._study.of(method, "finalists")
             seeds = self._study.config.finalists.num_seeds
             missing = len(finalists.missing(self._study, method))
-            planned += self._study.config.search.trials_per_method + (len(retrained) + missing or seeds)
+            planned += self._study.planned(method) + (len(retrained) + missing or seeds)
             ended += sum(t.state.is_finished() for t in (*search, *retrained))
         done_now = ended - self._ended_before
         if ended >= planned:

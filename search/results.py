@@ -87,6 +87,7 @@ def _search(study: Study) -> Row:
     search, training = study.config.search, study.config.training
     return {
         **{name: getattr(search, name) for name in ("sampler", "early_stopping", "eta", "trials_per_method")},
+        **{name: getattr(search, name) for name in ("allocation", "measured_costs")},
         **{name: getattr(training, name) for name in ("max_steps", "eval_steps")},
     }
 
@@ -123,6 +124,7 @@ def _method(study: Study, method: str) -> Row:
         "title": module.Method.title,
         "baseline": module.Method.baseline,
         "budget": study.config.search.trials_per_method,
+        "ended_early": study.ended_early(method),
         "importances": importances(
             study.of(method, "search"), derive(study.config.seed, method, "importance")
         ),
@@ -151,6 +153,8 @@ def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
         "started": _time(trial.datetime_start),
         "ended": _time(trial.datetime_complete),
         "error": facts.get("error"),
+        "origin": facts.get("origin"),
+        "unmeasured": facts.get("unmeasured", []),
         "checkpoint": last["checkpoint"] if last else None,
         "mlflow_run_id": run_id,
         "curve": [

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from typing import Any
 
 from optuna.trial import TrialState
@@ -18,6 +17,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search import halving
+from search.budget import Budget
 from search.study import Key, Study, evaluations
 from search.trial import Job
 
@@ -155,25 +155,25 @@ class HalvingScheduler(_NotInSnapshots, FIFOScheduler):
 
 
 class StopWhen(_NotInSnapshots, Stopper):
-    """Ends the study cleanly, on a signal or when its time is used up; running trials can be resumed.
+    """Ends the study cleanly, on a signal or when its budget is used up; running trials can be resumed.
 
     Args:
         searcher: told to hand out no more.
         interrupted: set by a signal.
-        deadline: seconds on the monotonic clock, or None.
+        budget: hours and GPU-hours.
     """
 
-    def __init__(self, searcher: StudySearcher, interrupted: threading.Event, deadline: float | None) -> None:
+    def __init__(self, searcher: StudySearcher, interrupted: threading.Event, budget: Budget) -> None:
         self._searcher = searcher
         self._interrupted = interrupted
-        self._deadline = deadline
+        self._budget = budget
         self.budget_ended = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        self.budget_ended = self._deadline is not None and time.monotonic() > self._deadline
+        self.budget_ended = self._budget.used_up(len(self._searcher.keys)) or self.budget_ended
         if self._interrupted.is_set() or self.budget_ended:
             self._searcher.stopping = True
         return self._searcher.stopping

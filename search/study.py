@@ -89,6 +89,13 @@ class Study(Records):
         # with another budget, who is out of the race is decided anew
         return fact if exhausted or (fact and fact["planned"] == self._planned) else None
 
+    def planned(self, method: str) -> int:
+        """Trials of the method's search, as far as is known: equal budgets, or what it had before it was out."""
+        started = _started(self._trials[method, "search"])
+        if self.ended_early(method) is not None:
+            return started
+        return max(started, self.config.search.trials_per_method)
+
     @property
     def _planned(self) -> int:
         return self.config.search.trials_per_method * len(self.config.methods)

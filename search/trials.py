@@ -33,7 +33,7 @@ class Trials:
     """Trials by number, and facts about all of them; created where it is not there.
 
     Args:
-        storage: not Optuna's cached one: what is cached is here.
+        storage: of Optuna.
         name: of the Optuna study.
         directions: of its objectives.
 
@@ -43,7 +43,7 @@ class Trials:
         at_step: validation scores of the trials at each step, by number.
     """
 
-    def __init__(self, storage: optuna.storages.RDBStorage, name: str, directions: Directions) -> None:
+    def __init__(self, storage: optuna.storages.BaseStorage, name: str, directions: Directions) -> None:
         study = optuna.create_study(
             study_name=name, storage=storage, directions=directions, load_if_exists=True
         )

@@ -27,7 +27,7 @@ class Found(NamedTuple):
 
 
 def find(
-    config: StudyConfig, here: optuna.storages.RDBStorage, method: str, space: Space, weights: Space
+    config: StudyConfig, here: optuna.storages.BaseStorage, method: str, space: Space, weights: Space
 ) -> list[Found]:
     """What an earlier study recommends for a method; nothing where it did not try the method.
 
@@ -97,7 +97,7 @@ def _fits(params: Mapping[str, Scalar], distributions: Mapping[str, BaseDistribu
         return False
 
 
-def _locate(source: str, here: optuna.storages.RDBStorage) -> tuple[optuna.storages.RDBStorage, str]:
+def _locate(source: str, here: optuna.storages.BaseStorage) -> tuple[optuna.storages.BaseStorage, str]:
     """Storage and name of a study given by its name, its folder, or STORAGE_URL#NAME."""
     url, marked, name = source.rpartition("#")
     if marked and "://" in url:

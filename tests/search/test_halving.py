@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from search.halving import rungs, stops
+from search.searcher import HalvingScheduler, StudySearcher
+from search.study import Assignment, Study
+from tests.search.test_study import end, load
 
 
 @pytest.mark.parametrize(
@@ -39,3 +46,35 @@ def test_the_top_share_goes_on() -> None:
 
 def test_ties_go_on() -> None:
     assert not stops(0.9, [0.9, 0.9, 0.9], eta=3)
+
+
+def test_decisions_are_rebuilt_from_the_storage(study: dict[str, Any], tmp_path: Path) -> None:
+    """After a restart the rungs are what the storage has: the same trial is stopped, and a cheaper one is not."""
+    content = {**study, "methods": {"prompt_tuning": {}}}
+    opened = Study(load(content, tmp_path, trials_per_method=6))
+    for score in (0.7, 0.8, 0.9):
+        assignment = opened.next()
+        assert isinstance(assignment, Assignment)
+        evaluation = {"validation": score, "loss": 1.0, "task_scores": {}, "metrics": {}, "seconds": 9.0}
+        opened.record_evaluation(assignment.key, 2, evaluation, deployed_parameters=20)
+        end(opened, assignment, score, deployed=20)
+    decisions = {}
+    for deployed in (20, 10):
+        searcher = StudySearcher(Study(opened.config))
+        searcher.limit = 64
+        scheduler = HalvingScheduler(searcher)
+        job = searcher.suggest("tune-1")
+        assert isinstance(job, dict)
+        counts = {"trained_parameters": deployed, "deployed_parameters": deployed, "head_parameters": 1}
+        result = {
+            "step": 2,
+            "validation": 0.1,
+            "loss": 1.0,
+            "seconds": 1e9,
+            "checkpoint": None,
+            "error": None,
+        }
+        texts = {"task_scores": "{}", "metrics": "{}"}
+        trial = SimpleNamespace(trial_id="tune-1")
+        decisions[deployed] = scheduler.on_trial_result(None, trial, {**result, **texts, **counts})  # type: ignore[arg-type]
+    assert decisions == {20: "STOP", 10: "CONTINUE"}, "seconds, which are measured, stop nobody"
