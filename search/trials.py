@@ -139,12 +139,9 @@ class Trials:
         assert (values is not None) == (state == TrialState.COMPLETE)
         assert values is None or all(map(math.isfinite, values)), f"values must be finite, not {values}"
         with self._writing:
-            trial = copy.copy(self._all[number])
-            self._storage.set_trial_state_values(trial._trial_id, state, values)
-            trial.state, trial.datetime_complete = state, datetime.now()
-            if values is not None:
-                trial.values = list(values)
-            self._put(trial)
+            trial_id = self._all[number]._trial_id
+            self._storage.set_trial_state_values(trial_id, state, values)
+            self._put(self._storage.get_trial(trial_id))  # with the time of its end
 
     def record_fact(self, name: str, value: Any) -> None:
         """Keeps a fact of the study as a whole, or a late one of a trial."""
