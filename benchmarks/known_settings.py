@@ -2,9 +2,11 @@
 
     python benchmarks/known_settings.py yardstick DIR
     python benchmarks/known_settings.py alphas DIR
+    python benchmarks/known_settings.py heads DIR
 
 `yardstick`: SST-2, 6,000 rows, 500 steps of 32, mean readout, the first 436 validation rows. `alphas`: SNIPS, intents and
-slots, 1,000 rows each, `multitask` with the slots' alpha from small to large. DIR as for `real_data.py`, whose model it is.
+slots, 1,000 rows each, `multitask` with the slots' alpha from small to large. `heads`: the same tasks, methods by default, with the
+heads' learning rate from small to large, which only `head_only` searches. DIR as for `real_data.py`, whose model it is.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from search.tasks import Task
 from search.training import Pack, Trial
 
 ALPHAS = (0.02, 0.1, 0.5, 0.9, 0.98)
+HEAD_RATES = (3e-3, 1e-2, 3e-2, 1e-1)
+HEAD_METHODS = ("head_only", "prompt_tuning", "p_tuning_v2", "multitask")
 SEEDS = 3
 
 
@@ -35,11 +39,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("yardstick", "alphas"))
+    parser.add_argument("what", choices=("yardstick", "alphas", "heads"))
     parser.add_argument("data", type=Path, metavar="DIR")
     given = parser.parse_args()
     path = model_files.locate(ModelConfig(name_or_path=real_data.MODEL))
-    {"yardstick": yardstick, "alphas": alphas}[given.what](given.data.resolve(), path, Backbone.load(path))
+    {"yardstick": yardstick, "alphas": alphas, "heads": heads}[given.what](
+        given.data.resolve(), path, Backbone.load(path)
+    )
 
 
 def yardstick(folder: Path, path: str, backbone: Backbone) -> None:
@@ -95,6 +101,33 @@ def alphas(folder: Path, path: str, backbone: Backbone) -> None:
         ]
         cells = " | ".join(f"{mean(mine):.3f}" for mine in zip(*scores, strict=True))
         print(f"| {alpha:g} | {cells} |", flush=True)
+
+
+def heads(folder: Path, path: str, backbone: Backbone) -> None:
+    both = [load(task(folder), path, 48) for task in (real_data.intents, real_data.slots)]
+    print("| heads' learning rate | method | intents, accuracy | slots, entity F1 |\n|---:|---|---:|---:|")
+    for rate in HEAD_RATES:
+        settings = TrainingConfig(
+            max_steps=100, eval_steps=100, per_device_train_batch_size=16, head_learning_rate=rate
+        )
+        trials = {}
+        for name in HEAD_METHODS:
+            module = methods.get(name)
+            own = {"learning_rate": rate} if name == "head_only" else {}
+            for seed in range(SEEDS):
+                trials[name, seed] = Trial(
+                    module.Method, module.Config(**own), backbone, both, [0.5, 0.5], settings, seed
+                )
+        train(list(trials.values()))
+        for name in HEAD_METHODS:
+            scores = [
+                mean(
+                    evaluate(trials[name, seed], i, task.splits["validation"], backbone, 64).score
+                    for seed in range(SEEDS)
+                )
+                for i, task in enumerate(both)
+            ]
+            print(f"| {rate:g} | {name} | {scores[0]:.3f} | {scores[1]:.3f} |", flush=True)
 
 
 def load(content: dict[str, Any], path: str, max_length: int) -> Task:
