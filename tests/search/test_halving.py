@@ -72,6 +72,9 @@ def test_decisions_are_rebuilt_from_the_storage(study: dict[str, Any], tmp_path:
             "loss": 1.0,
             "seconds": 1e9,
             "checkpoint": None,
+            "step_seconds": 0.1,
+            "peak_memory_bytes": None,
+            "stops_study": False,
             "error": None,
         }
         texts = {"task_scores": "{}", "metrics": "{}"}
