@@ -174,7 +174,7 @@ def table(rows: dict[str, Any]) -> str:
             default = next(
                 (f for f in rows["finalists"] if f["method"] == finalist["method"] and f["number"] == 0), None
             )
-            seconds = mean(run["seconds"] for run in finalist["runs"] if run["seconds"])
+            seconds = mean(run["seconds"] or 0.0 for run in finalist["runs"])
             cells = (
                 task,
                 finalist["method"],
