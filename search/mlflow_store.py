@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from search import sqlite
 from search.config import StudyConfig
 from search.errors import StorageError
 from search.storage import password_hint, without_passwords
@@ -43,13 +45,15 @@ def is_server(address: str) -> bool:
 
 
 def connect(address: str) -> MlflowClient:
-    """A client of the store; SQLite's folder is made.
+    """A client of the store; of SQLite the folder and the file are made, with a write-ahead log.
 
     Raises:
-        MlflowException, SQLAlchemyError, OSError, ImportError: it cannot be reached; see `errors`.
+        MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError: it cannot be reached; see `errors`.
     """
     if address.startswith("sqlite:///"):
-        Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        file = Path(address.removeprefix("sqlite:///"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        sqlite.keep_log(file)
     return MlflowClient(tracking_uri=address)
 
 
@@ -68,7 +72,7 @@ def errors(address: str) -> Iterator[None]:
     """Turns what MLflow and its database raise into a TrackingError that says what to do."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
         text = without_passwords(f"cannot write to MLflow at {address}: {error}", address)
         if is_server(address) and any(f"error code {code}" in text for code in (401, 403)):
             raise TrackingError(

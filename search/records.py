@@ -71,7 +71,14 @@ class Records:
         self._trials[key.method, key.stage].record(key.number, **facts)
 
     def record_evaluation(self, key: Key, step: int, evaluation: dict[str, Any], **facts: Any) -> None:
-        """Keeps an evaluation of a running trial: validation, loss, task_scores, the method's metrics, seconds."""
+        """Keeps an evaluation of a running trial.
+
+        Args:
+            key: of the trial.
+            step: of the evaluation.
+            evaluation: validation, loss, task_scores, the method's metrics, seconds, step_seconds, peak_memory_bytes.
+            facts: of the trial, beside.
+        """
         self.record_facts(key, **facts, **{f"{STEP}{step}": evaluation})
 
     def tell(self, key: Key, state: TrialState, validation: float | None = None, **facts: Any) -> None:
@@ -81,7 +88,7 @@ class Records:
             assert validation is not None
             values = [validation]
             if key.stage == "search":
-                known = {**self.trial(key).user_attrs, **facts}
+                known = {**known_of(self.trial(key)), **facts}
                 costs, unmeasured = self._costs(key.method, known)
                 values += costs
                 facts |= {"unmeasured": unmeasured} if unmeasured else {}
@@ -225,6 +232,12 @@ def evaluations(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
         int(name[len(STEP) :]): value for name, value in trial.user_attrs.items() if name.startswith(STEP)
     }
     return dict(sorted(found.items()))
+
+
+def known_of(trial: FrozenTrial) -> dict[str, Any]:
+    """All that is known of a trial as it is now: what its last evaluation has, and its facts."""
+    done = evaluations(trial)
+    return {**(done[max(done)] if done else {}), **trial.user_attrs}
 
 
 def loss_weights(facts: Mapping[str, Any]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 import methods
 from search import finalists, held_out, probe
 from search.seeds import derive
-from search.study import Key, Study, evaluations, loss_weights
+from search.study import Key, Study, evaluations, known_of, loss_weights
 
 Row = dict[str, Any]
 
@@ -137,7 +137,7 @@ def _method(study: Study, method: str) -> Row:
 
 def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
     curve = evaluations(trial)
-    facts = trial.user_attrs
+    facts = known_of(trial)
     last = curve[max(curve)] if curve else None
     return {
         "number": key.number,

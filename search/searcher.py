@@ -22,6 +22,8 @@ from search.study import Key, Study, evaluations
 from search.trial import Job
 
 METRIC = "validation"
+_COUNTS = ("trained_parameters", "deployed_parameters", "head_parameters")
+_KEPT = ("validation", "loss", "seconds", "checkpoint", "step_seconds", "peak_memory_bytes")
 
 
 class _NotInSnapshots:
@@ -77,15 +79,8 @@ class StudySearcher(_NotInSnapshots, Searcher):
             self.errors[key] = result["error"]
             return key
         known = self.study.trial(key).user_attrs
-        costs = (
-            "trained_parameters",
-            "deployed_parameters",
-            "head_parameters",
-            "step_seconds",
-            "peak_memory_bytes",
-        )
-        facts = {name: result[name] for name in costs if name not in known or known[name] != result[name]}
-        kept = {name: result[name] for name in ("validation", "loss", "seconds", "checkpoint")}
+        facts = {name: result[name] for name in _COUNTS if known.get(name) != result[name]}
+        kept = {name: result[name] for name in _KEPT}
         nested = {name: json.loads(result[name]) for name in ("task_scores", "metrics")}
         self.study.record_evaluation(key, result["step"], {**kept, **nested}, **facts)
         return key
@@ -99,17 +94,16 @@ class StudySearcher(_NotInSnapshots, Searcher):
             return
         done = evaluations(self.study.trial(key))
         last = done[max(done)] if done else None
-        facts = {"seconds": last["seconds"], "task_scores": last["task_scores"]} if last else {}
         complete = last is not None and max(done) >= self.study.config.training.max_steps
         if key in self.errors:
-            self.study.tell(key, TrialState.FAIL, **facts, error=self.errors.pop(key))
+            self.study.tell(key, TrialState.FAIL, error=self.errors.pop(key))
         elif key in self.pruned:
-            self.study.tell(key, TrialState.PRUNED, **facts)
+            self.study.tell(key, TrialState.PRUNED)
         elif complete:
             assert last is not None
-            self.study.tell(key, TrialState.COMPLETE, last["validation"], **facts)
+            self.study.tell(key, TrialState.COMPLETE, last["validation"])
         elif not self.stopping:
-            self.study.tell(key, TrialState.FAIL, **facts, error="the worker process was lost, several times")
+            self.study.tell(key, TrialState.FAIL, error="the worker process was lost, several times")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the storage has it all."""

@@ -11,6 +11,7 @@ import optuna
 from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 
+from search import sqlite
 from search.errors import NoStudyError, StorageError
 from search.patience import Patient
 
@@ -22,18 +23,16 @@ def connect(url: str, create: bool = True) -> BaseStorage:
         NoStudyError: a SQLite file that is not there, and must not be created.
         StorageError: it cannot be reached.
     """
-    sqlite = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else None
-    if sqlite is not None and not create and not Path(sqlite).exists():
-        raise NoStudyError(
-            f"there is no {sqlite}; start a study with promptfront launch, from the same folder"
-        )
-    options: dict[str, Any] = (
-        {"connect_args": {"timeout": 60}} if sqlite is not None else {"pool_pre_ping": True}
-    )
+    file = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else None
+    if file is not None and not create and not Path(file).exists():
+        raise NoStudyError(f"there is no {file}; start a study with promptfront launch, from the same folder")
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if file is not None:
+        options = {"connect_args": {"timeout": 60, "factory": sqlite.Connection}}
     try:
-        if sqlite is not None:
-            Path(sqlite).parent.mkdir(parents=True, exist_ok=True)
-        found = optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=options))
+        if file is not None:
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+        found = optuna.storages.RDBStorage(url, engine_kwargs=options)  # no cache: `Trials` is one
     except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
         text = without_passwords(f"cannot reach the Optuna storage {url}: {error}", url)
         raise StorageError(text + password_hint(text)) from error

@@ -11,12 +11,12 @@ from optuna.trial import TrialState
 from search import allocation, finalists
 from search.config import StudyConfig
 from search.proposals import Proposals
-from search.records import Key, Records, Stage, evaluations, loss_weights
+from search.records import Key, Records, Stage, evaluations, known_of, loss_weights
 from search.seeds import derive
 from search.trials import Trials
 from search.values import Scalar
 
-__all__ = ["Assignment", "Key", "Stage", "Study", "evaluations", "loss_weights"]
+__all__ = ["Assignment", "Key", "Stage", "Study", "evaluations", "known_of", "loss_weights"]
 
 ENDED_EARLY = "ended_early"
 """Name of the fact that says why a method's search ended before its budget did."""

@@ -21,11 +21,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search import held_out, mlflow_store, results
 from search.mlflow_store import TrackingError
-from search.study import Key, Study, evaluations, loss_weights
+from search.study import Key, Study, evaluations, known_of, loss_weights
 from search.study_run import StudyRun
 
 _TRIAL = "promptfront.trial"
-_STATE = "promptfront.state"  # set with the last that is written of a trial
+_STATE = "promptfront.state"  # of a trial that has ended; what is written after it is the run's status
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
 _FACTS = (
     "trained_parameters",
@@ -36,6 +36,7 @@ _FACTS = (
     "peak_memory_bytes",
 )
 
+_MOST_METRICS = 800  # of a batch: MLflow takes 1,000 things of all kinds
 _INTERVAL = 2.0  # seconds between two writes of the thread
 
 
@@ -55,7 +56,7 @@ class Tracker:
         self._backbone_parameters = backbone_parameters
         # Beside `best_validation`, which every study has: the name under which people look for it.
         self._best = _metric_name(f"best_{results.metric(study)}".replace(" ", "_"))
-        self._ended: set[Key] = set()
+        self._ended: set[Key] = set()  # and written
         self._tested: set[Key] = set()
         self._logged: dict[Key, int] = {}
         self._lock = threading.Lock()
@@ -63,7 +64,8 @@ class Tracker:
         with mlflow_store.errors(self._uri):
             self._client = mlflow_store.connect(self._uri)
             self._whole = StudyRun(self._client, study.config, self._uri)
-            self._runs = {run.data.tags[_TRIAL]: run for run in self._all_runs()}
+            self._earlier = {run.data.tags[_TRIAL]: run for run in self._all_runs()}
+            self._ids: dict[str, str] = {name: run.info.run_id for name, run in self._earlier.items()}
 
     def sync(self) -> None:
         """Writes what is new.
@@ -113,34 +115,63 @@ class Tracker:
         self.sync()
         with self._lock, mlflow_store.errors(self._uri):
             for key, trial in self._study.trials():
-                if trial.state == TrialState.RUNNING and str(key) in self._runs:
-                    self._client.set_terminated(self._run_id(key), "KILLED")
+                if trial.state == TrialState.RUNNING and str(key) in self._ids:
+                    self._client.set_terminated(self._ids[str(key)], "KILLED")
             self._whole.end(status, report, description, folder)
 
     def _project(self, key: Key, trial: FrozenTrial) -> None:
         """Brings the trial's run up to date, creating it if need be."""
-        run = self._runs.get(str(key)) or self._create(key, trial)
         status = _STATUS.get(trial.state)
-        if run.data.tags.get(_STATE) == trial.state.name:  # written by an earlier launch
-            self._ended.add(key)
-            if "test" in run.data.metrics:
-                self._tested.add(key)
-            return
-        if key not in self._logged:
-            self._logged[key] = self._last_step(run)
-            if run.info.status != "RUNNING":  # interrupted, and going on
-                self._client.update_run(run.info.run_id, status="RUNNING")
-        new = {step: value for step, value in evaluations(trial).items() if step > self._logged[key]}
-        if new:
-            self._client.log_batch(run.info.run_id, metrics=_curve(new))
-            self._logged[key] = max(new)
-        if status is not None:
-            self._end(run.info.run_id, trial, status)
-            self._ended.add(key)
+        earlier = self._earlier.get(str(key))
+        if earlier is not None:
+            if earlier.data.tags.get(_STATE) == trial.state.name and earlier.info.status == status:
+                del self._earlier[str(key)]
+                self._ended.add(key)
+                if "test" in earlier.data.metrics:
+                    self._tested.add(key)
+                return
+            self._go_on(key, earlier)
+        elif str(key) not in self._ids:
+            self._create(key, trial)
+        self._write(key, trial, status)
 
-    def _end(self, run_id: str, trial: FrozenTrial, status: str) -> None:
-        facts = trial.user_attrs
-        now = _milliseconds(trial.datetime_complete)
+    def _go_on(self, key: Key, run: Run) -> None:
+        """An earlier launch was cut short, or the trial was interrupted."""
+        if run.info.status != "RUNNING":
+            self._client.update_run(run.info.run_id, status="RUNNING")
+        if run.data.params:  # they come first
+            self._logged[key] = self._last_step(run)
+        del self._earlier[str(key)]
+
+    def _write(self, key: Key, trial: FrozenTrial, status: str | None) -> None:
+        """What is new, in as few calls as MLflow takes; of a trial that has ended, all.
+
+        Args:
+            key: of the trial.
+            trial: as it is now.
+            status: of the run's end, or None.
+        """
+        params = [] if key in self._logged else _params(key, trial)
+        logged = self._logged.get(key, 0)
+        new = {step: value for step, value in evaluations(trial).items() if step > logged}
+        metrics = _curve(new) + (self._final(trial) if status else [])
+        tags = [RunTag(_STATE, trial.state.name)] if status else []
+        run_id = self._ids[str(key)]
+        if metrics or params or tags:
+            for start in range(0, max(1, len(metrics)), _MOST_METRICS):
+                given = {} if start else {"params": params, "tags": tags}
+                self._client.log_batch(run_id, metrics[start : start + _MOST_METRICS], **given)
+            self._logged[key] = max(new, default=logged)
+        if status:
+            if "error" in trial.user_attrs:
+                self._client.log_text(run_id, trial.user_attrs["error"], "error.txt")
+            self._client.set_terminated(run_id, status, _milliseconds(trial.datetime_complete))
+            self._ended.add(key)
+            del self._logged[key]
+
+    def _final(self, trial: FrozenTrial) -> list[Metric]:
+        """Costs, and the best score with its step."""
+        facts, now = known_of(trial), _milliseconds(trial.datetime_complete)
         final = {name: facts.get(name) for name in _FACTS}
         if self._backbone_parameters and final["deployed_parameters"] is not None:
             final["backbone_share"] = final["deployed_parameters"] / self._backbone_parameters
@@ -149,10 +180,7 @@ class Tracker:
         if scores:
             step = max(scores, key=lambda step: scores[step])
             metrics += [Metric(name, scores[step], now, step) for name in ("best_validation", self._best)]
-        self._client.log_batch(run_id, metrics=metrics, tags=[RunTag(_STATE, trial.state.name)])
-        if "error" in facts:
-            self._client.log_text(run_id, facts["error"], "error.txt")
-        self._client.set_terminated(run_id, status, now)
+        return metrics
 
     def _log_test(self, key: Key, reading: dict[str, Any]) -> None:
         scores = {
@@ -166,16 +194,13 @@ class Tracker:
         }
         now = int(time.time() * 1000)
         self._client.log_batch(
-            self._run_id(key),
+            self._ids[str(key)],
             metrics=[Metric(name, value, now, 0) for name, value in scores.items()],
             tags=[RunTag("promptfront.chosen", "true")],  # the test split is read for no other
         )
         self._tested.add(key)
 
-    def _create(self, key: Key, trial: FrozenTrial) -> Run:
-        facts = trial.user_attrs
-        config = {name: value for name, value in facts["config"].items() if value != ""}  # a text not used
-        params = {"method": key.method, "seed": facts["seed"], **config, **loss_weights(facts)}
+    def _create(self, key: Key, trial: FrozenTrial) -> None:
         run = self._client.create_run(
             self._whole.experiment,
             start_time=_milliseconds(trial.datetime_start),
@@ -184,18 +209,11 @@ class Tracker:
                 MLFLOW_PARENT_RUN_ID: self._whole.id,
                 _TRIAL: str(key),
                 "promptfront.stage": key.stage,
-                **_origin(key, facts),
+                **_origin(key, trial.user_attrs),
             },
         )
-        self._runs[str(key)] = run
+        self._ids[str(key)] = run.info.run_id
         self._study.record_late(key, "mlflow_run_id", run.info.run_id)
-        logged = [Param(name, str(value)) for name, value in params.items()]
-        self._client.log_batch(run.info.run_id, params=logged)
-        return run
-
-    def _run_id(self, key: Key) -> str:
-        run_id: str = self._runs[str(key)].info.run_id
-        return run_id
 
     def _last_step(self, run: Run) -> int:
         if "validation" not in run.data.metrics:
@@ -211,6 +229,13 @@ class Tracker:
             yield from page
             if not (token := page.token):
                 return
+
+
+def _params(key: Key, trial: FrozenTrial) -> list[Param]:
+    facts = trial.user_attrs
+    config = {name: value for name, value in facts["config"].items() if value != ""}  # a text not used
+    params = {"method": key.method, "seed": facts["seed"], **config, **loss_weights(facts)}
+    return [Param(name, str(value)) for name, value in params.items()]
 
 
 def _origin(key: Key, facts: dict[str, Any]) -> dict[str, str]:

@@ -186,6 +186,34 @@ def test_what_mlflow_missed_is_written_later(config: StudyConfig) -> None:
     assert run.data.metrics["topics_f1_a_b"] == 0.25, "a label's characters that MLflow refuses are replaced"
 
 
+def test_a_run_whose_driver_died_before_its_status_is_ended(config: StudyConfig) -> None:
+    study = Study(config)
+    key = start(study)
+    evaluate(study, key, 6, 0.7)
+    study.tell(key, TrialState.COMPLETE, 0.7)
+    Tracker(study).sync()
+    run_id = runs(config)[str(key)].info.run_id
+    MlflowClient(uri(config)).update_run(run_id, status="RUNNING")
+    Tracker(Study(config)).sync()
+    run = runs(config)[str(key)]
+    assert (run.info.run_id, run.info.status) == (run_id, "FINISHED")
+    history = MlflowClient(uri(config)).get_metric_history(run_id, "validation")
+    assert [metric.step for metric in history] == [6]
+
+
+def test_a_curve_may_be_longer_than_what_mlflow_takes_at_once(config: StudyConfig) -> None:
+    study = Study(config)
+    key = start(study)
+    for step in range(1, 301):
+        evaluate(study, key, step, 0.5)
+    study.tell(key, TrialState.COMPLETE, 0.5)
+    Tracker(study).sync()
+    run = runs(config)[str(key)]
+    history = MlflowClient(uri(config)).get_metric_history(run.info.run_id, "loss")
+    assert [metric.step for metric in history] == list(range(1, 301)), "1,200 metrics"
+    assert run.data.params["method"] == key.method
+
+
 def test_nothing_is_left_running(config: StudyConfig, tmp_path: Path) -> None:
     study = Study(config)
     key = start(study)
