@@ -20,7 +20,7 @@ from torch import Tensor
 
 from search.tasks import Row
 
-_STRETCH = 8
+_STRETCH = 16
 
 
 class BatchOrder:
@@ -77,12 +77,16 @@ class _Stream:
         draw = random.Random(f"{self._seed}/{epoch}")
         rows = list(range(len(self._lengths)))
         draw.shuffle(rows)
+        # The batch that the epoch before began is filled first, and one that the next must fill is last: all between
+        # are whole, so none is of two batches' lengths.
+        begun = min(-epoch * len(rows) % self._size, len(rows))
         batches = []
-        for start in range(0, len(rows), _STRETCH * self._size):
+        for start in range(begun, len(rows), _STRETCH * self._size):
             stretch = sorted(rows[start : start + _STRETCH * self._size], key=lambda row: self._lengths[row])
             batches += [stretch[i : i + self._size] for i in range(0, len(stretch), self._size)]
+        left = [batches.pop()] if batches and len(batches[-1]) < self._size else []
         draw.shuffle(batches)
-        return [row for batch in batches for row in batch]
+        return [row for batch in (rows[:begun], *batches, *left) for row in batch]
 
 
 def by_length(rows: Sequence[Row], batch_size: int) -> list[list[int]]:

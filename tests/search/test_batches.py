@@ -34,6 +34,15 @@ def test_little_is_wasted_on_padding() -> None:
     assert sum(max(batch) * len(batch) for batch in batches) < 1.25 * sum(map(sum, batches))
 
 
+def test_no_batch_mixes_long_and_short_but_where_epochs_meet() -> None:
+    lengths = [5] * 50 + [50] * 53  # 103 rows: 6 batches of 16 and 7 rows over, in each epoch
+    order = BatchOrder([lengths], 16, seed=3)
+    for epoch in range(4):
+        whole = range(-(-epoch * 103 // 16), (epoch + 1) * 103 // 16)
+        mixed = sum(len({lengths[row] for _, row in order[step]}) > 1 for step in whole)
+        assert mixed <= 1  # where the short ones end and the long ones begin
+
+
 @pytest.mark.parametrize(
     ("exponent", "expected"),
     [(1.0, {0: 600, 1: 300, 2: 100}), (0.0, {0: 333, 1: 333, 2: 334}), (0.5, {0: 473, 1: 334, 2: 193})],
