@@ -6,7 +6,7 @@
 
 `yardstick`: SST-2, 6,000 rows, 500 steps of 32, mean readout, the first 436 validation rows. `alphas`: SNIPS, intents and
 slots, 1,000 rows each, `multitask` with the slots' alpha from small to large. `heads`: the same tasks, methods by default, with the
-heads' learning rate from small to large, which only `head_only` searches. DIR as for `real_data.py`, whose model it is.
+heads' learning rate from small to large. DIR as for `real_data.py`, whose model it is.
 """
 
 from __future__ import annotations
@@ -53,9 +53,7 @@ def yardstick(folder: Path, path: str, backbone: Backbone) -> None:
     task = load(content, path, 64)
     split = task.splits["validation"]
     first = dataclasses.replace(split, rows=split.rows[:436])
-    settings = TrainingConfig(
-        max_steps=500, eval_steps=500, per_device_train_batch_size=32, head_learning_rate=3e-3
-    )
+    settings = TrainingConfig(max_steps=500, eval_steps=500, per_device_train_batch_size=32)
 
     def trial(name: str, **given: Any) -> Trial:
         module = methods.get(name)
@@ -107,13 +105,11 @@ def heads(folder: Path, path: str, backbone: Backbone) -> None:
     both = [load(task(folder), path, 48) for task in (real_data.intents, real_data.slots)]
     print("| heads' learning rate | method | intents, accuracy | slots, entity F1 |\n|---:|---|---:|---:|")
     for rate in HEAD_RATES:
-        settings = TrainingConfig(
-            max_steps=100, eval_steps=100, per_device_train_batch_size=16, head_learning_rate=rate
-        )
+        settings = TrainingConfig(max_steps=100, eval_steps=100, per_device_train_batch_size=16)
         trials = {}
         for name in HEAD_METHODS:
             module = methods.get(name)
-            own = {"learning_rate": rate} if name == "head_only" else {}
+            own = {"learning_rate" if name == "head_only" else "head_learning_rate": rate}
             for seed in range(SEEDS):
                 trials[name, seed] = Trial(
                     module.Method, module.Config(**own), backbone, both, [0.5, 0.5], settings, seed

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from methods import method
 from methods.backbone import Backbone
 from methods.injection import Injection
-from methods.method import MethodConfig, Rows, Start, hyperparameter
+from methods.method import Rows, Start, TrainedConfig, hyperparameter
 from methods.space import Float
 
 
 @dataclass(frozen=True)
-class Config(MethodConfig):
+class Config(TrainedConfig):
     """Learning rate of the whole model."""
 
     learning_rate: float = hyperparameter(

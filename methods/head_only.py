@@ -7,6 +7,7 @@ is the head's learning rate and what it reads.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from methods import method
 from methods.backbone import Backbone
@@ -18,6 +19,8 @@ from methods.space import Choice, Float
 @dataclass(frozen=True)
 class Config(MethodConfig):
     """Learning rate and readout of the head."""
+
+    head_fields: ClassVar[tuple[str, ...]] = ("learning_rate", "readout")
 
     learning_rate: float = hyperparameter(
         3e-3, allowed=Float(3e-4, 1e-1, log=True), help="AdamW's peak learning rate, of the head"

@@ -24,7 +24,7 @@ from transformers.pytorch_utils import Conv1D
 from methods import method
 from methods.backbone import Backbone
 from methods.injection import Injection
-from methods.method import MethodConfig, Rows, Start, hyperparameter
+from methods.method import Rows, Start, TrainedConfig, hyperparameter
 from methods.shape import Shape
 from methods.space import Choice, Float, Int
 
@@ -32,7 +32,7 @@ _ADAPTER = "default"
 
 
 @dataclass(frozen=True)
-class Config(MethodConfig):
+class Config(TrainedConfig):
     """Rank, scale, adapted layers and learning rate."""
 
     learning_rate: float = hyperparameter(

@@ -50,6 +50,9 @@ def hyperparameter(default: V, *, allowed: Allowed, help: str, searched: bool | 
 class MethodConfig:
     """Hyperparameters that every method has."""
 
+    head_fields: ClassVar[tuple[str, ...]] = ("readout",)
+    """Fields that are about the heads: nothing to search where no head is trained."""
+
     learning_rate: float = hyperparameter(
         3e-3, allowed=Float(1e-4, 1e-1, log=True), help="AdamW's peak learning rate"
     )
@@ -85,8 +88,10 @@ class MethodConfig:
             Sentences that say what is allowed and what was got; empty when all is well.
         """
         found = []
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            found.append(f"learning_rate must be above 0, not {self.learning_rate}")
+        for name in ("learning_rate", "head_learning_rate"):
+            rate = getattr(self, name, 1.0)
+            if not (math.isfinite(rate) and rate > 0):
+                found.append(f"{name} must be above 0, not {rate}")
         if self.readout == "model" and not shape.model_head:
             found.append(
                 "readout must be first, last or mean, not model: the model has no class for classification, "
@@ -100,7 +105,22 @@ class MethodConfig:
 
 
 @dataclass(frozen=True)
-class PromptConfig(MethodConfig):
+class TrainedConfig(MethodConfig):
+    """Hyperparameters of methods that train parameters of their own beside the heads.
+
+    What heads learn at decides much of a short training: were it fixed here and searched by `head_only`, the search
+    would compare rates rather than methods.
+    """
+
+    head_fields: ClassVar[tuple[str, ...]] = ("head_learning_rate", "readout")
+
+    head_learning_rate: float = hyperparameter(
+        3e-3, allowed=Float(3e-4, 1e-1, log=True), help="AdamW's peak learning rate, of the heads"
+    )
+
+
+@dataclass(frozen=True)
+class PromptConfig(TrainedConfig):
     """Hyperparameters of methods that have virtual tokens."""
 
     num_virtual_tokens: int = hyperparameter(

@@ -115,9 +115,6 @@ class TrainingConfig(Section):
         default="linear", description="Learning rate after warm-up"
     )
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW's weight decay, on prompts and heads")
-    head_learning_rate: float = Field(
-        default=3e-3, gt=0, description="Learning rate of the heads (head_only searches its own)"
-    )
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradient clipping, per trial")
     task_sampling: Literal["proportional", "equal", "temperature"] = Field(
         default="proportional",

@@ -53,7 +53,7 @@ def problems(
     """What a grid cannot exhaust: ranges of the methods and of the tasks' weights that are continuous."""
     found = []
     for method, overrides in given.items():
-        found += _continuous(f"methods.{method}.", spaces.space(method, overrides).ranges)
+        found += _continuous(f"methods.{method}.", spaces.space(method, overrides, tasks).ranges)
     for index, task in enumerate(tasks):
         name = f"{spaces.LOSS_WEIGHT}{task.name}"
         ranges = {n: range_ for n, range_ in spaces.loss_weights(tasks).ranges.items() if n == name}

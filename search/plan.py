@@ -103,7 +103,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
     for method, overrides in config.methods.items():
         problems = spaces.problems(method, overrides)
         if not problems:
-            method_spaces[method] = spaces.space(method, overrides)
+            method_spaces[method] = spaces.space(method, overrides, config.tasks)
             if model.backbone is not None:
                 problems = spaces.corner_problems(
                     method, method_spaces[method], model.backbone.shape, config.model.max_length
@@ -247,7 +247,7 @@ def _method_plan(
     loaded: Sequence[Task],
     timer: Timer | None,
 ) -> MethodPlan:
-    ranges = {name: range_ for name, range_ in space.ranges.items() if name != "learning_rate"}
+    ranges = {name: range_ for name, range_ in space.ranges.items() if not name.endswith("learning_rate")}
     configs = [spaces.make_config(method, params, space) for params in spaces.corners(ranges)]
     trained, deployed = [], []
     module = methods.get(method).Method

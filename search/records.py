@@ -53,7 +53,9 @@ class Records:
 
     def __init__(self, config: StudyConfig, *, must_exist: bool = False) -> None:
         self.config = config
-        self.spaces = {name: spaces.space(name, given) for name, given in config.methods.items()}
+        self.spaces = {
+            name: spaces.space(name, given, config.tasks) for name, given in config.methods.items()
+        }
         self.loss_weights = spaces.loss_weights(config.tasks)
         self._storage = storage.connect(config.storage_url, create=not must_exist)
         known = set(optuna.get_all_study_names(self._storage))

@@ -37,12 +37,16 @@ class Space:
     ranges: dict[str, Range]
 
 
-def space(method: str, overrides: Mapping[str, HyperparameterConfig]) -> Space:
+def space(
+    method: str, overrides: Mapping[str, HyperparameterConfig], tasks: Sequence[TaskConfig] = ()
+) -> Space:
     """The method's own space with the study file's changes.
 
     Args:
         method: a name of `methods.names()`.
         overrides: the study file's: a value fixes, a list is a choice, a range replaces the method's own.
+        tasks: the study's; where the language model's own head serves all of them, none is trained, and what is
+            about heads is not searched unless the study file asks for it.
 
     Raises:
         StudyFileError: an override cannot be; all of them are named.
@@ -55,6 +59,8 @@ def space(method: str, overrides: Mapping[str, HyperparameterConfig]) -> Space:
     kinds = {name: field.metadata["allowed"] for name, field in config.fields().items()}
     fixed: dict[str, Scalar] = {}
     ranges: dict[str, Range] = dict(config.space())
+    if tasks and all(task.language_model for task in tasks):
+        ranges = {name: range_ for name, range_ in ranges.items() if name not in config.head_fields}
     for name, override in overrides.items():
         ranges.pop(name, None)
         if isinstance(override, RangeConfig):

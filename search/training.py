@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from methods.backbone import Backbone
 from methods.heads import Head
 from methods.injection import Injection, concatenate
-from methods.method import Method, MethodConfig, Rows, Start
+from methods.method import Method, MethodConfig, Rows, Start, TrainedConfig
 from methods.parameters import deployed_parameters, trained_parameters
 from search import features
 from search.batches import BatchOrder, Texts, collate
@@ -195,13 +195,14 @@ class Trial:
             head.initialize(self.generator)
 
     def _optimizer(self) -> torch.optim.AdamW:
-        """AdamW; the method's learning rate is the heads' too where the heads are all that is trained."""
+        """AdamW, each group at its own rate; where the heads are all that is trained, `learning_rate` is theirs."""
         groups = [
             (parameters, share * self.config.learning_rate)
             for parameters, share in self.method.parameter_groups()
             if parameters
         ]
-        head_rate = self.settings.head_learning_rate if groups else self.config.learning_rate
+        config = self.config
+        head_rate = config.head_learning_rate if isinstance(config, TrainedConfig) else config.learning_rate
         groups.append((list(self.heads.parameters()), head_rate))
         return torch.optim.AdamW(
             [{"params": parameters, "lr": rate, "peak": rate} for parameters, rate in groups],

@@ -19,6 +19,7 @@ from tests.search.test_study import by_rate, end, load, run
 
 FINITE = {
     "learning_rate": [0.01, 0.03],
+    "head_learning_rate": 0.003,
     "num_virtual_tokens": {"min": 2, "max": 4},
     "init": ["vocab", "labels"],
 }

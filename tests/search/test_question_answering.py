@@ -190,10 +190,8 @@ def test_it_learns_and_padding_does_not_matter(
     task = load(tmp_path, tiny_tokenizer)
     assert isinstance(task, QuestionAnswering)
     module = methods.get(name)
-    settings = TrainingConfig(
-        max_steps=80, eval_steps=80, per_device_train_batch_size=3, head_learning_rate=0.1
-    )
-    given = {"learning_rate": 0.1} if name == "head_only" else {}
+    settings = TrainingConfig(max_steps=80, eval_steps=80, per_device_train_batch_size=3)
+    given = {"learning_rate" if name == "head_only" else "head_learning_rate": 0.1}
     trial = Trial(module.Method, module.Config(**given), backbone, [task], [1.0], settings, 0)
     pack = Pack()
     pack.attach(trial)

@@ -8,7 +8,7 @@ import pytest
 import methods
 from methods.shape import Shape
 from methods.space import Choice, Float, Int
-from search import spaces
+from search import spaces, task_config
 from search.errors import StudyFileError
 from search.values import RangeConfig
 
@@ -44,7 +44,26 @@ def test_a_value_fixes_a_list_chooses_a_range_narrows() -> None:
     )
     assert space.fixed == {"learning_rate": 1.0}
     assert isinstance(space.fixed["learning_rate"], float)
+    assert (
+        space.ranges.pop("head_learning_rate")
+        == methods.get("prompt_tuning").Config.space()["head_learning_rate"]
+    )
     assert space.ranges == {"init": Choice(("vocab", "labels")), "num_virtual_tokens": Int(4, 9)}
+
+
+def test_without_a_trained_head_nothing_about_heads_is_searched() -> None:
+    writing = task_config.parse(
+        {"name": "w", "kind": "text_generation", "source": "s", "target": "t", "data": {"path": "x"}}
+    )
+    topics = task_config.parse({"name": "t", "text": "x", "label": "y", "data": {"path": "x"}})
+    whole = spaces.space("p_tuning_v2", {}, [topics, writing]).ranges
+    assert whole == methods.get("p_tuning_v2").Config.space()
+    assert spaces.space("p_tuning_v2", {}, [writing]).ranges == {
+        name: range_ for name, range_ in whole.items() if name != "head_learning_rate"
+    }
+    assert spaces.space("head_only", {}, [writing]).ranges == {}
+    asked = spaces.space("head_only", {"readout": ["first", "mean"]}, [writing])
+    assert asked.ranges == {"readout": Choice(("first", "mean"))}
 
 
 def test_a_list_of_one_is_a_value() -> None:

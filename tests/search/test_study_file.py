@@ -113,8 +113,8 @@ def test_wrong_overrides(study: Any, tmp_path: Path, override: str, expected: st
 
 def test_scientific_notation_is_a_number(tmp_path: Path, study: Any) -> None:
     path = write_study(study, tmp_path)
-    path.write_text(path.read_text().replace("max_steps: 6", "max_steps: 6\n  head_learning_rate: 5e-4"))
-    assert load(path).training.head_learning_rate == 5e-4
+    path.write_text(path.read_text().replace("max_steps: 6", "max_steps: 6\n  weight_decay: 5e-4"))
+    assert load(path).training.weight_decay == 5e-4
 
 
 @pytest.mark.parametrize(

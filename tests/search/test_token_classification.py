@@ -191,10 +191,8 @@ def test_it_trains_beside_a_task_of_texts(
         0,
     )
     module = methods.get(name)
-    settings = TrainingConfig(
-        max_steps=60, eval_steps=60, per_device_train_batch_size=4, head_learning_rate=0.1
-    )
-    given = {"learning_rate": 0.1} if name == "head_only" else {}  # which is the heads' too
+    settings = TrainingConfig(max_steps=60, eval_steps=60, per_device_train_batch_size=4)
+    given = {"learning_rate" if name == "head_only" else "head_learning_rate": 0.1}
     trial = Trial(module.Method, module.Config(**given), backbone, [tokens, texts], [0.5, 0.5], settings, 0)
     pack = Pack()
     pack.attach(trial)

@@ -97,8 +97,16 @@ def test_packed_equals_solo(dtype: torch.dtype, tolerance: float, tiny_model: Pa
 
 def test_training_learns_and_leaves_the_backbone_alone(backbone: Backbone, task: Task) -> None:
     before = backbone.fingerprint()
-    settings = TrainingConfig(max_steps=40, eval_steps=40, head_learning_rate=0.1)
-    trial = make("prompt_tuning", backbone, task, num_virtual_tokens=4, learning_rate=0.1, settings=settings)
+    settings = TrainingConfig(max_steps=40, eval_steps=40)
+    trial = make(
+        "prompt_tuning",
+        backbone,
+        task,
+        num_virtual_tokens=4,
+        learning_rate=0.1,
+        head_learning_rate=0.1,
+        settings=settings,
+    )
     pack = Pack()
     pack.attach(trial)
     losses = [loss for (loss,) in train(pack, 40)]
@@ -193,8 +201,9 @@ def test_counts_are_of_the_tensors_there_are(backbone: Backbone, task: Task) -> 
 
 def test_head_only_trains_its_head_at_its_own_rate(backbone: Backbone, task: Task) -> None:
     assert make("head_only", backbone, task, learning_rate=0.05).optimizer.param_groups[0]["peak"] == 0.05
-    groups = make("prompt_tuning", backbone, task, learning_rate=0.05).optimizer.param_groups
-    assert [group["peak"] for group in groups] == [0.05, SETTINGS.head_learning_rate]
+    rates = {"learning_rate": 0.05, "head_learning_rate": 0.02}
+    groups = make("prompt_tuning", backbone, task, **rates).optimizer.param_groups
+    assert [group["peak"] for group in groups] == [0.05, 0.02]
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
