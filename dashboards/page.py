@@ -174,7 +174,7 @@ def size(number: float | None) -> str:
 
 
 def figure(number: float | None, measure: str) -> str:
-    """A figure by the name of what it measures: seconds, bytes, parameters, ratios, scores."""
+    """A figure by the name of what it measures: seconds, bytes, parameters, scores."""
     if number is None:
         return NOT_MEASURED
     if measure.endswith("bytes"):
@@ -183,8 +183,6 @@ def figure(number: float | None, measure: str) -> str:
         return f"{1000 * number:.3g} ms" if number < 1 else seconds(number)
     if measure.endswith("parameters"):
         return f"{number:,}"
-    if measure.endswith("ratio"):
-        return f"{number:.2f} x"
     return f"{number:.3g}" if measure.endswith("per_second") else score(number)
 
 

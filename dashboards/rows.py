@@ -150,7 +150,6 @@ class Probe(TypedDict):
     Attributes:
         device: where it was measured.
         train_step_seconds: an optimizer step of a training batch.
-        train_step_bare_ratio: that, divided by the step of the bare frozen model on the same rows.
         train_seconds: `train_step_seconds` times the steps of a trial.
         peak_memory_bytes: most memory that training took.
         latency_seconds: an answer to one row alone, in the deployed form.
@@ -160,7 +159,6 @@ class Probe(TypedDict):
 
     device: str | None
     train_step_seconds: float | None
-    train_step_bare_ratio: float | None
     train_seconds: float | None
     peak_memory_bytes: float | None
     latency_seconds: float | None
