@@ -205,10 +205,6 @@ class TrackingConfig(Section):
         if value is not None and ("://" not in value or scheme not in allowed):
             names = ", ".join(f"{name}://..." for name in allowed)
             raise ValueError(f"must be a URL: {names}; not {value!r}")
-        if value is not None and info.field_name == "mlflow_uri" and value == info.data.get("storage"):
-            raise ValueError(
-                "must be another database than tracking.storage: Optuna and MLflow have a table of the same name"
-            )
         return value
 
 

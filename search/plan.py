@@ -18,7 +18,7 @@ import methods
 from methods.backbone import Backbone, BackboneError
 from methods.parameters import deployed_parameters, trained_parameters
 from methods.shape import Shape
-from search import estimates, grid, messages, model_files, spaces, tasks
+from search import estimates, grid, messages, mlflow_store, model_files, spaces, tasks
 from search.config import StudyConfig
 from search.errors import StudyFileError
 from search.estimates import Timer
@@ -95,7 +95,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
     Raises:
         StudyFileError: something cannot be; a line for each problem.
     """
-    found: list[Problem] = _machine_problems(config)
+    found: list[Problem] = _machine_problems(config) + mlflow_store.problems(config)
     model = model_files.inspect(config.model, config.language_model)
     found += model.problems
     loaded, task_plans = _tasks(config, model, found, test)

@@ -237,3 +237,32 @@ def test_a_tokenizer_of_another_model(
     (tmp_path / "train.csv").write_text("text,label\nzebra,animals\nbread,food\nmap,travel\n")
     (found,) = problems(study, tmp_path, "model.name_or_path=model")
     assert f"token {embeddings} is beyond the model's {embeddings} embeddings" in found
+
+
+@pytest.mark.parametrize(
+    ("storage", "mlflow"),
+    [
+        ("sqlite:///{folder}/all.db", "sqlite:///{folder}/all.db"),
+        ("postgresql://ada:secret@host/all", "postgresql+psycopg://bob@host:5432/all?sslmode=require"),
+    ],
+)
+@pytest.mark.parametrize("given", [True, False])
+def test_optuna_and_mlflow_in_one_database(
+    study: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    storage: str,
+    mlflow: str,
+    given: bool,
+) -> None:
+    study["tracking"] = {"storage": storage.format(folder=tmp_path)}
+    if given:
+        study["tracking"]["mlflow_uri"] = mlflow.format(folder=tmp_path)
+    else:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.format(folder=tmp_path))
+    (found,) = problems(study, tmp_path)
+    assert found.startswith("tracking.mlflow_uri: ")
+    assert "must be another database than tracking.storage" in found and "secret" not in found
+    assert ("MLFLOW_TRACKING_URI" in found) != given
+    study["tracking"]["storage"] = storage.format(folder=tmp_path) + "2"
+    plan.check(load(write_study(study, tmp_path)), probe=False)
