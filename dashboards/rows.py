@@ -69,7 +69,8 @@ class Method(TypedDict):
     """One method of the study and its search space; `budget` is its number of trials.
 
     `importances`: hyperparameter -> share of the variance of the validation score that it explains; None where
-    too few trials are complete. `ended_early`: its `reason`, where the search of the method ended before its budget did.
+    too few trials are complete. `where`: hyperparameter -> values of others with which alone it applies, and among whose trials
+    its importance is. `ended_early`: its `reason`, where the search of the method ended before its budget did.
     """
 
     method: str
@@ -79,6 +80,7 @@ class Method(TypedDict):
     ended_early: NotRequired[dict[str, Scalar] | None]
     space: dict[str, Range]
     importances: NotRequired[dict[str, float] | None]
+    where: NotRequired[dict[str, dict[str, Scalar]]]
 
 
 class CurvePoint(TypedDict):

@@ -14,11 +14,12 @@ from dashboards.rows import Method, Rows, Trial
 
 
 def why(rows: Rows, method: Method) -> dict[str, Any]:
-    """`importances`, `path`, and `default_gain`: what the search gained over the default, on fresh seeds."""
+    """`importances`, and among which trials (`where`); `path`; `default_gain`: what the search gained over the default, on fresh seeds."""
     name = method["method"]
     trials = [trial for trial in rows["trials"] if trial["method"] == name]
     return {
         "importances": method.get("importances"),
+        "where": method.get("where") or {},
         "path": path(trials),
         "default_gain": default_gain(rows, name),
     }
@@ -51,7 +52,7 @@ def path(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
-    """The hyperparameters whose value differs: `parameter`, `before`, `after`; None where one has none."""
+    """The hyperparameters whose value differs: `parameter`, `before`, `after`; None where it does not apply."""
     names = dict.fromkeys([*before, *after])
     return [
         {"parameter": name, "before": before.get(name), "after": after.get(name)}
@@ -80,5 +81,5 @@ def varied(trials: Sequence[Trial], method: Method) -> list[str]:
     complete = [t for t in trials if t["state"] == "COMPLETE" and finite(t["validation"])]
     names = dict.fromkeys(name for trial in complete for name in trial["params"])
     weights = method.get("importances") or {}
-    found = [name for name in names if len({repr(t["params"].get(name)) for t in complete}) > 1]
+    found = [n for n in names if len({repr(t["params"][n]) for t in complete if n in t["params"]}) > 1]
     return sorted(found, key=lambda name: -weights.get(name, 0.0))

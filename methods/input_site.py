@@ -5,6 +5,7 @@ The prompt-tuning playbook argues for the front of the text; a study can measure
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from methods.injection import Injection, Prefix, Prompt, full_mask
 from methods.method import READOUTS, PromptConfig, Rows, hyperparameter
-from methods.space import Choice
+from methods.space import Choice, Scalar
 
 if TYPE_CHECKING:
     from methods.backbone import Backbone
@@ -22,16 +23,22 @@ if TYPE_CHECKING:
 PLACEMENTS = ("before", "middle", "after", "around")
 
 
-@dataclass(frozen=True)
-class InputConfig(PromptConfig):
-    """Hyperparameters of methods whose virtual tokens stand among the text's."""
-
-    placement: str = hyperparameter(
+def placement_field(where: Mapping[str, Scalar] | None = None) -> str:
+    """The field `placement`, which applies with these values of other fields."""
+    return hyperparameter(
         "before",
         allowed=Choice(PLACEMENTS),
         searched=False,
         help="where the virtual tokens stand: before, in the middle of, after or around the text",
+        where=where,
     )
+
+
+@dataclass(frozen=True)
+class InputConfig(PromptConfig):
+    """Hyperparameters of methods whose virtual tokens stand among the text's."""
+
+    placement: str = placement_field()
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
         found = super().problems(shape, max_length) + self._position_problem(shape, max_length)

@@ -29,7 +29,14 @@ V = TypeVar("V", int, float, str, bool)
 READOUTS = ("first", "mean", "last", "model")
 
 
-def hyperparameter(default: V, *, allowed: Allowed, help: str, searched: bool | Range = True) -> V:
+def hyperparameter(
+    default: V,
+    *,
+    allowed: Allowed,
+    help: str,
+    searched: bool | Range = True,
+    where: Mapping[str, Scalar] | None = None,
+) -> V:
     """A field of a `MethodConfig`: its published default, what is allowed, and what is searched.
 
     Args:
@@ -39,10 +46,12 @@ def hyperparameter(default: V, *, allowed: Allowed, help: str, searched: bool | 
         help: one line for `promptfront methods` and the study file.
         searched: what the default search space holds: all that is allowed, a part of it, or nothing (it keeps its
             default).
+        where: the values of other fields with which it applies; otherwise it has no effect.
     """
     space = (allowed if searched else None) if isinstance(searched, bool) else searched
     return dataclasses.field(  # type: ignore[no-any-return]
-        default=default, metadata={"allowed": allowed, "help": help, "searched": space}
+        default=default,
+        metadata={"allowed": allowed, "help": help, "searched": space, "where": dict(where or {})},
     )
 
 
@@ -78,8 +87,12 @@ class MethodConfig:
         }
 
     def to_dict(self) -> dict[str, Scalar]:
-        """The fields as plain values, for JSON."""
-        return dataclasses.asdict(self)
+        """The fields that apply as plain values, for JSON: two configurations that do the same have the same."""
+        return {
+            name: getattr(self, name)
+            for name, field in self.fields().items()
+            if all(getattr(self, other) == value for other, value in field.metadata["where"].items())
+        }
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
         """Why this configuration cannot run on a backbone of `shape` with texts of up to `max_length` tokens.

@@ -51,7 +51,11 @@ class Config(KeyValueConfig):
         help="start: a normal that matches each layer's own keys and values, or those of init_text",
     )
     init_text: str = hyperparameter(
-        "", allowed=Text(), searched=False, help="the text that init: text starts from"
+        "",
+        allowed=Text(),
+        searched=False,
+        help="the text that init: text starts from",
+        where={"init": "text"},
     )
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:

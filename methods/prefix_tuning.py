@@ -54,7 +54,11 @@ class Config(KeyValueConfig):
         help="what is trained: a vector per layer and token, or a network that makes keys and values",
     )
     mlp_width: int = hyperparameter(
-        128, allowed=Int(128, 800, log=True), searched=False, help="hidden units of the mlp"
+        128,
+        allowed=Int(128, 800, log=True),
+        searched=False,
+        help="hidden units of the mlp",
+        where={"parameterization": "mlp"},
     )
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from methods import method
 from methods.backbone import Backbone
 from methods.injection import Injection, Prefix, full_mask
-from methods.input_site import InputConfig, placed
+from methods.input_site import InputConfig, placed, placement_field
 from methods.key_value_site import OUT_OF_REACH, matched, random_text
 from methods.method import Rows, Start, hyperparameter
 from methods.shape import Shape
@@ -53,18 +53,22 @@ class Config(InputConfig):
         allowed=Choice(("top_k", "mix")),
         help="a row takes the top_k nearest prompts, or a mix of all",
     )
-    top_k: int = hyperparameter(2, allowed=Int(1, 5), help="prompts that a row takes")
+    top_k: int = hyperparameter(
+        2, allowed=Int(1, 5), help="prompts that a row takes", where={"selection": "top_k"}
+    )
     pull: float = hyperparameter(
         0.5,
         allowed=Float(0.1, 1.0),
         searched=False,
         help="weight of the loss that pulls chosen keys to their queries",
+        where={"selection": "top_k"},
     )
     temperature: float = hyperparameter(
         0.1,
         allowed=Float(0.01, 1.0, log=True),
         searched=False,
         help="of the mix: lower is nearer to picking one",
+        where={"selection": "mix"},
     )
     site: str = hyperparameter(
         "input",
@@ -72,6 +76,7 @@ class Config(InputConfig):
         searched=False,
         help="prompts among the text's embeddings, or keys and values of every layer",
     )
+    placement: str = placement_field(where={"site": "input"})
     query_readout: str = hyperparameter(
         "mean",
         allowed=Choice(("first", "mean", "last")),

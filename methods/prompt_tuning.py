@@ -46,7 +46,11 @@ class Config(InputConfig):
         help="start: embeddings of sampled tokens, of the class-label words, of init_text, or a matching normal",
     )
     init_text: str = hyperparameter(
-        "", allowed=Text(), searched=False, help="the text that init: text starts from"
+        "",
+        allowed=Text(),
+        searched=False,
+        help="the text that init: text starts from",
+        where={"init": "text"},
     )
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:

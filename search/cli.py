@@ -148,8 +148,6 @@ def _tell(config: StudyConfig, launched: Launched, report: dict[str, Any], study
     """Prints how the launch ended, and exits with its code."""
     from search.driver import Outcome
 
-    page = config.folder / "report" / "report.html"
-    verdict = report["verdict"]
     again = f"promptfront launch {study}"
     codes = {Outcome.INTERRUPTED: 130, Outcome.BUDGET_ENDED: 4, Outcome.NOTHING_FEASIBLE: 3}
     match launched.outcome:
@@ -168,8 +166,9 @@ def _tell(config: StudyConfig, launched: Launched, report: dict[str, Any], study
                 {(t["error"] or "").strip().splitlines()[0] for t in launched.rows["trials"] if t["error"]}
             )
             console.print("Every trial failed:\n  " + "\n  ".join(errors[:5]), markup=False, highlight=False)
-    console.print(f"\n[bold]Verdict:[/] {_escape(verdict['reason'])}", soft_wrap=True, highlight=False)
-    console.print(f"Report:  {page}\nMLflow:  promptfront ui {config.study}", soft_wrap=True, highlight=False)
+    console.print()
+    commands.tell(report["verdict"], config.folder / "report")
+    commands.tell_next(config, report["verdict"])
     if code := codes.get(launched.outcome):
         raise typer.Exit(code)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -106,10 +107,25 @@ def report(
         return
     folder = out or configs[0].folder / "report"
     verdict = dashboard.write(rows[0], folder)["verdict"]
-    console.print(f"[bold]Verdict:[/] {escape(verdict['sentence'])}", soft_wrap=True, highlight=False)
+    tell(verdict, folder)
+
+
+def tell(verdict: dict[str, Any], folder: Path) -> None:
+    """Prints a report's verdict, why, and where the report is."""
+    lines = [f"[bold]Verdict:[/] {escape(verdict['sentence'])}"]
     if verdict["sentence"] != verdict["reason"]:
-        console.print(escape(verdict["reason"]), soft_wrap=True, highlight=False)
-    console.print(f"Report:  {folder / 'report.html'}", soft_wrap=True, highlight=False)
+        lines.append(f"Why:     {escape(verdict['reason'])}")
+    lines.append(f"Report:  {escape(str(folder / 'report.html'))}")
+    console.print("\n".join(lines), soft_wrap=True, highlight=False)
+
+
+def tell_next(config: StudyConfig, verdict: dict[str, Any]) -> None:
+    """Prints the commands that go on from a verdict."""
+    kept = "" if config.output_dir == OUTPUTS else f" --output-dir {shlex.quote(str(config.output_dir))}"
+    lines = [f"Browse:  promptfront ui {config.study}{kept}"]
+    if verdict["method"] is not None:
+        lines.append(f"Use it:  promptfront export {config.study}{kept} --out my_model")
+    console.print("\n".join(lines), markup=False, soft_wrap=True, highlight=False)
 
 
 @app.command(epilog="Example: promptfront export quickstart --method p_tuning_v2 --out my_model")

@@ -13,7 +13,7 @@ from search.values import HyperparameterConfig
 
 
 def size(ranges: Mapping[str, Range]) -> int | None:
-    """How many configurations there are; None where a range is continuous."""
+    """How many combinations there are; None where a range is continuous. Some may be the same configuration."""
     counts = [_count(range_) for range_ in ranges.values()]
     return None if None in counts else math.prod(count for count in counts if count is not None)
 

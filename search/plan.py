@@ -24,6 +24,7 @@ from search.errors import StudyFileError
 from search.estimates import Timer
 from search.messages import Problem
 from search.model_files import ModelFiles
+from search.proposals import fingerprint
 from search.spaces import Space
 from search.tasks import Task
 
@@ -101,7 +102,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
     loaded, task_plans = _tasks(config, model, found, test)
     method_spaces = {}
     for method, overrides in config.methods.items():
-        problems = spaces.problems(method, overrides)
+        problems = spaces.problems(method, overrides, config.tasks)
         if not problems:
             method_spaces[method] = spaces.space(method, overrides, config.tasks)
             if model.backbone is not None:
@@ -259,7 +260,7 @@ def _method_plan(
     virtual = max(getattr(method_config, "row_tokens", 0) for method_config in configs)
     return MethodPlan(
         method=method,
-        trials=_trials(config, space),
+        trials=_trials(config, method, space),
         trained_parameters=(min(trained), max(trained)),
         deployed_parameters=(min(deployed), max(deployed)),
         memory_bytes=estimates.memory_bytes(
@@ -269,10 +270,18 @@ def _method_plan(
     )
 
 
-def _trials(config: StudyConfig, space: Space) -> int:
+def _trials(config: StudyConfig, method: str, space: Space) -> int:
     """The budget, or what there is to try; adaptive allocation moves trials between methods."""
-    count = grid.size({**space.ranges, **spaces.loss_weights(config.tasks).ranges})
-    return min(config.search.trials_per_method, count or config.search.trials_per_method)
+    budget, weights = config.search.trials_per_method, spaces.loss_weights(config.tasks)
+    ranges = {**space.ranges, **weights.ranges}
+    if grid.size(ranges) is None:
+        return budget
+    different = set()
+    for params in grid.points(ranges):
+        different.add(fingerprint(spaces.resolved(method, params, space, weights)))
+        if len(different) == budget:
+            break
+    return len(different)
 
 
 def _gpu_seconds(config: StudyConfig, seconds: float | None, parallel: int) -> float | None:

@@ -71,7 +71,7 @@ class Proposals:
         """A trial that was started or has ended."""
         if "config" in trial.user_attrs:
             facts = {name: trial.user_attrs[name] for name in ("config", "loss_weights")}
-            self._tried.add(_text(facts))
+            self._tried.add(fingerprint(facts))
         self._known[trial.number] = _bare(trial)
         if trial.number in self._copies and trial.state.is_finished():
             self._copy._storage.set_trial_state_values(self._copies[trial.number], trial.state, trial.values)
@@ -131,7 +131,7 @@ class Proposals:
         return None
 
     def _is_new(self, params: Mapping[str, Scalar]) -> bool:
-        return _text(self._resolve(params)) not in self._tried
+        return fingerprint(self._resolve(params)) not in self._tried
 
     def _new_copy(self) -> optuna.Study:
         return optuna.create_study(storage=optuna.storages.InMemoryStorage(), directions=self._directions)
@@ -182,7 +182,7 @@ def _bare(trial: FrozenTrial) -> FrozenTrial:
 _NO_TRIAL = optuna.trial.create_trial(state=TrialState.FAIL)
 
 
-def _text(facts: Mapping[str, Any]) -> str:
-    """The same for what would be the same trial; shares that differ by rounding are the same."""
+def fingerprint(facts: Mapping[str, Any]) -> str:
+    """The same for what would be the same trial, of what `spaces.resolved` gives; shares that differ by rounding are the same."""
     shares = {task: round(share, 9) for task, share in facts["loss_weights"].items()}
     return json.dumps({**facts["config"], "loss_weights": shares}, sort_keys=True)

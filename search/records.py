@@ -216,10 +216,7 @@ class Records:
 
     def _resolved(self, method: str, params: Mapping[str, Scalar]) -> dict[str, Any]:
         """All that makes a trial what it is; kept with it, since only hyperparameters that vary are in Optuna."""
-        return {
-            "config": spaces.make_config(method, params, self.spaces[method]).to_dict(),
-            "loss_weights": spaces.normalized(params, self.loss_weights),
-        }
+        return spaces.resolved(method, params, self.spaces[method], self.loss_weights)
 
     def _distributions(self, method: str) -> dict[str, optuna.distributions.BaseDistribution]:
         return spaces.distributions(self.spaces[method]) | spaces.distributions(self.loss_weights)

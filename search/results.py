@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 import methods
 from search import finalists, held_out, probe
 from search.seeds import derive
+from search.spaces import LOSS_WEIGHT
 from search.study import Key, Study, evaluations, known_of, loss_weights
 
 Row = dict[str, Any]
@@ -96,21 +97,41 @@ def importances(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float] | 
     """Each hyperparameter's share of the variance of the validation score, the largest first.
 
     Hutter et al. (2014), "An Efficient Approach for Assessing Hyperparameter Importance" (fANOVA), over the complete
-    trials of one method.
+    trials of one method. Of one that applies to some trials only, its share among those.
 
     Returns:
         None where fewer than `ENOUGH_TRIALS` are complete, or where no hyperparameter or no score varies.
     """
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    varied = {name for trial in complete for name in trial.params}
-    varied = {name for name in varied if len({repr(trial.params.get(name)) for trial in complete}) > 1}
+    applying = {
+        name: [trial for trial in complete if _applies(trial, name)]
+        for name in dict.fromkeys(name for trial in complete for name in trial.params)
+    }
+    found = _shares(complete, [name for name in applying if len(applying[name]) == len(complete)], seed)
+    for name, own in applying.items():
+        if len(own) < len(complete):
+            beside = [other for other in applying if all(_applies(trial, other) for trial in own)]
+            found |= {key: share for key, share in _shares(own, beside, seed).items() if key == name}
+    return dict(sorted(found.items(), key=lambda item: -item[1])) or None
+
+
+def _applies(trial: FrozenTrial, name: str) -> bool:
+    """Whether something sampled has an effect on the trial."""
+    return name.startswith(LOSS_WEIGHT) or name in trial.user_attrs["config"]
+
+
+def _shares(complete: Sequence[FrozenTrial], names: Sequence[str], seed: int) -> dict[str, float]:
+    """fANOVA over trials to which all the names apply; empty where it would say nothing."""
+    varied = {name for name in names if len({repr(trial.params[name]) for trial in complete}) > 1}
     if len(complete) < ENOUGH_TRIALS or not varied or len({trial.values[0] for trial in complete}) < 2:
-        return None
+        return {}
     table = optuna.create_study(direction="maximize")
     for trial in complete:
         table.add_trial(
             optuna.trial.create_trial(
-                params=trial.params, distributions=trial.distributions, value=trial.values[0]
+                params={name: trial.params[name] for name in names},
+                distributions={name: trial.distributions[name] for name in names},
+                value=trial.values[0],
             )
         )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
@@ -128,6 +149,11 @@ def _method(study: Study, method: str) -> Row:
         "importances": importances(
             study.of(method, "search"), derive(study.config.seed, method, "importance")
         ),
+        "where": {
+            name: where
+            for name in study.spaces[method].ranges
+            if (where := module.Config.fields()[name].metadata["where"])
+        },
         "space": {
             name: {"kind": type(allowed).__name__.lower(), **asdict(allowed)}
             for name, allowed in study.spaces[method].ranges.items()

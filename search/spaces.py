@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 
@@ -31,10 +32,24 @@ _WEIGHTS = Float(0.1, 1.0, log=True)
 
 @dataclass(frozen=True)
 class Space:
-    """What is fixed and what is searched of a method's hyperparameters; the rest keeps its default."""
+    """What is fixed and what is searched of a method's hyperparameters; the rest keeps its default.
+
+    Attributes:
+        fixed: values.
+        ranges: what is searched, and has an effect with some value of the others.
+        unused: what has no effect on the study's tasks.
+    """
 
     fixed: dict[str, Scalar]
     ranges: dict[str, Range]
+    unused: frozenset[str] = frozenset()
+
+
+def _unused(config: type[MethodConfig], tasks: Sequence[TaskConfig]) -> frozenset[str]:
+    """Hyperparameters that have no effect on any of the tasks: what is about heads where none is trained."""
+    if tasks and all(task.language_model for task in tasks):
+        return frozenset(config.head_fields)
+    return frozenset() if not tasks or any(task.has_readout for task in tasks) else frozenset({"readout"})
 
 
 def space(
@@ -45,22 +60,19 @@ def space(
     Args:
         method: a name of `methods.names()`.
         overrides: the study file's: a value fixes, a list is a choice, a range replaces the method's own.
-        tasks: the study's; where the language model's own head serves all of them, none is trained, and what is
-            about heads is not searched unless the study file asks for it.
+        tasks: the study's.
 
     Raises:
         StudyFileError: an override cannot be; all of them are named.
         UnknownMethodError: no such method.
     """
-    found = problems(method, overrides)
+    found = problems(method, overrides, tasks)
     if found:
         raise messages.study_file_error(found, "the study's methods")
     config = methods.get(method).Config
     kinds = {name: field.metadata["allowed"] for name, field in config.fields().items()}
     fixed: dict[str, Scalar] = {}
     ranges: dict[str, Range] = dict(config.space())
-    if tasks and all(task.language_model for task in tasks):
-        ranges = {name: range_ for name, range_ in ranges.items() if name not in config.head_fields}
     for name, override in overrides.items():
         ranges.pop(name, None)
         if isinstance(override, RangeConfig):
@@ -69,7 +81,9 @@ def space(
             ranges[name] = Choice(tuple(_typed(kinds[name], value) for value in override))
         else:
             fixed[name] = _typed(kinds[name], override[0] if isinstance(override, list) else override)
-    return Space(fixed, ranges)
+    unused = _unused(config, tasks)
+    idle = {name for name in ranges if name in unused or _idle(config, overrides, name)}
+    return Space(fixed, {name: range_ for name, range_ in ranges.items() if name not in idle}, unused)
 
 
 def loss_weights(tasks: Sequence[TaskConfig]) -> Space:
@@ -103,17 +117,24 @@ def normalized(params: Mapping[str, Scalar], weights: Space) -> dict[str, float]
     return {name.removeprefix(LOSS_WEIGHT): float(weight) / total for name, weight in raw.items()}
 
 
-def problems(method: str, overrides: Mapping[str, HyperparameterConfig]) -> list[Problem]:
-    """What is wrong with the study file's section `methods.<method>`, all of it."""
+def problems(
+    method: str, overrides: Mapping[str, HyperparameterConfig], tasks: Sequence[TaskConfig] = ()
+) -> list[Problem]:
+    """What is wrong with the study file's section `methods.<method>`, all of it; `tasks` are the study's."""
     path = f"methods.{method}"
     if method not in methods.names():
         there_are = f"there are: {', '.join(methods.names())}"
         return [Problem(path, f"unknown method{messages.did_you_mean(method, methods.names())}; {there_are}")]
-    fields = methods.get(method).Config.fields()
+    config = methods.get(method).Config
+    fields, unused = config.fields(), _unused(config, tasks)
     found = []
     for name, override in overrides.items():
         if name in fields:
             text = _override_problem(fields[name].metadata["allowed"], override)
+            if not text and override != fields[name].default:
+                text = (
+                    "has no effect on the study's tasks" if name in unused else _idle(config, overrides, name)
+                )
         else:
             text = (
                 f"unknown hyperparameter of {method}{messages.did_you_mean(name, fields)}; "
@@ -122,6 +143,18 @@ def problems(method: str, overrides: Mapping[str, HyperparameterConfig]) -> list
         if text:
             found.append(Problem(f"{path}.{name}", text))
     return found
+
+
+def _idle(config: type[MethodConfig], overrides: Mapping[str, HyperparameterConfig], name: str) -> str:
+    """Why a hyperparameter has no effect whatever is tried, or nothing."""
+    for other, value in config.fields()[name].metadata["where"].items():
+        tried = overrides.get(other, config.fields()[other].default)
+        searched = config.space().get(other)
+        if other not in overrides and isinstance(searched, Choice):
+            tried = list(searched.choices)
+        if value not in (tried if isinstance(tried, list) else [tried]):
+            return f"has no effect unless {other} is {messages.show(value)}, which is not tried"
+    return ""
 
 
 def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -149,6 +182,15 @@ def make_config(method: str, params: Mapping[str, Scalar], space: Space) -> Meth
     mine = {name: value for name, value in params.items() if name in space.ranges}
     config: MethodConfig = methods.get(method).Config(**{**space.fixed, **mine})
     return config
+
+
+def resolved(method: str, params: Mapping[str, Scalar], space: Space, weights: Space) -> dict[str, Any]:
+    """All that makes a trial what it is: the `config`, without what has no effect on it, and the `loss_weights`."""
+    config = make_config(method, params, space).to_dict()
+    return {
+        "config": {name: value for name, value in config.items() if name not in space.unused},
+        "loss_weights": normalized(params, weights),
+    }
 
 
 def corner_problems(method: str, space: Space, shape: Shape, max_length: int) -> list[Problem]:

@@ -88,7 +88,7 @@ def _validated(content: dict[str, Any], path: Path, found: list[Problem]) -> Stu
         found += messages.problems(error)
         raise messages.study_file_error(found + _method_problems(content), path) from None
     for method, hyperparameters in config.methods.items():
-        found += spaces.problems(method, hyperparameters)
+        found += spaces.problems(method, hyperparameters, config.tasks)
     found += _jobs_problems(config)
     if not found and config.search.sampler == "grid":
         found += grid.problems(config.methods, config.tasks)

@@ -87,6 +87,11 @@ class TaskConfig(Section):
         """Whether the task needs the model's own head for words."""
         return False
 
+    @property
+    def has_readout(self) -> bool:
+        """Whether the task's head reads a whole text, as the hyperparameter `readout` says."""
+        return False
+
     @field_validator("loss_weight")
     @classmethod
     def _a_weight(cls, value: Any) -> Any:
@@ -146,6 +151,10 @@ class SequenceClassificationConfig(TaskConfig):
     @property
     def language_model(self) -> bool:
         return self.verbalizer is not None
+
+    @property
+    def has_readout(self) -> bool:
+        return self.verbalizer is None
 
 
 _METRICS = {

@@ -233,8 +233,7 @@ class Tracker:
 
 def _params(key: Key, trial: FrozenTrial) -> list[Param]:
     facts = trial.user_attrs
-    config = {name: value for name, value in facts["config"].items() if value != ""}  # a text not used
-    params = {"method": key.method, "seed": facts["seed"], **config, **loss_weights(facts)}
+    params = {"method": key.method, "seed": facts["seed"], **facts["config"], **loss_weights(facts)}
     return [Param(name, str(value)) for name, value in params.items()]
 
 

@@ -76,11 +76,12 @@ def _recommended(done: list[FrozenTrial]) -> Iterator[FrozenTrial]:
 def _params(method: str, trial: FrozenTrial, space: Space, weights: Space) -> dict[str, Scalar] | None:
     """The trial in the present space; None where it lies outside. Weights that do not fit are the default's."""
     config = trial.user_attrs.get("config")
-    distributions = spaces.distributions(space)
-    if config is None or not _fits(config, distributions):
+    if config is None:
         return None
-    params = {name: config[name] for name in distributions}
-    if spaces.make_config(method, params, space).to_dict() != config:
+    params = {name: config.get(name, value) for name, value in spaces.default_params(method, space).items()}
+    if not _fits(params, spaces.distributions(space)):
+        return None
+    if spaces.resolved(method, params | spaces.default_weights(weights), space, weights)["config"] != config:
         return None
     shares = spaces.distributions(weights)
     sampled = trial.params if _fits(trial.params, shares) else spaces.default_weights(weights)

@@ -71,7 +71,7 @@ def _log(client: MlflowClient, config: StudyConfig, exported: Exported, experime
         experiment,
         name=exported.method,
         source_run_id=run,
-        params={name: str(value) for name, value in exported.config.items() if value != ""},
+        params={name: str(value) for name, value in exported.config.items()},
         tags={_SHA256: _sha256(exported), "promptfront.trial": exported.trial},
         model_type="promptfront",
     )

@@ -201,6 +201,23 @@ def test_its_config_survives_a_pickle_and_json(name: str) -> None:
     assert type(config)(**config.to_dict()) == config
 
 
+def test_a_field_that_does_not_apply_changes_nothing(name: str, bert: Backbone) -> None:
+    config = small_config(name)
+    ids, mask = texts(2, 6)
+    for field in config.fields().values():
+        where = field.metadata["where"]
+        assert all(
+            _holds(config.fields()[other].metadata["allowed"], value) for other, value in where.items()
+        )
+        if field.name in config.to_dict():
+            continue
+        changed = build(name, bert, **{field.name: _another(field.metadata["allowed"], field.default)})
+        assert changed.config != config
+        assert changed.config.to_dict() == config.to_dict()
+        made = (run(bert, method, ids, mask, [0, 1]) for method in (changed, build(name, bert)))
+        assert torch.equal(*made), field.name
+
+
 def test_its_published_default_is_allowed(name: str, bert: Backbone) -> None:
     config = type(small_config(name))
     assert config().problems(bert.shape, max_length=16) == []
@@ -271,6 +288,14 @@ def _holds(allowed: Allowed, value: object) -> bool:
     if isinstance(allowed, Text):
         return isinstance(value, str)
     return isinstance(value, int | float) and allowed.low <= value <= allowed.high
+
+
+def _another(allowed: Allowed, default: object) -> object:
+    """A value that is allowed and not the default."""
+    if isinstance(allowed, Text):
+        return "the text"
+    values = allowed.choices if isinstance(allowed, Choice) else (allowed.low, allowed.high)
+    return next(value for value in values if value != default)
 
 
 def test_unknown_methods_are_named_with_those_there_are() -> None:

@@ -144,8 +144,15 @@ def assert_whole(folder: Path) -> None:
 def test_a_study_from_launch_to_prediction(folder: Path) -> None:
     code, output = run("launch", "study.yaml", cwd=folder)
     assert code == 0, output
-    assert "Verdict:" in output
     assert_whole(folder)
+    verdict = report(folder)["verdict"]
+    assert output.strip().splitlines()[-5:] == [
+        f"Verdict: {verdict['sentence']}",
+        f"Why:     {verdict['reason']}",
+        "Report:  outputs/tiny/report/report.html",
+        "Browse:  promptfront ui tiny",
+        "Use it:  promptfront export tiny --out my_model",
+    ]
     assert report(folder)["test_readings"] == 1
     results = folder / "outputs" / "tiny"
     for name in (

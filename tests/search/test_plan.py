@@ -262,7 +262,8 @@ def test_optuna_and_mlflow_in_one_database(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.format(folder=tmp_path))
     (found,) = problems(study, tmp_path)
     assert found.startswith("tracking.mlflow_uri: ")
-    assert "must be another database than tracking.storage" in found and "secret" not in found
+    assert "must be another database than tracking.storage" in found
+    assert "secret" not in found
     assert ("MLFLOW_TRACKING_URI" in found) != given
     study["tracking"]["storage"] = storage.format(folder=tmp_path) + "2"
     plan.check(load(write_study(study, tmp_path)), probe=False)

@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from methods.space import Choice, Float, Int
-from search import allocation, grid, identity, proposals, study_file
+from search import allocation, grid, identity, plan, proposals, study_file
 from search.errors import NoStudyError, StudyChangedError, StudyFileError
 from search.study import Assignment, Key, Study
 from tests.search.test_study import by_rate, end, load, run
@@ -85,6 +85,17 @@ def test_a_grid_is_exhausted_and_the_search_ends(study: dict[str, Any], tmp_path
     assert early is not None
     assert early["tried"] == 12
     assert Study(opened.config).next() == "done", "it is kept"
+
+
+def test_what_does_not_apply_multiplies_nothing(study: dict[str, Any], tmp_path: Path) -> None:
+    """A mix has no top_k: 3 configurations that pick and 1 that mixes, not 6."""
+    fixed = {"learning_rate": 0.01, "num_virtual_tokens": 2, "pool_size": 5}
+    pool = {**fixed, "selection": ["top_k", "mix"], "top_k": {"min": 1, "max": 3}}
+    config = load({**study, "methods": {"prompt_pool": pool}}, tmp_path, sampler="grid", trials_per_method=50)
+    assert plan.check(config, probe=False).methods[0].trials == 4
+    done = searched(run(Study(config), by_rate))
+    assert len(set(configs(done))) == len(done) == 4
+    assert [a.config.get("top_k") for a in done if a.config["selection"] == "mix"] == [None]
 
 
 def test_a_grid_of_a_range_is_refused_with_its_name(study: dict[str, Any], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from methods.shape import Shape
 from methods.space import Choice, Float, Int
 from search import spaces, task_config
 from search.errors import StudyFileError
-from search.values import RangeConfig
+from search.values import RangeConfig, Scalar
 
 SHAPE = Shape(
     architecture="encoder",
@@ -62,8 +62,8 @@ def test_without_a_trained_head_nothing_about_heads_is_searched() -> None:
         name: range_ for name, range_ in whole.items() if name != "head_learning_rate"
     }
     assert spaces.space("head_only", {}, [writing]).ranges == {}
-    asked = spaces.space("head_only", {"readout": ["first", "mean"]}, [writing])
-    assert asked.ranges == {"readout": Choice(("first", "mean"))}
+    with pytest.raises(StudyFileError, match=r"readout: has no effect on the study's tasks"):
+        spaces.space("head_only", {"readout": ["first", "mean"]}, [writing])
 
 
 def test_a_list_of_one_is_a_value() -> None:
@@ -143,3 +143,44 @@ def test_a_text_is_a_value_or_a_choice_of_texts() -> None:
         spaces.space("prompt_tuning", {"init_text": 3})
     with pytest.raises(StudyFileError, match=r"init_text: must be a text or a list of texts, not a range"):
         spaces.space("prompt_tuning", {"init_text": RangeConfig(min=1, max=2)})
+
+
+def test_what_never_applies_is_not_searched_and_may_not_be_set() -> None:
+    mixed = spaces.space("prompt_pool", {"selection": "mix", "temperature": RangeConfig(min=0.01, max=1)})
+    assert "temperature" in mixed.ranges
+    assert "top_k" not in mixed.ranges
+    assert "top_k" in spaces.space("prompt_pool", {}).ranges
+    with pytest.raises(
+        StudyFileError, match=r"top_k: has no effect unless selection is 'top_k', which is not tried"
+    ):
+        spaces.space("prompt_pool", {"selection": ["mix"], "top_k": [1, 3]})
+    with pytest.raises(StudyFileError, match=r"mlp_width: has no effect unless parameterization is 'mlp'"):
+        spaces.space("prefix_tuning", {"parameterization": "hidden", "mlp_width": 256})
+    spaces.space("prompt_tuning", {"init": "vocab", "init_text": ""})  # the default, spelled out
+
+
+def test_what_does_not_apply_makes_no_other_trial() -> None:
+    space, weights = spaces.space("prompt_pool", {}), spaces.Space({"loss_weight.topics": 1.0}, {})
+    params = spaces.default_params("prompt_pool", space)
+
+    def config(**changed: Scalar) -> dict[str, Scalar]:
+        found: dict[str, Scalar] = spaces.resolved("prompt_pool", params | changed, space, weights)["config"]
+        return found
+
+    assert config(selection="mix", top_k=1) == config(selection="mix", top_k=3)
+    assert config(selection="top_k", top_k=1) != config(selection="top_k", top_k=3)
+    assert "temperature" in config(selection="mix")
+    assert "temperature" not in config(selection="top_k")
+
+
+def test_a_readout_that_no_task_has_is_not_searched() -> None:
+    tags = task_config.parse(
+        {"name": "t", "kind": "token_classification", "text": "x", "label": "y", "data": {"path": "x"}}
+    )
+    space = spaces.space("head_only", {}, [tags])
+    assert set(space.ranges) == {"learning_rate"}
+    weights = spaces.loss_weights([tags])
+    made = spaces.resolved("head_only", {"learning_rate": 0.1}, space, weights)
+    assert made["config"] == {"learning_rate": 0.1}
+    (problem,) = spaces.problems("head_only", {"readout": "first"}, [tags])
+    assert problem.text == "has no effect on the study's tasks"
