@@ -119,6 +119,27 @@ def test_a_phone_does_not_scroll_sideways(browser: Any, rows: dict[str, Any], tm
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
 
 
+def test_nothing_is_wider_than_a_sheet(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
+    """A4 with chromium's margins of 1 cm is 718 CSS pixels wide."""
+    for trial in rows["trials"]:
+        trial["params"] |= {f"{trial['method']}_{number}": "a value" for number in range(8)}
+    rows["trials"][5]["error"] = "x" * 500
+    rows["methods"][0]["title"] = "A method with quite a long title"
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        show(browser, rows, tmp_path, width=718)
+        browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+        wide = browser.execute_script(
+            "return [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > 719)"
+            ".map(e => `${e.closest('section').id} ${e.tagName} ${e.textContent.slice(0, 40)}`)"
+        )
+        assert wide == []
+        said = browser.find_element("css selector", "#trial-table tbody td.paper").text
+        assert f"{rows['trials'][0]['method']}_7" in said
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_markup_in_data_runs_nothing(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
     evil = "</script></style></pre><img src=x onerror='window.evil=1'><script>window.evil=1</script>"
     rows["study"] = rows["trials"][5]["error"] = rows["provenance"]["study_file"] = evil
