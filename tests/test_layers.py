@@ -84,6 +84,7 @@ def test_the_command_line_imports_nothing_heavy_by_itself() -> None:
         "os",
         "sys",
         "pathlib",
+        "shlex",
         "typing",
         "typer",
         "rich",
