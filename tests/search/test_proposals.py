@@ -89,7 +89,7 @@ def test_a_grid_is_exhausted_and_the_search_ends(study: dict[str, Any], tmp_path
 
 def test_what_does_not_apply_multiplies_nothing(study: dict[str, Any], tmp_path: Path) -> None:
     """A mix has no top_k: 3 configurations that pick and 1 that mixes, not 6."""
-    fixed = {"learning_rate": 0.01, "num_virtual_tokens": 2, "pool_size": 5}
+    fixed = {"learning_rate": 0.01, "head_learning_rate": 0.01, "num_virtual_tokens": 2, "pool_size": 5}
     pool = {**fixed, "selection": ["top_k", "mix"], "top_k": {"min": 1, "max": 3}}
     config = load({**study, "methods": {"prompt_pool": pool}}, tmp_path, sampler="grid", trials_per_method=50)
     assert plan.check(config, probe=False).methods[0].trials == 4
