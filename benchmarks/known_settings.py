@@ -26,8 +26,9 @@ from methods.backbone import Backbone
 from search import model_files, task_config, tasks
 from search.config import ModelConfig, TrainingConfig
 from search.evaluation import evaluate
+from search.pack import Pack
 from search.tasks import Task
-from search.training import Pack, Trial
+from search.training import Trial
 
 ALPHAS = (0.02, 0.1, 0.5, 0.9, 0.98)
 HEAD_RATES = (3e-3, 1e-2, 3e-2, 1e-1)

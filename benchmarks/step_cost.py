@@ -25,9 +25,10 @@ from methods.backbone import Backbone
 from methods.method import Rows
 from search import model_files
 from search.config import ModelConfig, TrainingConfig
+from search.pack import Pack
 from search.tasks import Row, Split
 from search.tasks.sequence_classification import OneLabel
-from search.training import Pack, Trial
+from search.training import Trial
 
 
 def main() -> None:

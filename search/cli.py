@@ -105,9 +105,9 @@ def check(study: StudyFile, set_: Overrides = None, address: Address = None) -> 
 
         remote.check(study, overrides, config, console)
         return
-    from search import plan
+    from search import plan, plan_table
 
-    plan.render(plan.check(config, test=True), console)
+    plan_table.render(plan.check(config, test=True), console)
 
 
 @app.command(epilog="Example: promptfront launch examples/quickstart.yaml --set search.trials_per_method=20")

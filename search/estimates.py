@@ -13,9 +13,10 @@ from methods.shape import Shape
 from search import spaces
 from search.config import StudyConfig
 from search.evaluation import predict
+from search.pack import Pack
 from search.spaces import Space
 from search.tasks import Split, Task
-from search.training import Pack, Trial
+from search.training import Trial
 
 _PROBE_STEPS = 2
 _PROCESS_BYTES = 600 * 2**20

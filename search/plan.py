@@ -6,19 +6,16 @@ has counts and estimates. Estimates are upper bounds: they take no early stoppin
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 import methods
 from methods.backbone import Backbone, BackboneError
 from methods.parameters import deployed_parameters, trained_parameters
 from methods.shape import Shape
-from search import estimates, grid, messages, mlflow_store, model_files, spaces, tasks
+from search import estimates, grid, machine, messages, mlflow_store, model_files, spaces, tasks
 from search.config import StudyConfig
 from search.errors import StudyFileError
 from search.estimates import Timer
@@ -31,7 +28,6 @@ from search.tasks import Task
 _START_SECONDS = 30.0
 """Ray, and the imports of its worker processes."""
 _FINALISTS_PER_METHOD = 2
-_LABELS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
     Raises:
         StudyFileError: something cannot be; a line for each problem.
     """
-    found: list[Problem] = _machine_problems(config) + mlflow_store.problems(config)
+    found: list[Problem] = machine.problems(config) + mlflow_store.problems(config)
     model = model_files.inspect(config.model, config.language_model)
     found += model.problems
     loaded, task_plans = _tasks(config, model, found, test)
@@ -124,7 +120,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         _method_plan(config, method, space, backbone, loaded, timer)
         for method, space in method_spaces.items()
     )
-    parallel = _parallel_trials(config)
+    parallel = machine.parallel_trials(config)
     seconds = _seconds(config, plans, parallel)
     return Plan(
         study=config.study,
@@ -162,21 +158,6 @@ def _idle_limits(config: StudyConfig) -> Iterator[str]:
     )
     if config.search.max_gpu_hours is not None and without:
         yield "search.max_gpu_hours limits nothing: trials ask for no GPU; search.max_hours does"
-
-
-def _machine_problems(config: StudyConfig) -> list[Problem]:
-    """A trial that asks for more than this machine has would wait for ever."""
-    if config.cluster.address is not None:
-        return []
-    found = []
-    cpus, gpus = _cpus(), torch.cuda.device_count()
-    if config.cluster.cpus_per_trial > cpus:
-        text = f"must be at most {cpus}, the cores of this machine, not {config.cluster.cpus_per_trial:g}"
-        found.append(Problem("cluster.cpus_per_trial", text))
-    if (config.cluster.gpus_per_trial or 0) > gpus:
-        text = f"must be at most {gpus}, the GPUs of this machine, not {config.cluster.gpus_per_trial:g}"
-        found.append(Problem("cluster.gpus_per_trial", text))
-    return found
 
 
 def _tasks(
@@ -306,67 +287,3 @@ def _seconds(config: StudyConfig, plans: Sequence[MethodPlan], parallel: int) ->
 def _head_parameters(loaded: Sequence[Task], backbone: Backbone) -> int:
     with torch.device("meta"):
         return sum(trained_parameters(task.head(backbone, "mean")) for task in loaded)
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _parallel_trials(config: StudyConfig) -> int:
-    """Trials at once on this machine, or on one like it."""
-    cluster = config.cluster
-    fit = max(1, int(_cpus() // cluster.cpus_per_trial))
-    gpus = torch.cuda.device_count()
-    if gpus:
-        fit = min(fit, max(1, int(gpus // (cluster.gpus_per_trial or 1))))
-    return min(fit, cluster.max_concurrent_trials or fit)
-
-
-def render(plan: Plan, console: Console) -> None:
-    """Prints the plan."""
-    model = Table(title=f"Study {plan.study}", title_justify="left", show_header=False)
-    model.add_row("model", plan.model)
-    model.add_row("backbone", f"{plan.shape.parameters:,} parameters, frozen")
-    for task in plan.tasks:
-        rows = ", ".join(f"{count:,} {split}" for split, count in task.rows.items())
-        more = ", ..." if len(task.labels) > _LABELS_SHOWN else ""
-        names = ", ".join(task.labels[:_LABELS_SHOWN]) + more
-        labels = f"; {len(task.labels)} labels: {names}" if task.labels else ""
-        model.add_row(f"task {task.name}", rows + labels)
-    model.add_row("heads", f"{plan.head_parameters:,} parameters")
-    console.print(model)
-    table = Table(title="Parameters beside the heads", title_justify="left")
-    table.add_column("method", no_wrap=True)
-    for column in ("trials", "trained", "deployed", "memory", "trial"):
-        # In a narrow terminal a range of counts takes two lines; nothing is cut off.
-        table.add_column(column, justify="right", no_wrap=column not in ("trained", "deployed"))
-    for method in plan.methods:
-        table.add_row(
-            method.method,
-            str(method.trials),
-            _between(method.trained_parameters),
-            _between(method.deployed_parameters),
-            f"{method.memory_bytes / 2**30:.1f} GiB",
-            _duration(method.seconds_per_trial),
-        )
-    console.print(table)
-    at_once = "1 trial" if plan.parallel_trials == 1 else f"{plan.parallel_trials} trials"
-    if plan.seconds is not None:
-        console.print(f"At most about {_duration(plan.seconds)} on this machine, {at_once} at a time.")
-    if plan.gpu_seconds is not None:
-        console.print(f"At most about {plan.gpu_seconds / 3600:.1f} GPU-hours.", highlight=False)
-    for warning in plan.warnings:
-        console.print(f"Note: {warning}", style="yellow", highlight=False)
-
-
-def _between(ends: tuple[int, int]) -> str:
-    low, high = ends
-    return f"{low:,}" if low == high else f"{low:,} - {high:,}"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -20,9 +20,10 @@ from search import finalists, trial
 from search.config import StudyConfig
 from search.evaluation import predict, write
 from search.memory import Peak
+from search.pack import Pack
 from search.study import Assignment, Key, Study
 from search.tasks import Row, Split, Task
-from search.training import Pack, Trial
+from search.training import Trial
 
 PROBE = "probe"
 """Name of the late fact that holds what was measured."""

@@ -28,9 +28,10 @@ from search.checkpoint import DiskFullError
 from search.config import ModelConfig, StudyConfig
 from search.evaluation import evaluate, overall
 from search.memory import Peak
+from search.pack import Pack
 from search.study import Assignment, Key
 from search.tasks import Evaluation, Task
-from search.training import DivergedError, Pack, Trial
+from search.training import DivergedError, Trial
 from search.values import Scalar
 
 Report = dict[str, Any]

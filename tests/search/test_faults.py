@@ -20,9 +20,9 @@ from search import checkpoint, patience, study_file, trial
 from search.checkpoint import DiskFullError
 from search.config import StudyConfig
 from search.errors import StorageError
+from search.pack import Pack
 from search.patience import Patient
 from search.study import Assignment, Key
-from search.training import Pack
 from tests.search.conftest import write_study
 
 

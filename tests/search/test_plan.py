@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from search import model_files, plan
+from search import model_files, plan, plan_table
 from search.config import ModelConfig
 from search.errors import StudyFileError
 from search.study_file import load
@@ -64,7 +64,7 @@ def test_more_prompt_or_model_needs_more_memory(study: Any, tmp_path: Path) -> N
 
 
 def test_render_shows_what_matters(study_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan.render(plan.check(load(study_file)), Console(width=120))
+    plan_table.render(plan.check(load(study_file)), Console(width=120))
     shown = capsys.readouterr().out
     for expected in (
         "tiny",

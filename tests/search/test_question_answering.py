@@ -18,8 +18,9 @@ from search import task_config, tasks
 from search.config import TrainingConfig
 from search.errors import StudyFileError
 from search.evaluation import evaluate, predict
+from search.pack import Pack
 from search.tasks.question_answering import QuestionAnswering, QuestionSplit, score
-from search.training import Pack, Trial
+from search.training import Trial
 
 CONTEXT = "the cat is near the old train and a dog was with the fish"
 

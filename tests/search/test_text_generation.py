@@ -25,8 +25,9 @@ from search.batches import collate, given
 from search.config import TrainingConfig
 from search.errors import StudyFileError
 from search.evaluation import evaluate, predict
+from search.pack import Pack
 from search.tasks.text_generation import GenerationSplit, TextGeneration, bleu, exact_match, rouge_l
-from search.training import Pack, Trial
+from search.training import Trial
 from tests.search.conftest import write_study
 
 PAIRS = [

@@ -19,9 +19,10 @@ from search import task_config, tasks
 from search.config import TrainingConfig
 from search.errors import StudyFileError
 from search.evaluation import predict
+from search.pack import Pack
 from search.tasks import Row, Split
 from search.tasks.token_classification import TokenClassification
-from search.training import Pack, Trial
+from search.training import Trial
 
 ROWS = [
     {"words": ["cat", "bread", "the"], "tags": ["B-animal", "B-food", "O"]},

@@ -15,8 +15,9 @@ from methods.backbone import Backbone
 from search import checkpoint, study_file, tasks
 from search.config import TrainingConfig
 from search.evaluation import predict
+from search.pack import Pack
 from search.tasks import Task
-from search.training import DivergedError, Pack, Trial, learning_rate_factor
+from search.training import DivergedError, Trial, learning_rate_factor
 from tests.search.conftest import write_study
 
 SETTINGS = TrainingConfig(

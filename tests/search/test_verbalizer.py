@@ -17,7 +17,8 @@ from search import plan, study_file, task_config, tasks
 from search.config import TrainingConfig
 from search.errors import StudyFileError
 from search.evaluation import evaluate, predict
-from search.training import Pack, Trial
+from search.pack import Pack
+from search.training import Trial
 from tests.search.conftest import make_rows, write_study
 
 WORDS = {"animals": "cat", "food": "soup", "travel": "road"}

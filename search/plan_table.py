@@ -1,0 +1,60 @@
+"""A study's plan in the terminal, as `promptfront check` prints it."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from search.plan import Plan
+
+_LABELS_SHOWN = 12
+
+
+def render(plan: Plan, console: Console) -> None:
+    """Prints the plan."""
+    model = Table(title=f"Study {plan.study}", title_justify="left", show_header=False)
+    model.add_row("model", plan.model)
+    model.add_row("backbone", f"{plan.shape.parameters:,} parameters, frozen")
+    for task in plan.tasks:
+        rows = ", ".join(f"{count:,} {split}" for split, count in task.rows.items())
+        more = ", ..." if len(task.labels) > _LABELS_SHOWN else ""
+        names = ", ".join(task.labels[:_LABELS_SHOWN]) + more
+        labels = f"; {len(task.labels)} labels: {names}" if task.labels else ""
+        model.add_row(f"task {task.name}", rows + labels)
+    model.add_row("heads", f"{plan.head_parameters:,} parameters")
+    console.print(model)
+    table = Table(title="Parameters beside the heads", title_justify="left")
+    table.add_column("method", no_wrap=True)
+    for column in ("trials", "trained", "deployed", "memory", "trial"):
+        # In a narrow terminal a range of counts takes two lines; nothing is cut off.
+        table.add_column(column, justify="right", no_wrap=column not in ("trained", "deployed"))
+    for method in plan.methods:
+        table.add_row(
+            method.method,
+            str(method.trials),
+            _between(method.trained_parameters),
+            _between(method.deployed_parameters),
+            f"{method.memory_bytes / 2**30:.1f} GiB",
+            _duration(method.seconds_per_trial),
+        )
+    console.print(table)
+    at_once = "1 trial" if plan.parallel_trials == 1 else f"{plan.parallel_trials} trials"
+    if plan.seconds is not None:
+        console.print(f"At most about {_duration(plan.seconds)} on this machine, {at_once} at a time.")
+    if plan.gpu_seconds is not None:
+        console.print(f"At most about {plan.gpu_seconds / 3600:.1f} GPU-hours.", highlight=False)
+    for warning in plan.warnings:
+        console.print(f"Note: {warning}", style="yellow", highlight=False)
+
+
+def _between(ends: tuple[int, int]) -> str:
+    low, high = ends
+    return f"{low:,}" if low == high else f"{low:,} - {high:,}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
