@@ -208,6 +208,7 @@ class Worker:
             "seconds": 0.001,
             "checkpoint": "checkpoint",
             "error": None,
+            "resumed": False,
             "stops_study": False,
             "trained_parameters": self._deployed,
             "deployed_parameters": self._deployed,

@@ -39,6 +39,7 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
 
     Raises:
         ClusterError: it cannot be reached.
+        KeyboardInterrupt: SIGTERM came meanwhile.
     """
     address = address or os.environ.get("RAY_ADDRESS") or None
     if address is not None and address.startswith("ray://"):
@@ -59,6 +60,8 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
             f"the Ray cluster at {address} asks for a token, or for another than was sent: set RAY_AUTH_MODE=token, and "
             "RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
         ) from error
+    except SystemExit as error:  # how Ray takes SIGTERM, from here on
+        raise KeyboardInterrupt from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(f"cannot reach a Ray cluster at {address or 'this machine'}: {error}") from error
     try:

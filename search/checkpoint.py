@@ -7,8 +7,10 @@ so that one that the disk has damaged since costs one evaluation interval, not t
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,14 +26,26 @@ class DiskFullError(OSError):
     """A checkpoint cannot be written for want of space; the one before it is as it was."""
 
 
-def save(trial: Trial, folder: Path) -> Path:
+class Restored(NamedTuple):
+    """A checkpoint that a trial goes on from, and what was to be reported of it."""
+
+    path: Path
+    report: dict[str, Any] | None
+
+
+def save(trial: Trial, folder: Path, report: dict[str, Any] | None = None) -> Path:
     """Writes `folder/step-N.safetensors` and removes all but the last two.
+
+    Args:
+        trial: at its present step.
+        folder: of its checkpoints.
+        report: what will be reported of it, as JSON can hold it: the process may end before it is.
 
     Raises:
         DiskFullError: there is no space for it.
     """
     try:
-        return _save(trial, folder)
+        return _save(trial, folder, report)
     except (OSError, SafetensorError) as error:
         if not _no_space(error):
             raise
@@ -45,7 +59,7 @@ def _no_space(error: Exception) -> bool:
     return any(f"os error {number})" in str(error) for number in full)  # safetensors says it in words only
 
 
-def _save(trial: Trial, folder: Path) -> Path:
+def _save(trial: Trial, folder: Path, report: dict[str, Any] | None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         **{f"method.{name}": tensor for name, tensor in parameters.state(trial.method).items()},
@@ -60,7 +74,11 @@ def _save(trial: Trial, folder: Path) -> Path:
         save_file(
             {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
             temporary,
-            metadata={"step": str(trial.step), "seconds": str(trial.seconds)},
+            metadata={
+                "step": str(trial.step),
+                "seconds": str(trial.seconds),
+                "report": json.dumps(report),
+            },
         )
         os.replace(temporary, path)
     finally:
@@ -70,8 +88,8 @@ def _save(trial: Trial, folder: Path) -> Path:
     return path
 
 
-def restore(trial: Trial, folder: Path) -> bool:
-    """Puts the trial where its last readable checkpoint left it; False, and untouched, where there is none."""
+def restore(trial: Trial, folder: Path) -> Restored | None:
+    """Puts the trial where its last readable checkpoint left it; None, and it is untouched, where there is none."""
     for path in reversed(_files(folder)):
         try:
             with safe_open(path, framework="pt") as file:
@@ -81,8 +99,8 @@ def restore(trial: Trial, folder: Path) -> bool:
             continue  # damaged: the one before it is as good, an interval older
         _load(trial, tensors)
         trial.step, trial.seconds = int(metadata["step"]), float(metadata["seconds"])
-        return True
-    return False
+        return Restored(path, json.loads(metadata.get("report", "null")))
+    return None
 
 
 def _load(trial: Trial, tensors: dict[str, torch.Tensor]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,6 +41,7 @@ Address = Annotated[
 
 def main() -> None:
     """Runs the command line, and ends with its exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until a launch has its own, it is as Ctrl-C
     try:
         app()
     except KeyboardInterrupt:

@@ -26,7 +26,7 @@ from clusters.connect import connected, refuse_unshared
 from search import held_out, lock, plan, probe, provenance, results, study_file, trial
 from search.budget import Budget
 from search.config import StudyConfig
-from search.errors import HaltedError, NoStudyError, PromptfrontError, StudyFileError
+from search.errors import HaltedError, NoStudyError, PromptfrontError, StorageError, StudyFileError
 from search.mlflow_store import TrackingError
 from search.progress import Progress
 from search.searcher import HalvingScheduler, StopWhen, StudySearcher
@@ -107,13 +107,18 @@ def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Write
     tracker = Tracker(study, facts["backbone"]["parameters"])
     if ended_before:
         return _write(study, tracker, _ended(study, Outcome.NOTHING_TO_DO), writer)
-    try:
-        outcome = _run(study, tracker, console)
-    except HaltedError:
-        with contextlib.suppress(OSError):  # the disk that is full may be the report's
-            _write(study, tracker, Outcome.INTERRUPTED, writer)
-        raise
-    return _write(study, tracker, outcome, writer)
+    with _signals() as interrupted:
+        try:
+            outcome = _run(study, tracker, console, interrupted)
+        except KeyboardInterrupt:
+            if interrupted.is_set():  # somebody insists
+                raise
+            outcome = Outcome.INTERRUPTED
+        except HaltedError:
+            with contextlib.suppress(OSError, StorageError):  # the disk that is full may be theirs
+                _write(study, tracker, Outcome.INTERRUPTED, writer)
+            raise
+        return _write(study, tracker, outcome, writer)
 
 
 def read_rows(config: StudyConfig) -> dict[str, Any]:
@@ -143,12 +148,13 @@ def _read_facts(config: StudyConfig) -> dict[str, Any]:
     return facts
 
 
-def _run(study: Study, tracker: Tracker, console: Console) -> Outcome:
+def _run(study: Study, tracker: Tracker, console: Console, interrupted: threading.Event) -> Outcome:
     """Search, finalists, and the reading of the test split."""
     os.environ.update(_TUNE)
     config = study.config
     searcher = StudySearcher(study)
-    with connected(config.cluster.address) as resources, _signals() as interrupted:
+    with connected(config.cluster.address) as resources:
+        _heed(interrupted)  # Ray has put a handler of its own in place
         refuse_unshared(config.folder)
         request = _request(config, resources)
         searcher.limit = _limit(config, resources, request)
@@ -249,7 +255,7 @@ def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> 
     config = study.config
     said = Outcome.DONE if outcome is Outcome.NOTHING_TO_DO else outcome
     try:
-        tracker.sync()  # before the rows: they hold the runs' ids
+        tracker.sync(patient=True)  # before the rows: they hold the runs' ids
         unwritten = []
     except TrackingError as error:
         unwritten = [str(error)]
@@ -321,8 +327,19 @@ def _limit(config: StudyConfig, resources: dict[str, float], request: dict[str, 
 def _signals() -> Iterator[threading.Event]:
     """The first Ctrl-C or SIGTERM asks for a clean stop; a second Ctrl-C insists."""
     interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    _heed(interrupted)
+    try:
         yield interrupted
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _heed(interrupted: threading.Event) -> None:
+    """Lets signals set `interrupted`, where this thread may hear of them."""
+    if threading.current_thread() is not threading.main_thread():
         return
 
     def handle(number: int, frame: Any) -> None:
@@ -330,9 +347,5 @@ def _signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         interrupted.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)

@@ -89,11 +89,12 @@ def leased(study: Study, say: Callable[[str], object]) -> Iterator[None]:
 
     def renew() -> None:
         while not ended.wait(_RENEWAL):
-            if study.whole(_LEASE)["token"] != mine["token"]:
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
-            mine["renewed"] += 1
-            study.record_whole(_LEASE, mine)
+            with contextlib.suppress(StorageError):  # who runs the study meets it too, and says so
+                if study.whole(_LEASE)["token"] != mine["token"]:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+                mine["renewed"] += 1
+                study.record_whole(_LEASE, mine)
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()
@@ -102,8 +103,9 @@ def leased(study: Study, say: Callable[[str], object]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        if study.whole(_LEASE)["token"] == mine["token"]:
-            study.record_whole(_LEASE, None)
+        with contextlib.suppress(StorageError):  # it will be over without having been given back
+            if study.whole(_LEASE)["token"] == mine["token"]:
+                study.record_whole(_LEASE, None)
 
 
 def _wait_for_the_last(study: Study, say: Callable[[str], object]) -> None:

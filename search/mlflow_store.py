@@ -24,6 +24,9 @@ for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# MLflow's client would ask a server that is away for minutes, and one whose answer was lost to make a run again, unseen.
+# What asks again here is `Tracker`, which looks first.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
 _PORTS = {"sqlite": None, "postgresql": 5432, "mysql": 3306}  # of databases that both can have

@@ -7,23 +7,25 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from sqlalchemy.exc import DBAPIError
 
-from search.errors import StorageError
+from search.errors import HaltedError, StorageError
 
 _PATIENCE = 600.0
 """Seconds that a database may be away."""
 _LONGEST_PAUSE = 5.0
+_FULL = "database or disk is full"
+"""What SQLite says then. A driver that waited for space would wait in vain where nobody looks."""
 _log = logging.getLogger("promptfront")
 
 
 def _waiting(name: str) -> Callable[..., Any]:
     """A method of a storage that calls it again while the database is away.
 
-    A call whose answer was lost on the way may be done twice: facts are then written again, and a trial that was made twice is
-    resumed as one that was interrupted.
+    A call whose answer was lost on the way is done twice: facts are then written again, a trial that has ended stays as it is,
+    and one that was made is not made anew (`search/storage.py`).
     """
 
     def call(self: Any, *given: Any, **named: Any) -> Any:
@@ -31,14 +33,24 @@ def _waiting(name: str) -> Callable[..., Any]:
         while True:
             try:
                 return getattr(self.storage, name)(*given, **named)
+            except UpdateFinishedTrialError:
+                if deadline is None:
+                    raise
+                return True  # it was ended by the call whose answer was lost
             except (StorageInternalError, DBAPIError) as error:
+                reason = error.__cause__ or error  # Optuna's own words are the same for all
+                if _FULL in str(reason):
+                    raise HaltedError(
+                        f"no space is left for the Optuna storage {self.place}: {reason}. What was recorded is safe: free some, "
+                        "and launch again to go on"
+                    ) from error
                 now = time.monotonic()
                 if deadline is None:
                     deadline = now + _PATIENCE
                     _log.warning("the Optuna storage %s is away; waiting for it", self.place)
                 if now > deadline:
                     raise StorageError(
-                        f"the Optuna storage {self.place} has been away for {_PATIENCE / 60:.0f} minutes: {error}. "
+                        f"the Optuna storage {self.place} has been away for {_PATIENCE / 60:.0f} minutes: {reason}. "
                         "What was recorded is safe: launch again to go on"
                     ) from error
             time.sleep(pause)

@@ -80,6 +80,8 @@ class StudySearcher(_NotInSnapshots, Searcher):
             return key
         known = self.study.trial(key).user_attrs
         facts = {name: result[name] for name in _COUNTS if known.get(name) != result[name]}
+        if result["resumed"]:
+            facts["resumed"] = [*known.get("resumed", ()), result["step"]]
         kept = {name: result[name] for name in _KEPT}
         nested = {name: json.loads(result[name]) for name in ("task_scores", "metrics")}
         self.study.record_evaluation(key, result["step"], {**kept, **nested}, **facts)

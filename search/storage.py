@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import sqlite
 from search.errors import NoStudyError, StorageError
 from search.patience import Patient
+
+MADE = "promptfront:made"
+"""System attribute of a trial that tells one making from another."""
+
+
+class _Once(RDBStorage):
+    """A database in which a trial is made once, also where the answer to its making is lost and it is asked for again.
+
+    Optuna asks again by itself, so the question whether the trial is there belongs into the transaction that makes it, where
+    the study's row is locked.
+    """
+
+    def _get_prepared_new_trial(self, study_id: int, template_trial: FrozenTrial | None, session: Any) -> Any:
+        if template_trial is not None and MADE in template_trial.system_attrs:
+            latest = (
+                session.query(TrialModel)
+                .filter(TrialModel.study_id == study_id)
+                .order_by(TrialModel.trial_id.desc())
+                .first()
+            )
+            if latest is not None:
+                known = TrialSystemAttributeModel.find_by_trial_and_key(latest, MADE, session)
+                if (
+                    known is not None
+                    and json.loads(str(known.value_json)) == template_trial.system_attrs[MADE]
+                ):
+                    return latest
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
 
 
 def connect(url: str, create: bool = True) -> BaseStorage:
@@ -32,7 +62,7 @@ def connect(url: str, create: bool = True) -> BaseStorage:
     try:
         if file is not None:
             Path(file).parent.mkdir(parents=True, exist_ok=True)
-        found = optuna.storages.RDBStorage(url, engine_kwargs=options)  # no cache: `Trials` is one
+        found = _Once(url, engine_kwargs=options)  # no cache: `Trials` is one
     except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
         text = without_passwords(f"cannot reach the Optuna storage {url}: {error}", url)
         raise StorageError(text + password_hint(text)) from error

@@ -26,6 +26,7 @@ from search.study_run import StudyRun
 
 _TRIAL = "promptfront.trial"
 _STATE = "promptfront.state"  # of a trial that has ended; what is written after it is the run's status
+_RUN_ID = "mlflow_run_id"  # the study's late fact of a trial
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
 _FACTS = (
     "trained_parameters",
@@ -38,6 +39,7 @@ _FACTS = (
 
 _MOST_METRICS = 800  # of a batch: MLflow takes 1,000 things of all kinds
 _INTERVAL = 2.0  # seconds between two writes of the thread
+_PATIENCE = 30.0  # seconds that MLflow may be away at the end
 
 
 class Tracker:
@@ -59,21 +61,34 @@ class Tracker:
         self._ended: set[Key] = set()  # and written
         self._tested: set[Key] = set()
         self._logged: dict[Key, int] = {}
+        self._in_doubt = False
         self._lock = threading.Lock()
         self._uri = mlflow_store.uri(study.config)
         with mlflow_store.errors(self._uri):
             self._client = mlflow_store.connect(self._uri)
             self._whole = StudyRun(self._client, study.config, self._uri)
-            self._earlier = {run.data.tags[_TRIAL]: run for run in self._all_runs()}
-            self._ids: dict[str, str] = {name: run.info.run_id for name, run in self._earlier.items()}
+            self._read_runs()
 
-    def sync(self) -> None:
+    def sync(self, patient: bool = False) -> None:
         """Writes what is new.
+
+        Args:
+            patient: wait a while for an MLflow that is away.
 
         Raises:
             TrackingError: MLflow cannot be reached; nothing is lost, the next call goes on.
         """
-        with self._lock, mlflow_store.errors(self._uri):
+        deadline = time.monotonic() + (_PATIENCE if patient else 0.0)
+        while True:
+            try:
+                return self._sync()
+            except TrackingError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_INTERVAL)
+
+    def _sync(self) -> None:
+        with self._lock, self._written():
             tests = self._study.late_facts(held_out.TEST)
             for key, trial in self._study.trials():
                 # a trial that has no configuration yet is being proposed, in another thread
@@ -85,6 +100,16 @@ class Tracker:
                     self._project(key, trial)
                 if key in tests and key not in self._tested:
                     self._log_test(key, tests[key])
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        """What is written within may have arrived although MLflow said nothing: who writes next looks first."""
+        with mlflow_store.errors(self._uri):
+            if self._in_doubt:
+                self._read_runs()
+            self._in_doubt = True
+            yield
+            self._in_doubt = False
 
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:
@@ -112,8 +137,8 @@ class Tracker:
         Raises:
             TrackingError: MLflow cannot be reached.
         """
-        self.sync()
-        with self._lock, mlflow_store.errors(self._uri):
+        self.sync(patient=True)
+        with self._lock, self._written():
             for key, trial in self._study.trials():
                 if trial.state == TrialState.RUNNING and str(key) in self._ids:
                     self._client.set_terminated(self._ids[str(key)], "KILLED")
@@ -136,7 +161,9 @@ class Tracker:
         self._write(key, trial, status)
 
     def _go_on(self, key: Key, run: Run) -> None:
-        """An earlier launch was cut short, or the trial was interrupted."""
+        """An earlier launch was cut short, or the trial was interrupted, or an answer was lost."""
+        if self._study.late(key, _RUN_ID) != run.info.run_id:
+            self._study.record_late(key, _RUN_ID, run.info.run_id)
         if run.info.status != "RUNNING":
             self._client.update_run(run.info.run_id, status="RUNNING")
         if run.data.params:  # they come first
@@ -213,12 +240,19 @@ class Tracker:
             },
         )
         self._ids[str(key)] = run.info.run_id
-        self._study.record_late(key, "mlflow_run_id", run.info.run_id)
+        self._study.record_late(key, _RUN_ID, run.info.run_id)
 
     def _last_step(self, run: Run) -> int:
         if "validation" not in run.data.metrics:
             return 0
         return max(metric.step for metric in self._client.get_metric_history(run.info.run_id, "validation"))
+
+    def _read_runs(self) -> None:
+        """What MLflow has, by an earlier launch or by this one."""
+        self._earlier = {run.data.tags[_TRIAL]: run for run in self._all_runs()}
+        self._ids: dict[str, str] = {name: run.info.run_id for name, run in self._earlier.items()}
+        self._logged.clear()
+        self._in_doubt = False
 
     def _all_runs(self) -> Iterator[Run]:
         token = None

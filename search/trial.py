@@ -124,14 +124,18 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
     memory = Peak(resources.backbone.device)
     trial = build(job, study, resources)
     folder = Path(job.folder)
-    checkpoint.restore(trial, folder)
     pack = Pack()
     pack.attach(trial)
-    if not trial.parameters:  # a frozen model that writes, as it is
+    restored = checkpoint.restore(trial, folder)
+    if (
+        restored is not None and restored.report is not None
+    ):  # again: the process may have ended before it was heard
+        report({**restored.report, "checkpoint": str(restored.path), "resumed": True})
+    elif not trial.parameters or trial.done:  # a frozen model that writes, as it is
         trial.step = study.training.max_steps
-    if trial.done:  # nothing to train, or it was interrupted between its last checkpoint and its end
-        path = checkpoint.save(trial, folder)
-        report({**_evaluate(trial, study, resources, loss=None), "checkpoint": str(path)})
+        evaluation = _evaluate(trial, study, resources, loss=None)
+        path = checkpoint.save(trial, folder, evaluation)
+        report({**evaluation, "checkpoint": str(path)})
     losses: list[float] = []
     started = time.perf_counter()
     while not trial.done:
@@ -144,12 +148,13 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
             evaluation = _evaluate(trial, study, resources, mean(losses))
             trial.seconds += time.perf_counter() - started
             losses, started = [], time.perf_counter()
-            path = checkpoint.save(trial, folder)
             if pack.gradient_accumulation_steps > 1:
                 accumulated = {"gradient_accumulation_steps": pack.gradient_accumulation_steps}
                 evaluation["metrics"] = json.dumps(json.loads(evaluation["metrics"]) | accumulated)
             costs = {"step_seconds": step_seconds, "peak_memory_bytes": memory.bytes()}
-            report({**evaluation, **costs, "seconds": trial.seconds, "checkpoint": str(path)})
+            evaluation |= {**costs, "seconds": trial.seconds}
+            path = checkpoint.save(trial, folder, evaluation)
+            report({**evaluation, "checkpoint": str(path)})
     return trial
 
 
@@ -170,8 +175,12 @@ def _step(pack: Pack, trial: Trial) -> float | DivergedError:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch could not have the memory that it asked for."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Whether PyTorch could not have the memory that it asked for; oneDNN, on CPUs, does not say what it was short of."""
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "can't allocate memory" in str(error)
+        or str(error) == "could not create a primitive"
+    )
 
 
 def build(job: Job, study: StudyConfig, resources: Resources) -> Trial:
@@ -252,6 +261,7 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
         "step_seconds": None,
         "peak_memory_bytes": None,
         "checkpoint": None,
+        "resumed": False,
         "stops_study": False,
         "error": None,
         **asdict(trial.counts),
@@ -273,4 +283,4 @@ def _failure(error: str, stops_study: bool = False) -> Report:
         "deployed_parameters",
         "head_parameters",
     )
-    return {**dict.fromkeys((*keys, *costs)), "stops_study": stops_study, "error": error}
+    return {**dict.fromkeys((*keys, *costs)), "resumed": False, "stops_study": stops_study, "error": error}

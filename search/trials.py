@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,6 +22,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from search.storage import MADE
 from search.values import Scalar
 
 Directions = list[Literal["maximize", "minimize"]]
@@ -155,6 +157,7 @@ class Trials:
 
     def _create(self, trial: FrozenTrial) -> int:
         with self._writing:
+            trial.system_attrs = {**trial.system_attrs, MADE: uuid.uuid4().hex}
             trial_id = self._storage.create_new_trial(self._id, template_trial=trial)
             self._put(self._storage.get_trial(trial_id))
         return len(self._all) - 1

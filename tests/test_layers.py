@@ -85,6 +85,7 @@ def test_the_command_line_imports_nothing_heavy_by_itself() -> None:
         "sys",
         "pathlib",
         "shlex",
+        "signal",
         "typing",
         "typer",
         "rich",

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,69 +17,20 @@ import pytest
 
 import methods
 from tests.search.conftest import make_rows, write_study
+from tests.search.launches import (
+    assert_whole,
+    mlflow_runs,
+    progress,
+    report,
+    run,
+    start,
+    states,
+    wait_until,
+)
+
+TWO = ("head_only", "prompt_tuning")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-PROGRAM = [sys.executable, "-c", "from search.cli import main; main()"]
-
-
-def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    with (cwd / "launch.log").open("a") as log:
-        return subprocess.Popen(
-            [*PROGRAM, *arguments],
-            cwd=cwd,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-
-def run(*arguments: str, cwd: Path) -> tuple[int, str]:
-    done = subprocess.run(
-        [*PROGRAM, *arguments], cwd=cwd, capture_output=True, text=True, timeout=500, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-def mlflow_runs(folder: Path) -> dict[str, str]:
-    """Status of every run by its id."""
-    with sqlite3.connect(folder / "outputs" / "mlflow.db") as connection:
-        return dict(connection.execute("select run_uuid, status from runs where lifecycle_stage = 'active'"))
-
-
-def report(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "outputs/tiny/report/report.json").read_text())
-    return content
-
-
-def states(folder: Path) -> Counter[str]:
-    """States of the search trials, as Optuna has them."""
-    storage = f"sqlite:///{folder}/outputs/optuna.db"
-    found: Counter[str] = Counter()
-    for name in optuna.get_all_study_names(storage):
-        if not name.endswith("/finalists"):
-            found += Counter(t.state.name for t in optuna.load_study(study_name=name, storage=storage).trials)
-    return found
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 200) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, "the study ended before it could be interrupted"
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-def some_ended(folder: Path, count: int) -> Callable[[], bool]:
-    def condition() -> bool:
-        try:
-            found = states(folder)
-        except Exception:  # the database is being made
-            return False
-        return found["COMPLETE"] + found["PRUNED"] >= count
-
-    return condition
 
 
 @pytest.fixture
@@ -109,36 +57,13 @@ for text in texts:
 
 @pytest.fixture
 def long_folder(study: dict[str, Any], tmp_path: Path) -> Path:
-    """A study with time to be interrupted in."""
+    """A study of two methods with time to be interrupted in."""
     study["output_dir"] = "outputs"
-    study["training"] = {**study["training"], "max_steps": 60, "eval_steps": 10}
+    study["methods"] = {name: study["methods"][name] for name in TWO}
+    study["search"] = {"trials_per_method": 2}
+    study["training"] = {**study["training"], "max_steps": 120, "eval_steps": 20}
     write_study(study, tmp_path)
     return tmp_path
-
-
-def assert_whole(folder: Path) -> None:
-    """Every planned trial is there once, and ended, in Optuna, in the report and in MLflow."""
-    content = report(folder)
-    assert Counter(t["method"] for t in content["trials"]) == {
-        "head_only": 3,
-        "prompt_tuning": 3,
-        "p_tuning_v2": 3,
-    }
-    assert len({(t["method"], t["number"]) for t in content["trials"]}) == 9
-    assert not content["partial"]
-    runs = mlflow_runs(folder)
-    assert set(runs.values()) <= {"FINISHED", "KILLED", "FAILED"}
-    ids = [t["mlflow_run_id"] for t in content["trials"]]
-    assert len(set(ids)) == 9
-    assert set(ids) <= set(runs)
-    finalists = [f for m in content["methods"] for f in m["finalists"]]
-    assert len(runs) == 9 + sum(len(f["seeds"]) for f in finalists) + 1, "one run a trial, and the study's"
-    for method in content["methods"]:
-        (chosen,) = (f for f in method["finalists"] if f["chosen"])
-        assert len(chosen["test"]["values"]) == len(chosen["seeds"]) == 2
-        assert all(f["test"] is None for f in method["finalists"] if not f["chosen"]), (
-            "test is read for one only"
-        )
 
 
 def test_a_study_from_launch_to_prediction(folder: Path) -> None:
@@ -214,35 +139,39 @@ def predictions_of(results: Path, content: dict[str, Any]) -> list[str]:
     return list(table.sort_values("row")["prediction"])
 
 
-def test_a_killed_driver_loses_nothing(long_folder: Path) -> None:
-    """kill -9 of the driver and all it started, then launch again."""
-    process = start("launch", "study.yaml", cwd=long_folder)
-    wait_until(some_ended(long_folder, 2), process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    runs = mlflow_runs(long_folder)
-    code, output = run("launch", "study.yaml", cwd=long_folder)
-    assert code == 0, output
-    assert_whole(long_folder)
-    assert set(runs) <= set(mlflow_runs(long_folder)), "the runs from before are the same runs"
-
-
-def test_a_second_driver_is_refused_and_ctrl_c_ends_cleanly(long_folder: Path) -> None:
+def test_interrupted_in_every_way_a_study_loses_nothing(long_folder: Path) -> None:
+    """A second driver, SIGTERM as it begins, Ctrl-C, SIGTERM, kill -9 of the driver and all it started."""
     process = start("launch", "study.yaml", cwd=long_folder)
     wait_until(lambda: (long_folder / "outputs/tiny/driver.txt").exists(), process)
     code, output = run("launch", "study.yaml", cwd=long_folder)
     assert code == 5
     assert f"process {process.pid}" in output
-    wait_until(some_ended(long_folder, 1), process)
-    process.send_signal(signal.SIGINT)
+    process.terminate()
     assert process.wait(timeout=120) == 130
-    assert "RUNNING" not in mlflow_runs(long_folder).values()
-    assert report(long_folder)["partial"]
-    ended = states(long_folder)["COMPLETE"]
+
+    runs: set[str] = set()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        trained = progress(long_folder)
+        process = start("launch", "study.yaml", cwd=long_folder)
+        wait_until(trained, process)
+        # a terminal sends Ctrl-C to all that was started
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        assert process.wait(timeout=120) == 130
+        assert report(long_folder)["partial"]
+        assert "RUNNING" not in mlflow_runs(long_folder).values()
+        assert runs <= set(mlflow_runs(long_folder))
+        runs = set(mlflow_runs(long_folder))
+    assert (long_folder / "launch.log").read_text().count("Interrupted; nothing is lost") >= 2
+
+    trained = progress(long_folder)
+    process = start("launch", "study.yaml", cwd=long_folder)
+    wait_until(trained, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     code, output = run("launch", "study.yaml", cwd=long_folder)
     assert code == 0, output
-    assert states(long_folder)["COMPLETE"] >= ended
-    assert_whole(long_folder)
+    assert_whole(long_folder, TWO, each=2)
+    assert runs <= set(mlflow_runs(long_folder)), "the runs from before are the same runs"
 
 
 def test_a_diverging_trial_fails_and_the_study_goes_on(study: dict[str, Any], tmp_path: Path) -> None:
@@ -275,11 +204,18 @@ def test_a_study_in_which_all_fails_ends_3(study: dict[str, Any], tmp_path: Path
     assert code == 3, "launching it again is no success either: " + output
 
 
-def test_the_budget_of_hours_ends_4_and_more_of_it_goes_on(long_folder: Path) -> None:
+def test_a_limit_ends_4_and_more_of_it_goes_on(long_folder: Path) -> None:
     code, output = run("launch", "study.yaml", "--set", "search.max_hours=0.0001", cwd=long_folder)
     assert code == 4, output
+    assert "search.max_hours is used up" in output
     assert report(long_folder)["partial"]
     assert "RUNNING" not in mlflow_runs(long_folder).values()
+    code, output = run("launch", "study.yaml", "--set", "search.max_trials=3", cwd=long_folder)
+    assert code == 4, output
+    assert "search.max_trials is used up" in output
+    found = states(long_folder)
+    assert found["COMPLETE"] + found["PRUNED"] == 3
+    assert found["RUNNING"] == 0
     code, output = run("launch", "study.yaml", cwd=long_folder)
     assert code == 0, output
-    assert_whole(long_folder)
+    assert_whole(long_folder, TWO, each=2)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from search.pack import Pack
 from search.patience import Patient
 from search.study import Assignment, Key
 from tests.search.conftest import write_study
+from tests.search.launches import assert_whole, progress, run, start, trials, wait_until
 
 
 @pytest.fixture
@@ -57,7 +61,6 @@ _IN_LITTLE_MEMORY = """
 import json, resource, sys
 import torch
 from search import trial
-torch.backends.mkldnn.set_flags(False)  # it says of no memory only that it could not create something
 job = trial.Job(**json.loads(sys.argv[1]))
 trial.load(job.study)
 pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -86,29 +89,130 @@ def test_a_batch_that_does_not_fit_is_halved(study: dict[str, Any], tmp_path: Pa
     assert all(found["gradient_accumulation_steps"] > 1 for found in metrics)
 
 
+_NO_MEMORY_LEFT = """
+import resource
+import torch
+from torch.nn import functional
+from search import trial
+weight = torch.randn(512, 512)
+rows = [torch.randn(count, 512) for count in range(1, 200, 7)]
+functional.gelu(functional.linear(rows[-1], weight))
+pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (pages + 2**20,) * 2)
+ballast = []
+try:
+    while True:
+        ballast.append(torch.empty(2**14))
+except RuntimeError as error:
+    assert trial.out_of_memory(error)
+found = {}
+for each in rows:
+    for function in (lambda x: functional.linear(x, weight), functional.gelu):
+        try:
+            function(each)
+        except RuntimeError as error:
+            found[str(error).partition(":")[0]] = trial.out_of_memory(error)
+print(found)
+"""
+
+
+def test_whoever_is_out_of_memory_is_understood() -> None:
+    """PyTorch's allocator and oneDNN, which has other words for it, with a real limit."""
+    command = [sys.executable, "-c", _NO_MEMORY_LEFT]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
+    found = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert "could not create a primitive" in found
+    assert len(found) > 1
+    assert all(found.values()), found
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Path]:
+    """A file system of its own."""
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=False)
+    if mounted.returncode:
+        pytest.skip("A FULL DISK IS NOT TESTED: only root can mount a small file system")
+    try:
+        yield place
+    finally:
+        # lazily: readers of the databases in this process keep connections
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leaves no space, by the file that is returned."""
+    with contextlib.suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
+        for size in (2**20, 512):
+            with contextlib.suppress(OSError):
+                while ballast.write(bytes(size)):
+                    pass
+    return disk / "ballast"
+
+
 def test_a_full_disk_keeps_the_checkpoint_before(config: StudyConfig, tmp_path: Path) -> None:
     """On a real file system without space."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=False)
-    if mounted.returncode:
-        pytest.skip("a small file system can only be mounted by root")
-    try:
+    with small_disk(tmp_path / "disk", "64k") as disk:
         resources = trial.load(config.model_dump_json())
         one, pack = trial.build(job(config, "prompt_tuning"), config, resources), Pack()
         pack.attach(one)
         checkpoint.save(one, disk / "trial")
-        with contextlib.suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
-            while True:
-                ballast.write(bytes(512))
+        fill(disk)
         pack.step()
         with pytest.raises(DiskFullError, match="no space is left for checkpoints"):
             checkpoint.save(one, disk / "trial")
         assert [file.name for file in (disk / "trial").iterdir()] == ["step-00000000.safetensors"]
         assert checkpoint.restore(one, disk / "trial")
         assert one.step == 0
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_study_whose_disk_is_full_stops_and_goes_on_once_there_is_space(
+    study: dict[str, Any], tmp_path: Path
+) -> None:
+    """All that it writes is on that disk: checkpoints, both databases, the report."""
+    study["output_dir"] = "outputs"
+    study["methods"] = {name: study["methods"][name] for name in ("head_only", "prompt_tuning")}
+    study["training"] = {**study["training"], "max_steps": 200, "eval_steps": 20}
+    study["search"] = {"trials_per_method": 2, "early_stopping": False}
+    write_study(study, tmp_path)
+    with small_disk(tmp_path / "outputs", "64m") as disk:
+        process = start("launch", "study.yaml", cwd=tmp_path)
+        wait_until(progress(tmp_path), process)
+        ballast = fill(disk)
+        said = tmp_path / "launch.log"
+        assert process.wait(200) == 5, said.read_text()
+        assert re.search("no space is left|disk is full", said.read_text())
+        assert "launch again to go on" in " ".join(said.read_text().split())
+        ended = {where for where, trial in trials(tmp_path).items() if trial.state.is_finished()}
+        ballast.unlink()
+        code, output = run("launch", "study.yaml", cwd=tmp_path)
+        assert code == 0, output
+        assert_whole(tmp_path, ("head_only", "prompt_tuning"), each=2)
+        assert ended <= set(trials(tmp_path))
+
+
+def test_a_trial_goes_on_from_the_checkpoint_before_one_that_is_damaged(config: StudyConfig) -> None:
+    given = job(config, "prompt_tuning")
+
+    class Killed(Exception):
+        pass
+
+    def until_step_4(report: dict[str, Any]) -> None:
+        whole.append(report)
+        if report["step"] == 4:
+            raise Killed
+
+    whole: list[dict[str, Any]] = []
+    with pytest.raises(Killed):
+        trial.train(given, until_step_4)
+    last = Path(whole[-1]["checkpoint"])
+    last.write_bytes(last.read_bytes()[:100])
+    reports: list[dict[str, Any]] = []
+    trial.train(given, reports.append)
+    assert [(report["step"], report["resumed"]) for report in reports] == [(2, True), (4, False), (6, False)]
+    assert [report["loss"] for report in reports[:2]] == [report["loss"] for report in whole]
 
 
 class Away(InMemoryStorage):

@@ -2,17 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,101 +17,37 @@ from search.mlflow_store import TrackingError
 from search.study import Study
 from search.study_run import StudyRun
 from search.tracking import Tracker
+from tests.search.servers import PASSWORD, Postgres, TrackingServer
 from tests.search.test_tracking import REPORT, evaluate, start
 from tests.search.test_winner import CASES, config_of, export
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-PASSWORD = "a-long-enough-secret"
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-def binaries() -> Path | None:
-    """Folder of initdb and pg_ctl: Debian keeps them out of the PATH."""
-    found = sorted(path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if (initdb := shutil.which("initdb")) is not None:
-        found.insert(0, Path(initdb).resolve().parent)
-    return found[-1] if found else None
-
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
     """URL, without password and database, of a PostgreSQL of its own: databases `postgres` and `runs`."""
-    programs = binaries()
-    try:
-        user = pwd.getpwnam("postgres")
-    except KeyError:
-        user = None
-    if programs is None or (os.geteuid() == 0 and user is None):
-        pytest.skip("POSTGRESQL IS NOT TESTED: it is not there (apt-get install postgresql)")
-    # It refuses to run as root.
-    identity: dict[str, Any] = {} if os.geteuid() else {"user": user.pw_uid, "group": user.pw_gid}  # type: ignore[union-attr]
-    folder = Path(tempfile.mkdtemp(prefix="promptfront-postgres-"))
-    (folder / "password").write_text(PASSWORD)
-    if identity:
-        for path in (folder, folder / "password"):
-            os.chown(path, identity["user"], identity["group"])
-
-    def run(*command: str | Path, **more: Any) -> None:
-        options = {**identity, **more}
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=120, **options)
-
-    port = free_port()
-    data = folder / "data"
-    access = ("--username=ada", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}")
-    run(programs / "initdb", f"--pgdata={data}", *access)
-    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
-    run(programs / "pg_ctl", "start", "--wait", f"--pgdata={data}", f"--log={folder / 'log'}", "-o", options)
-    login = (f"--port={port}", "--host=127.0.0.1", "--username=ada")
-    run(programs / "createdb", *login, "runs", env={**os.environ, "PGPASSWORD": PASSWORD})
-    try:
-        yield f"postgresql://ada@127.0.0.1:{port}"
-    finally:
-        run(programs / "pg_ctl", "stop", "--mode=immediate", f"--pgdata={data}")
-        shutil.rmtree(folder)
+    server = Postgres()
+    yield server.url
+    server.remove()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a tracking server that asks for a user and a password."""
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    folder = tmp_path_factory.mktemp("server")
     (folder / "auth.ini").write_text(
         f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/auth.db\n"
     )
     environment = {
-        **os.environ,
         "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
         "MLFLOW_AUTH_ADMIN_USERNAME": "ada",
         "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "only-for-this-test",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination"]
-    command += [str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
-                break
-            time.sleep(0.3)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
+    server = TrackingServer(folder, "--app-name", "basic-auth", environment=environment)
+    yield server.url
+    server.stop()
 
 
 def assert_a_study_is_whole(config: StudyConfig, folder: Path) -> None:
