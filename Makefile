@@ -1,4 +1,4 @@
-# make demo | test | test-slow | check | format | lock | clean
+# make demo | test | test-slow | test-release | check | format | lock | clean
 
 PYTHON ?= python3
 # Without an NVIDIA driver: PyTorch's CPU build, where an index offers one. With one: PyPI's build, which brings CUDA.
@@ -10,12 +10,13 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test test-slow check format lock clean
+.PHONY: help demo test test-slow test-release check format lock clean
 
 help:
 	@echo "make demo       install, search on real text (examples/quickstart.yaml), print the verdict"
 	@echo "make test       the fast tests"
 	@echo "make test-slow  tests that kill processes, start clusters or browsers"
+	@echo "make test-release  the driver killed ten times in one study; a quarter of an hour"
 	@echo "make check      what CI runs first: format, lint, types, fast tests"
 	@echo "make format     format the source"
 	@echo "make lock       write constraints.txt anew from what is installed"
@@ -37,6 +38,9 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
+
+test-release: .venv/installed
+	$(BIN)/python -m pytest -m release -s
 
 check: .venv/installed
 	$(BIN)/ruff format --check .
