@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import sqlite
@@ -81,8 +81,29 @@ def connect(address: str) -> MlflowClient:
     if address.startswith("sqlite:///"):
         file = Path(address.removeprefix("sqlite:///"))
         file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            _make(file)
         sqlite.keep_log(file)
     return MlflowClient(tracking_uri=address)
+
+
+def _make(file: Path) -> None:
+    """Makes a database under another name first: one that a killed process had half made, MLflow could not make whole."""
+    from mlflow.store.db.utils import _initialize_tables
+
+    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    engine = create_engine(f"sqlite:///{temporary}")
+    try:
+        _initialize_tables(engine)
+        engine.dispose()
+        try:
+            os.link(temporary, file)
+        except FileExistsError:
+            pass  # another study was faster
+        except OSError:  # a file system without links
+            os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def artifacts(config: StudyConfig, address: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from search import sqlite, study_file
+from search import mlflow_store, sqlite, study_file
 from search.study import Study
 from tests.search.conftest import write_study
 
@@ -53,6 +53,32 @@ def test_a_killed_process_loses_nothing_that_it_told(study: dict[str, Any], tmp_
     assert told.values == [0.2, 5.0]
     assert told.user_attrs["step:20"] == {"validation": 0.2}
     assert mode(database) == "wal"
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_has_half_made_is_made_anew(tmp_path: Path) -> None:
+    """MLflow makes its database in many steps, and cannot go on with one that lacks some of them."""
+    address = f"sqlite:///{tmp_path}/mlflow.db"
+    make = f"from search import mlflow_store; mlflow_store.connect({address!r}).search_experiments()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", make], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    )
+    while not any(tables(file) >= 20 for file in tmp_path.glob("mlflow*[bp]")):
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    with mlflow_store.errors(address):
+        assert mlflow_store.connect(address).search_experiments()
+    assert mode(tmp_path / "mlflow.db") == "wal"
+
+
+def tables(path: Path) -> int:
+    """How many a database has; none while it is written."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return len(connection.execute("select 1 from sqlite_master where type = 'table'").fetchall())
+    except sqlite3.OperationalError:
+        return 0
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("ext4", "wal"), ("nfs4", "delete"), ("lustre", "delete")])
