@@ -27,6 +27,7 @@ from search import held_out, lock, plan, probe, provenance, results, study_file,
 from search.budget import Budget
 from search.config import StudyConfig
 from search.errors import HaltedError, NoStudyError, PromptfrontError, StorageError, StudyFileError
+from search.gauges import Gauges
 from search.mlflow_store import TrackingError
 from search.progress import Progress
 from search.searcher import HalvingScheduler, StopWhen, StudySearcher
@@ -195,7 +196,7 @@ def _tune(
             name="tune",
             storage_path=folder,
             stop=stopper,
-            callbacks=[progress],
+            callbacks=[progress, Gauges(searcher.study)],
             failure_config=tune.FailureConfig(max_failures=2),
             verbose=0,
         ),

@@ -31,6 +31,7 @@ DOORS = {
         "search/searcher.py",
         "search/trial.py",
         "search/progress.py",
+        "search/gauges.py",
     },
     "datasets": {"search/data.py"},
 }

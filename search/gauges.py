@@ -1,0 +1,60 @@
+"""A study's progress as gauges of Ray's metrics, for Prometheus and Grafana (dashboards/grafana/promptfront.json).
+
+The driver sets them; the agent of its node exports them under `ray_` and the name. Where nobody collects, setting one costs
+nothing worth mentioning.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from ray import tune
+from ray.util.metrics import Gauge
+
+from search.results import best
+from search.study import Study
+
+_INTERVAL = 5.0  # seconds; Ray's agents export every ten
+_STATES = ("COMPLETE", "RUNNING", "PRUNED", "FAIL", "WAITING")
+
+
+class Gauges(tune.Callback):
+    """Follows a study while Tune runs.
+
+    `promptfront_trials` and `promptfront_finalist_runs`: by study, method and state (Optuna's names); `promptfront_best_validation`:
+    the best validation score of a method's complete trials; `promptfront_trials_planned`: as far as is known.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        keys = ("study", "method")
+        self._trials = Gauge("promptfront_trials", "Trials of the search", (*keys, "state"))
+        self._runs = Gauge("promptfront_finalist_runs", "Retrainings of finalists", (*keys, "state"))
+        self._planned = Gauge("promptfront_trials_planned", "Trials that the search is to have", keys)
+        self._best = Gauge("promptfront_best_validation", "Best validation score of the search", keys)
+        self._last = 0.0
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return (tune.Callback, ())  # Tune pickles its callbacks for a restore that we do not use
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.monotonic() - self._last >= _INTERVAL:
+            self.update()
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        self.update()
+
+    def update(self) -> None:
+        """Sets every gauge to what is known now."""
+        self._last = time.monotonic()
+        for method in self._study.config.methods:
+            tags = {"study": self._study.config.study, "method": method}
+            for gauge, stage in ((self._trials, "search"), (self._runs, "finalists")):
+                states = Counter(trial.state.name for trial in self._study.of(method, stage))
+                for state in _STATES:
+                    gauge.set(states[state], {**tags, "state": state})
+            self._planned.set(self._study.planned(method), tags)
+            if (score := best(self._study, method)) is not None:
+                self._best.set(score, tags)
