@@ -190,6 +190,8 @@ class Records:
         trials = Trials(self._storage, _name(self.config, method, stage), self._directions(stage))
         now = identity.of(self.config, method)
         if "identity" not in trials.facts:
+            costs = ["deployed_parameters", *self.config.search.measured_costs] if stage == "search" else []
+            trials.name_objectives(["validation", *costs])
             trials.record_fact("identity", now)
             if stage == "search":
                 trials.enqueue(self._defaults(method))

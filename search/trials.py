@@ -13,6 +13,7 @@ import copy
 import math
 import threading
 import uuid
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -49,7 +50,7 @@ class Trials:
         study = optuna.create_study(
             study_name=name, storage=storage, directions=directions, load_if_exists=True
         )
-        self._storage, self._id = storage, study._study_id
+        self._study, self._storage, self._id = study, storage, study._study_id
         self._writing = threading.RLock()
         self.facts: dict[str, Any] = dict(study.user_attrs)
         self.states: Counter[TrialState] = Counter()
@@ -73,6 +74,12 @@ class Trials:
         if not self.states[TrialState.WAITING]:
             return None
         return next(trial for trial in self._all if trial.state == TrialState.WAITING)
+
+    def name_objectives(self, names: Sequence[str]) -> None:
+        """What optuna-dashboard and Optuna's plots call the objectives."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.set_metric_names(list(names))
 
     def enqueue(self, params: Mapping[str, Scalar], **facts: Any) -> None:
         """Adds a trial to be started before any other is proposed."""

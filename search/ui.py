@@ -39,7 +39,7 @@ def serve(config: StudyConfig | None, output_dir: Path, port: int, console: Cons
         raise NoStudyError(f"there is no MLflow store {uri}; launch a study first, from the same folder")
     folder = (output_dir if config is None else config.output_dir).absolute() / "mlflow_auth"
     password = _password(folder)
-    lines = [f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C ends it)"]
+    lines = [f"MLflow UI: http://127.0.0.1:{port}/{_page(config, uri)}  (Ctrl-C ends it)"]
     lines += [f"user:      {_USER}", f"password:  {password}  (kept in {folder / 'password.txt'})"]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
@@ -62,6 +62,18 @@ def serve(config: StudyConfig | None, output_dir: Path, port: int, console: Cons
         raise PromptfrontError(
             f"the MLflow server ended with code {done.returncode}; is port {port} taken? Try --port"
         )
+
+
+def _page(config: StudyConfig | None, uri: str) -> str:
+    """The study's runs; MLflow's own first page is about chat applications."""
+    from search import mlflow_store
+    from search.study_run import StudyRun
+
+    if config is None:
+        return ""
+    with mlflow_store.errors(uri):
+        experiment, _ = StudyRun.find(mlflow_store.connect(uri), config)
+    return f"#/experiments/{experiment}/runs?workflowType=machine_learning"
 
 
 def _password(folder: Path) -> str:

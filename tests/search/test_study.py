@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -273,3 +274,15 @@ def test_a_weight_may_be_a_list_or_a_range_beside_a_fixed_one(study: dict[str, A
     done = run(Study(load(two_tasks(study, [1, 3], {"min": 1, "max": 2}), tmp_path)), by_rate)
     raw = {a.loss_weights["topics"] / a.loss_weights["again"] for a in done}
     assert all(0.5 <= ratio <= 3 for ratio in raw)
+
+
+def test_objectives_have_names_for_optunas_own_tools(study: dict[str, Any], tmp_path: Path) -> None:
+    config = load(study, tmp_path, measured_costs=["peak_memory_bytes"])
+    Study(config)
+    names = {s.study_name: s for s in optuna.get_all_study_summaries(config.storage_url)}
+    for method in config.methods:
+        searched = optuna.load_study(study_name=f"{config.study}/{method}", storage=config.storage_url)
+        assert searched.metric_names == ["validation", "deployed_parameters", "peak_memory_bytes"]
+        assert names[f"{config.study}/{method}/finalists"].directions == [
+            optuna.study.StudyDirection.MAXIMIZE
+        ]
