@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.search.conftest import write_study
-from tests.search.test_stores import free_port
+from tests.search.servers import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
