@@ -23,8 +23,8 @@ def guide(rows: Rows) -> list[dict[str, Any]]:
 
     `share` and `parameters`: parameter efficiency. `tasks_good`, `worst_task`: multi-task capability, the number of tasks
     on which the method's test mean is within epsilon of the best of that task, and its lowest score. `gain`, `pool_used`:
-    flexibility, what it adds to head_only and the share of its pool that rows take. `step_seconds`, `searched`: complexity,
-    a training step of the solo probe and the number of hyperparameters that are searched.
+    flexibility, what it adds to head_only, and the share of its pool (`pool`: whether it has one) that rows take. `step_seconds`,
+    `searched`: complexity, a training step of the solo probe and the number of hyperparameters that are searched.
     """
     tested = {c.method: c for c in contenders(rows)}
     by_task = {name: task_means(rows, name) for name in tested}
@@ -50,6 +50,7 @@ def guide(rows: Rows) -> list[dict[str, Any]]:
                 "tasks": len(rows["tasks"]),
                 "worst_task": min(means.values(), default=None),
                 "gain": mine.mean - zero.mean if mine and zero and mine is not zero else None,
+                "pool": "pool_size" in finalist["config"] if finalist else None,
                 "pool_used": float(np.mean(used)) if used else None,
                 "step_seconds": probed(rows, name, "train_step_seconds"),
                 "searched": len(method["space"]),

@@ -351,6 +351,12 @@ def test_the_guides_are_filled_from_the_rows(rows: Rows, tmp_path: Path) -> None
     guide = {row["method"]: row for row in report["guide"]}
     assert guide["prompt_tuning"]["step_seconds"] == pytest.approx(0.4)
     assert guide["full"]["step_seconds"] is None
+    assert [row["pool"] for row in report["guide"]] == [False] * 4
+    finalist(rows, "prompt_tuning")["config"] |= {"pool_size": 10}
+    page = (tmp_path / "report.html").read_text().partition('id="guide"')[2].partition("</table>")[0]
+    assert page.count("–") == 5, "no pool in four methods, and head_only is what the others are held against"
+    again = {row["method"]: row for row in write(rows, tmp_path)["playbook"]["guide"]}
+    assert (again["prompt_tuning"]["pool"], again["prompt_tuning"]["pool_used"]) == (True, None)
     assert guide["prompt_tuning"]["gain"] == pytest.approx(
         np.mean([run["test"] for run in finalist(rows, "prompt_tuning")["runs"]])
         - np.mean([run["test"] for run in finalist(rows, "head_only")["runs"]])
