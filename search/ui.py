@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ _USER = "admin"
 
 
 def serve(config: StudyConfig | None, output_dir: Path, port: int, console: Console) -> None:
-    """Serves until Ctrl-C.
+    """Serves until Ctrl-C, SIGTERM, or the terminal closes.
 
     Args:
         config: of the study whose store is shown; None for the default store of `output_dir`.
@@ -54,14 +55,16 @@ def serve(config: StudyConfig | None, output_dir: Path, port: int, console: Cons
         # Without it, MLflow starts ten processes for jobs that we have no use for.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    try:
-        done = subprocess.run(command, env=environment, check=False)
-    except KeyboardInterrupt:
-        return
-    if done.returncode > 0:
-        raise PromptfrontError(
-            f"the MLflow server ended with code {done.returncode}; is port {port} taken? Try --port"
-        )
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    # The server has workers of its own, which would outlive it: they are a group, which ends with us.
+    with subprocess.Popen(command, env=environment, start_new_session=True) as server:
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:
+            os.killpg(server.pid, signal.SIGTERM)
+            return
+    if code > 0:
+        raise PromptfrontError(f"the MLflow server ended with code {code}; is port {port} taken? Try --port")
 
 
 def _page(config: StudyConfig | None, uri: str) -> str:

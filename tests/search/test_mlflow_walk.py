@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-import signal
+import socket
 import subprocess
 import sys
 import time
@@ -49,8 +49,10 @@ def page(study: dict[str, Any], tmp_path: Path) -> Iterator[tuple[str, str]]:
             re.search(r"password:  (\S+)", said).group(1),  # type: ignore[union-attr]
         )
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+        process.terminate()
+        assert process.wait(60) == 0
+        with socket.create_server(("127.0.0.1", port)):  # the server's own workers have ended too
+            pass
 
 
 def until(found: Callable[[], T]) -> T:
