@@ -112,7 +112,8 @@ class Proposals:
             case "nsga2":  # a generation must fit into the budget several times
                 return optuna.samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, budget // 5)))
             case "tpe":
-                return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+                # jointly, as Optuna does by default for one objective: the best rate depends on the tokens
+                return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=True)
             case _:
                 return optuna.samplers.RandomSampler(seed=seed)
 
