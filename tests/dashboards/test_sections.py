@@ -17,7 +17,9 @@ from dashboards.effort import expected_best, second_half_gain
 from dashboards.fronts import front, knee
 from dashboards.pairs import outcome
 from dashboards.report import build, write
+from dashboards.statistics import difference
 from dashboards.stopping import rungs
+from dashboards.verdict import contenders
 from dashboards.why import path
 from search import study_file
 from tests.dashboards.test_report import EVIL, page_text
@@ -198,6 +200,22 @@ def test_pairs_are_against_the_candidate_and_head_only(rows: Rows) -> None:
         run["test"], run["examples"] = 0.2, {"topic": [1, 0, 0, 0, 0] * 80}
     found = {(row["family"], row["method"]): row for row in build(rows)["pairs"]}
     assert found["head_only", "full"]["outcome"] == "worse"
+
+
+def test_p_values_of_pairs_are_corrected_over_all_pairs(rows: Rows) -> None:
+    tested = contenders(rows)
+    raw = {
+        frozenset((one.method, other.method)): difference(one.sample, other.sample).p_value
+        for one, other in itertools.combinations(tested, 2)
+    }
+    ranked = sorted(raw, key=lambda pair: raw[pair])
+    factors = np.arange(len(raw), 0, -1)
+    adjusted = np.minimum(1, np.maximum.accumulate([raw[pair] for pair in ranked] * factors))
+    expected = dict(zip(ranked, adjusted, strict=True))
+    assert len(expected) == 6
+    for row in build(rows)["pairs"]:
+        assert row["p_holm"] == pytest.approx(expected[frozenset((row["method"], row["against"]))])
+        assert row["tie"] == (row["p_holm"] >= 0.05)
 
 
 # Was the search enough?
