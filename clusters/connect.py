@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,7 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
             "RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
         ) from error
     except SystemExit as error:  # how Ray takes SIGTERM, from here on
+        forget_alarm()
         raise KeyboardInterrupt from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(f"cannot reach a Ray cluster at {address or 'this machine'}: {error}") from error
@@ -68,6 +70,12 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
+
+
+def forget_alarm() -> None:
+    """Of a signal that met the handler of Ray's C++ part, which asks to be aborted three seconds later: we need longer to end
+    cleanly."""
+    signal.alarm(0)
 
 
 def refuse_unshared(folder: Path) -> None:

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from ray import tune
 from rich.console import Console
 
-from clusters.connect import connected, refuse_unshared
+from clusters.connect import connected, forget_alarm, refuse_unshared
 from search import held_out, lock, plan, probe, provenance, results, study_file, trial
 from search.budget import Budget
 from search.config import StudyConfig
@@ -344,6 +344,7 @@ def _heed(interrupted: threading.Event) -> None:
         return
 
     def handle(number: int, frame: Any) -> None:
+        forget_alarm()
         if interrupted.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         interrupted.set()
