@@ -9,7 +9,6 @@ import contextlib
 import enum
 import json
 import os
-import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -22,8 +21,8 @@ from optuna.trial import TrialState
 from ray import tune
 from rich.console import Console
 
-from clusters.connect import connected, forget_alarm, refuse_unshared
-from search import held_out, lock, plan, probe, provenance, results, study_file, trial
+from clusters.connect import connected, refuse_unshared
+from search import held_out, interruption, lock, plan, probe, provenance, results, study_file, trial
 from search.budget import Budget
 from search.config import StudyConfig
 from search.errors import HaltedError, NoStudyError, PromptfrontError, StorageError, StudyFileError
@@ -108,7 +107,7 @@ def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Write
     tracker = Tracker(study, facts["backbone"]["parameters"])
     if ended_before:
         return _write(study, tracker, _ended(study, Outcome.NOTHING_TO_DO), writer)
-    with _signals() as interrupted:
+    with interruption.awaited() as interrupted:
         try:
             outcome = _run(study, tracker, console, interrupted)
         except KeyboardInterrupt:
@@ -155,7 +154,7 @@ def _run(study: Study, tracker: Tracker, console: Console, interrupted: threadin
     config = study.config
     searcher = StudySearcher(study)
     with connected(config.cluster.address) as resources:
-        _heed(interrupted)  # Ray has put a handler of its own in place
+        interruption.heed(interrupted)  # Ray has put a handler of its own in place
         refuse_unshared(config.folder)
         request = _request(config, resources)
         searcher.limit = _limit(config, resources, request)
@@ -322,32 +321,3 @@ def _limit(config: StudyConfig, resources: dict[str, float], request: dict[str, 
             f"a trial asks for {request}, the cluster has {resources}: lower cluster.cpus_per_trial or gpus_per_trial"
         )
     return min(fit, config.cluster.max_concurrent_trials or fit)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """The first Ctrl-C or SIGTERM asks for a clean stop; a second Ctrl-C insists."""
-    interrupted = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    _heed(interrupted)
-    try:
-        yield interrupted
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _heed(interrupted: threading.Event) -> None:
-    """Lets signals set `interrupted`, where this thread may hear of them."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-
-    def handle(number: int, frame: Any) -> None:
-        forget_alarm()
-        if interrupted.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        interrupted.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)

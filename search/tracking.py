@@ -7,35 +7,25 @@ crash, or after MLflow was away. A thread calls it while trials run; training ne
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import FrozenTrial, TrialState
 
-from search import held_out, mlflow_store, results
+from search import held_out, mlflow_store, results, trial_run
 from search.mlflow_store import TrackingError
-from search.study import Key, Study, evaluations, known_of, loss_weights
+from search.study import Key, Study, evaluations
 from search.study_run import StudyRun
 
 _TRIAL = "promptfront.trial"
 _STATE = "promptfront.state"  # of a trial that has ended; what is written after it is the run's status
 _RUN_ID = "mlflow_run_id"  # the study's late fact of a trial
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
-_FACTS = (
-    "trained_parameters",
-    "deployed_parameters",
-    "head_parameters",
-    "seconds",
-    "step_seconds",
-    "peak_memory_bytes",
-)
 
 _MOST_METRICS = 800  # of a batch: MLflow takes 1,000 things of all kinds
 _INTERVAL = 2.0  # seconds between two writes of the thread
@@ -57,7 +47,7 @@ class Tracker:
         self._study = study
         self._backbone_parameters = backbone_parameters
         # Beside `best_validation`, which every study has: the name under which people look for it.
-        self._best = _metric_name(f"best_{results.metric(study)}".replace(" ", "_"))
+        self._best = trial_run.metric_name(f"best_{results.metric(study)}".replace(" ", "_"))
         self._ended: set[Key] = set()  # and written
         self._tested: set[Key] = set()
         self._logged: dict[Key, int] = {}
@@ -178,10 +168,12 @@ class Tracker:
             trial: as it is now.
             status: of the run's end, or None.
         """
-        params = [] if key in self._logged else _params(key, trial)
+        params = [] if key in self._logged else trial_run.params(key, trial)
         logged = self._logged.get(key, 0)
         new = {step: value for step, value in evaluations(trial).items() if step > logged}
-        metrics = _curve(new) + (self._final(trial) if status else [])
+        metrics = trial_run.curve(new) + (
+            trial_run.final(trial, self._backbone_parameters, self._best) if status else []
+        )
         tags = [RunTag(_STATE, trial.state.name)] if status else []
         run_id = self._ids[str(key)]
         if metrics or params or tags:
@@ -192,37 +184,14 @@ class Tracker:
         if status:
             if "error" in trial.user_attrs:
                 self._client.log_text(run_id, trial.user_attrs["error"], "error.txt")
-            self._client.set_terminated(run_id, status, _milliseconds(trial.datetime_complete))
+            self._client.set_terminated(run_id, status, trial_run.milliseconds(trial.datetime_complete))
             self._ended.add(key)
             del self._logged[key]
 
-    def _final(self, trial: FrozenTrial) -> list[Metric]:
-        """Costs, and the best score with its step."""
-        facts, now = known_of(trial), _milliseconds(trial.datetime_complete)
-        final = {name: facts.get(name) for name in _FACTS}
-        if self._backbone_parameters and final["deployed_parameters"] is not None:
-            final["backbone_share"] = final["deployed_parameters"] / self._backbone_parameters
-        metrics = [Metric(name, float(value), now, 0) for name, value in final.items() if value is not None]
-        scores = {step: evaluation["validation"] for step, evaluation in evaluations(trial).items()}
-        if scores:
-            step = max(scores, key=lambda step: scores[step])
-            metrics += [Metric(name, scores[step], now, step) for name in ("best_validation", self._best)]
-        return metrics
-
     def _log_test(self, key: Key, reading: dict[str, Any]) -> None:
-        scores = {
-            "test": reading["test"],
-            **_by_task("test", reading["task_scores"]),
-            **{
-                _metric_name(f"test_{task}_{name}"): value
-                for task, metrics in reading["metrics"].items()
-                for name, value in metrics.items()
-            },
-        }
-        now = int(time.time() * 1000)
         self._client.log_batch(
             self._ids[str(key)],
-            metrics=[Metric(name, value, now, 0) for name, value in scores.items()],
+            metrics=trial_run.tested(reading),
             tags=[RunTag("promptfront.chosen", "true")],  # the test split is read for no other
         )
         self._tested.add(key)
@@ -230,13 +199,13 @@ class Tracker:
     def _create(self, key: Key, trial: FrozenTrial) -> None:
         run = self._client.create_run(
             self._whole.experiment,
-            start_time=_milliseconds(trial.datetime_start),
+            start_time=trial_run.milliseconds(trial.datetime_start),
             run_name=str(key),
             tags={
                 MLFLOW_PARENT_RUN_ID: self._whole.id,
                 _TRIAL: str(key),
                 "promptfront.stage": key.stage,
-                **_origin(key, trial.user_attrs),
+                **trial_run.origin(key, trial.user_attrs),
             },
         )
         self._ids[str(key)] = run.info.run_id
@@ -263,46 +232,3 @@ class Tracker:
             yield from page
             if not (token := page.token):
                 return
-
-
-def _params(key: Key, trial: FrozenTrial) -> list[Param]:
-    facts = trial.user_attrs
-    params = {"method": key.method, "seed": facts["seed"], **facts["config"], **loss_weights(facts)}
-    return [Param(name, str(value)) for name, value in params.items()]
-
-
-def _origin(key: Key, facts: dict[str, Any]) -> dict[str, str]:
-    """Tags of a finalist: the search trial whose configuration it retrains, why, and with which of the seeds."""
-    if key.stage == "search":
-        return {}
-    return {
-        "promptfront.from": str(Key(key.method, "search", facts["from"])),
-        "promptfront.role": facts["role"],
-        "promptfront.seed_index": str(facts["seed_index"]),
-    }
-
-
-def _curve(steps: dict[int, dict[str, Any]]) -> list[Metric]:
-    now = int(time.time() * 1000)
-    found = []
-    for step, evaluation in steps.items():
-        values = {"validation": evaluation["validation"], "loss": evaluation["loss"]}
-        values |= _by_task("validation", evaluation["task_scores"])
-        values |= {_metric_name(name): value for name, value in evaluation["metrics"].items()}
-        found += [Metric(name, value, now, step) for name, value in values.items() if value is not None]
-    return found
-
-
-def _by_task(split: str, scores: dict[str, float]) -> dict[str, float]:
-    """Each task's score, and of several tasks the worst."""
-    worst = {f"{split}_worst": min(scores.values())} if len(scores) > 1 else {}
-    return {**{f"{split}_{task}": score for task, score in scores.items()}, **worst}
-
-
-def _metric_name(metric: str) -> str:
-    """A name that MLflow takes: labels from the data may have any characters."""
-    return re.sub(r"[^\w ./-]", "_", metric)[:250]
-
-
-def _milliseconds(moment: datetime | None) -> int:
-    return int((moment.timestamp() if moment else time.time()) * 1000)

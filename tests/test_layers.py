@@ -21,6 +21,7 @@ DOORS = {
         "search/mlflow_store.py",
         "search/study_run.py",
         "search/tracking.py",
+        "search/trial_run.py",
         "search/winner.py",
         "search/served_model.py",
     },

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ import pytest
 
 from clusters.render import render
 from tests.search.conftest import write_study
+from tests.search.launches import PROGRAM
+from tests.search.servers import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -33,7 +34,7 @@ class Laptop(NamedTuple):
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, "-c", "from search.cli import main; main()", *arguments],
+            [*PROGRAM, *arguments],
             cwd=self.folder,
             env=self.environment | environment,
             capture_output=True,
@@ -42,13 +43,6 @@ class Laptop(NamedTuple):
             check=False,
         )
         return done.returncode, done.stdout + done.stderr
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM, which ask a launch for a clean stop."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from clusters.connect import forget_alarm
+
+
+@contextlib.contextmanager
+def awaited() -> Iterator[threading.Event]:
+    """The first Ctrl-C or SIGTERM asks for a clean stop; a second Ctrl-C insists."""
+    interrupted = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    heed(interrupted)
+    try:
+        yield interrupted
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def heed(interrupted: threading.Event) -> None:
+    """Lets signals set `interrupted`, where this thread may hear of them."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        forget_alarm()
+        if interrupted.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        interrupted.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)

@@ -1,0 +1,57 @@
+"""Whether what a study file says of a hyperparameter fits what is allowed: a value, a list of values, or a range."""
+
+from __future__ import annotations
+
+import math
+
+from methods.space import Allowed, Choice, Int, Scalar, Text
+from search import messages
+from search.values import HyperparameterConfig, RangeConfig
+
+
+def problem(allowed: Allowed, override: HyperparameterConfig) -> str:
+    """Why the override does not fit the field, or nothing."""
+    if isinstance(override, RangeConfig):
+        return _range_problem(allowed, override)
+    values = override if isinstance(override, list) else [override]
+    if not values:
+        return "must have at least one value in its list"
+    for value in values:
+        if text := _value_problem(allowed, value):
+            return text
+    if len(set(map(repr, values))) < len(values):
+        return f"must not list a value twice: {messages.show(values)}"
+    return ""
+
+
+def _range_problem(allowed: Allowed, override: RangeConfig) -> str:
+    if isinstance(allowed, Choice):
+        names = ", ".join(map(messages.show, allowed.choices))
+        return f"must be a value or a list of {names}, not a range"
+    if isinstance(allowed, Text):
+        return "must be a text or a list of texts, not a range"
+    if not override.min < override.max:
+        return f"min must be below max; got min {override.min:g}, max {override.max:g}"
+    if override.log and override.min <= 0:
+        return f"min of a log range must be above 0, not {override.min:g}"
+    if isinstance(allowed, Int):
+        for name, value in (("min", override.min), ("max", override.max)):
+            if not value.is_integer():
+                return f"{name} must be a whole number, not {value:g}"
+    return ""
+
+
+def _value_problem(allowed: Allowed, value: Scalar) -> str:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(allowed, Choice):
+        same = [choice for choice in allowed.choices if type(choice) is type(value) and choice == value]
+        names = ", ".join(map(messages.show, allowed.choices))
+        hint = messages.did_you_mean(value, allowed.choices)
+        return "" if same else f"must be one of {names}, not {messages.show(value)}{hint}"
+    if isinstance(allowed, Text):
+        return "" if isinstance(value, str) else f"must be a text in quotes, not {messages.show(value)}"
+    if isinstance(allowed, Int):
+        whole = isinstance(value, int) and number
+        return "" if whole else f"must be a whole number, not {messages.show(value)}"
+    finite = number and math.isfinite(value)  # type: ignore[arg-type]
+    return "" if finite else f"must be a number, not {messages.show(value)}"

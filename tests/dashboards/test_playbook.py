@@ -1,0 +1,169 @@
+"""The playbook's claims and its two guides, filled from rows: what was measured, and what was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dashboards import guides, playbook
+from dashboards.report import write
+from tests.dashboards.test_report import page_text
+from tests.dashboards.test_sections import Rows, Study, finalist, probe
+
+
+def claim(rows: Rows, words: str) -> dict[str, str]:
+    return next(row for row in playbook.claims(rows) if words in row["claim"])  # type: ignore[arg-type]
+
+
+def test_the_share_of_distilbert(rows: Rows) -> None:
+    words = "DistilBERT"
+    assert claim(rows, words)["answer"] == "not measured"
+    mine = finalist(rows, "p_tuning_v2")
+    mine.update(method="prefix_tuning", deployed_parameters=23040, config={"num_virtual_tokens": 5})
+    assert "not DistilBERT" in claim(rows, words)["measurement"]
+    rows["backbone"].update(name="distilbert-base-uncased", parameters=66_955_010)
+    assert claim(rows, words)["answer"] == "holds"
+    assert "0.069 %" in claim(rows, words)["measurement"]
+    mine["deployed_parameters"] = 92160
+    assert claim(rows, words)["answer"] == "does not hold"
+
+
+def test_the_ratio_of_steps(rows: Rows) -> None:
+    finalist(rows, "p_tuning_v2")["method"] = "prefix_tuning"
+    assert claim(rows, "41 %")["answer"] == "not measured"
+    probe(rows, prompt_tuning=0.4, prefix_tuning=1.0)
+    assert (claim(rows, "41 %")["answer"], "40 %" in claim(rows, "41 %")["measurement"]) == ("holds", True)
+    probe(rows, prompt_tuning=0.9)
+    assert claim(rows, "41 %")["answer"] == "does not hold"
+    finalist(rows, "prompt_tuning")["probe"]["device"] = "gpu"
+    assert claim(rows, "41 %")["answer"] == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("deep", "shallow", "expected"),
+    [(0.95, 0.7, "holds"), (0.7, 0.95, "does not hold"), (0.9, 0.9, "does not hold")],
+)
+def test_deep_against_input(study: Study, deep: float, shallow: float, expected: str) -> None:
+    rows = study(accuracy={"head_only": 0.6, "prompt_tuning": shallow, "p_tuning_v2": deep})
+    assert claim(rows, "every layer")["answer"] == expected
+
+
+def test_placement_compares_trials(rows: Rows) -> None:
+    words = "In front"
+    assert claim(rows, words)["answer"] == "not measured"
+    mine = [t for t in rows["trials"] if t["method"] == "prompt_tuning"]
+    for number, trial in enumerate(mine):
+        front = number % 2 == 0
+        trial["params"]["placement"] = "before" if front else "after"
+        trial.update(state="COMPLETE", validation=(0.9 if front else 0.7) + 0.001 * number)
+    assert claim(rows, words)["answer"] == "holds"
+    for trial in mine:
+        trial["params"]["placement"] = "after" if trial["params"]["placement"] == "before" else "before"
+    assert claim(rows, words)["answer"] == "does not hold"
+
+
+def test_the_pool_adapts_if_rows_take_different_prompts(rows: Rows) -> None:
+    mine = finalist(rows, "p_tuning_v2")
+    mine.update(method="prompt_pool", config={"pool_size": 10, "top_k": 2, "selection": "top_k"})
+    assert claim(rows, "adapts")["answer"] == "not measured"
+    for run in mine["runs"]:
+        run["metrics"] = {"pool_used": 0.8}
+    assert claim(rows, "adapts")["answer"] == "holds"
+    for run in mine["runs"]:
+        run["metrics"] = {"pool_used": 0.2}
+    assert claim(rows, "adapts")["answer"] == "does not hold"
+    mine["config"]["selection"] = "mix"
+    assert claim(rows, "adapts")["answer"] == "not measured"
+
+
+def test_sharing_needs_several_tasks(rows: Rows) -> None:
+    words = "share costs"
+    pool, shared = finalist(rows, "p_tuning_v2"), finalist(rows, "prompt_tuning")
+    pool.update(method="prompt_pool", deployed_parameters=40_000)
+    shared.update(method="multitask", deployed_parameters=20_000)
+    for each in (pool, shared):
+        each["config"] = {"pool_size": 10, "num_virtual_tokens": 5}
+    assert claim(rows, words)["answer"] == "not measured"
+    rows["tasks"].append({**rows["tasks"][0], "name": "other"})
+    assert claim(rows, words)["answer"] == "holds"
+    shared["deployed_parameters"] = 50_000
+    assert claim(rows, words)["answer"] == "does not hold"
+
+
+def test_the_guides_are_filled_from_the_rows(rows: Rows, tmp_path: Path) -> None:
+    probe(rows, prompt_tuning=0.4)
+    report = write(rows, tmp_path)["playbook"]
+    guide = {row["method"]: row for row in report["guide"]}
+    assert guide["prompt_tuning"]["step_seconds"] == pytest.approx(0.4)
+    assert guide["full"]["step_seconds"] is None
+    assert [row["pool"] for row in report["guide"]] == [False] * 4
+    finalist(rows, "prompt_tuning")["config"] |= {"pool_size": 10}
+    page = (tmp_path / "report.html").read_text().partition('id="guide"')[2].partition("</table>")[0]
+    assert page.count("–") == 5, "no pool in four methods, and head_only is what the others are held against"
+    again = {row["method"]: row for row in write(rows, tmp_path)["playbook"]["guide"]}
+    assert (again["prompt_tuning"]["pool"], again["prompt_tuning"]["pool_used"]) == (True, None)
+    assert guide["prompt_tuning"]["gain"] == pytest.approx(
+        np.mean([run["test"] for run in finalist(rows, "prompt_tuning")["runs"]])
+        - np.mean([run["test"] for run in finalist(rows, "head_only")["runs"]])
+    )
+    assert (guide["full"]["tasks_good"], guide["head_only"]["tasks_good"]) == (1, 0)
+    finalist(rows, "prompt_tuning")["method"] = "p_tuning"
+    decisions = {row["situation"]: row for row in guides.decisions(rows)}  # type: ignore[arg-type]
+    few = decisions["one task, few parameters"]
+    assert (few["measured"], few["answer"]) == ("p_tuning", "holds")
+    assert "3,840 parameters" in few["figure"]
+    assert decisions["several tasks, high flexibility"]["answer"] == "not measured"
+    finalist(rows, "p_tuning")["deployed_parameters"] = 99_999
+    few = guides.decisions(rows)[2]  # type: ignore[arg-type]
+    assert (few["measured"], few["answer"]) == ("p_tuning_v2", "does not hold")
+
+
+@pytest.mark.parametrize(
+    ("multitask", "pool", "worst", "mean"),
+    [
+        (0.95, 0.7, "holds", "does not hold"),
+        (0.7, 0.95, "does not hold", "holds"),
+        (0.9, 0.9, "not shown", "not shown"),
+    ],
+)
+def test_decisions_about_scores_need_a_difference(
+    study: Study, multitask: float, pool: float, worst: str, mean: str
+) -> None:
+    rows = study(accuracy={"head_only": 0.6, "prompt_tuning": multitask, "p_tuning_v2": pool})
+    finalist(rows, "prompt_tuning")["method"], finalist(rows, "p_tuning_v2")["method"] = (
+        "multitask",
+        "prompt_pool",
+    )
+    rows["tasks"].append({**rows["tasks"][0], "name": "other"})
+    for each in rows["finalists"]:
+        for run in each["runs"]:
+            if run["test"] is not None:
+                run["test_task_scores"]["other"] = run["test"] - 0.1
+                run["examples"]["other"] = run["examples"]["topic"]
+    decisions = {row["situation"]: row for row in guides.decisions(rows)}  # type: ignore[arg-type]
+    assert decisions["several tasks, high flexibility"]["answer"] == worst
+    assert decisions["several tasks, moderate flexibility"]["answer"] == mean
+    assert decisions["one task, few parameters"]["answer"] == "not measured"
+
+
+def test_an_empty_study_measures_nothing(rows: Rows, tmp_path: Path) -> None:
+    rows.update(trials=[], finalists=[])
+    report = write(rows, tmp_path)
+    assert {row["answer"] for row in report["playbook"]["claims"]} == {"not measured"}
+    assert {row["answer"] for row in report["playbook"]["decisions"]} == {"not measured"}
+    assert report["pairs"] == []
+    assert all(entry["front"] == [] and entry["knee"] is None for entry in report["fronts"])
+
+
+def test_what_trials_took_is_shown_where_it_was_recorded(rows: Rows, tmp_path: Path) -> None:
+    write(rows, tmp_path)
+    assert "shared the machine: they" not in page_text(tmp_path)
+    rows["trials"][0].update(step_seconds=0.321, peak_memory_bytes=2.5e9)
+    write(rows, tmp_path)
+    text = page_text(tmp_path)
+    assert "shared the machine: they" in text
+    assert "321 ms" in text
+    assert "2.5 GB" in text
+    assert "0.321,2500000000.0" in (tmp_path / "trials.csv").read_text()
