@@ -215,6 +215,7 @@ class Worker:
             "head_parameters": 770,
             "step_seconds": 0.001,
             "peak_memory_bytes": 2**30,
+            "latency_seconds": None,
         }
 
 

@@ -173,4 +173,5 @@ def evaluation(step: int, score: float, cost: int) -> dict[str, Any]:
         "head_parameters": 770,
         "step_seconds": 1.0,
         "peak_memory_bytes": None,
+        "latency_seconds": None,
     }

@@ -88,6 +88,7 @@ def refuse_unshared(folder: Path) -> None:
     others = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
     if not others:
         return
+    folder.mkdir(parents=True, exist_ok=True)
     marker = folder.absolute() / f".seen-{secrets.token_hex(8)}"
     marker.write_text("", encoding="utf-8")
     try:
@@ -103,7 +104,8 @@ def refuse_unshared(folder: Path) -> None:
     if unseeing:
         raise ClusterError(
             f"{folder} is not there, or is another folder, on {', '.join(unseeing)}: a trial that moves to another node "
-            "goes on from its checkpoint in it. Set output_dir to a folder on a file system that all nodes share"
+            "goes on from its checkpoint in it. Set output_dir, or tracking.checkpoints, to a folder on a file system that all "
+            "nodes share, or tracking.checkpoints to a URI, such as s3://bucket/path"
         )
 
 

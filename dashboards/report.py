@@ -106,7 +106,7 @@ def trials_csv(report: Report) -> str:
     """Every trial as a line, a column per hyperparameter; text cannot become a spreadsheet's formula."""
     fixed = [
         "method", "number", "state", "validation", "trained_parameters", "deployed_parameters", "head_parameters",
-        "seconds", "step_seconds", "peak_memory_bytes", "seed", "started", "ended", "checkpoint", "mlflow_run_id", "error",
+        "seconds", "step_seconds", "peak_memory_bytes", "latency_seconds", "seed", "started", "ended", "checkpoint", "mlflow_run_id", "error",
     ]  # fmt: skip
     params = list(dict.fromkeys(name for trial in report["trials"] for name in trial["params"]))
     tasks = list(dict.fromkeys(name for trial in report["trials"] for name in trial["task_scores"] or {}))

@@ -96,7 +96,8 @@ class Trial(TypedDict):
     """One configuration trained and scored once; `number` is unique within its method.
 
     `metrics` are those of the last evaluation, the method's own among them;
-    `step_seconds` and `peak_memory_bytes` were taken while trials shared the machine: to be shown, never compared.
+    `step_seconds`, `peak_memory_bytes` and `latency_seconds` (None unless it was an objective) were taken while trials shared the
+    machine: to be shown, never compared.
     `origin`: `<study>/<method>:<number>` of the trial of an earlier study whose configuration this is; `unmeasured`: costs
     that were objectives and that the trial did not measure.
     """
@@ -121,6 +122,7 @@ class Trial(TypedDict):
     metrics: NotRequired[dict[str, float]]
     step_seconds: NotRequired[float | None]
     peak_memory_bytes: NotRequired[float | None]
+    latency_seconds: NotRequired[float | None]
     origin: NotRequired[str | None]
     unmeasured: NotRequired[list[str]]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -16,7 +17,7 @@ from search.task_config import AnyTaskConfig
 from search.values import HyperparameterConfig, Name, Resource, Section, Sha256
 
 Objective = Literal["mean", "worst"]
-MeasuredCost = Literal["seconds", "peak_memory_bytes"]
+MeasuredCost = Literal["seconds", "peak_memory_bytes", "latency_seconds"]
 
 
 class ModelConfig(Section):
@@ -52,7 +53,8 @@ class SearchConfig(Section):
     measured_costs: list[MeasuredCost] = Field(
         default=[],
         description="Objectives beside the score and the deployed parameters, all of them minimized: seconds of "
-        "training, peak_memory_bytes. They steer the sampler only, and never stop a trial",
+        "training, peak_memory_bytes, latency_seconds of an answer. They are measured beside other trials, steer the sampler "
+        "only, and never stop a trial",
     )
     sampler: Literal["tpe", "random", "gp", "nsga2", "grid"] = Field(
         default="tpe",
@@ -86,17 +88,6 @@ class SearchConfig(Section):
     eta: int = Field(
         default=3, ge=2, description="A trial stays in the race while it is in the top 1/eta of its rung"
     )
-
-    @field_validator("measured_costs", mode="before")
-    @classmethod
-    def _can_be_measured(cls, value: object) -> object:
-        """Trials of a search share the machine, and a score alone would not say so."""
-        if isinstance(value, list) and "latency" in value:
-            raise ValueError(
-                "cannot be latency: trials run side by side, so that what one answers in says more of its neighbours; "
-                "finalists are measured alone. Use deployed parameters (always an objective), seconds, peak_memory_bytes"
-            )
-        return value
 
 
 class TrainingConfig(Section):
@@ -185,7 +176,7 @@ class ClusterConfig(Section):
 
 
 class TrackingConfig(Section):
-    """Where results are kept. URLs of SQLite, PostgreSQL or MySQL, or an MLflow server's."""
+    """Where results are kept: URLs of SQLite, PostgreSQL or MySQL, or an MLflow server's; for checkpoints any URI Ray takes."""
 
     storage: str | None = Field(
         default=None, description="Optuna storage; null: sqlite in output_dir/optuna.db"
@@ -194,6 +185,21 @@ class TrackingConfig(Section):
         default=None,
         description="MLflow; null: MLFLOW_TRACKING_URI if set, else sqlite in output_dir/mlflow.db",
     )
+    checkpoints: str | None = Field(
+        default=None,
+        description="Folder that every node sees, or URI (s3://, gs://, abfs://, hdfs://), of the trials' checkpoints, each "
+        "study in one of its name; null: output_dir/STUDY/checkpoints",
+    )
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _without_a_password(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).password is not None:
+            raise ValueError(
+                "must be without a password, which would be in every result: give them in the environment of the "
+                "cluster's nodes (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, ...)"
+            )
+        return value
 
     @field_validator("storage", "mlflow_uri")
     @classmethod
@@ -248,8 +254,8 @@ class StudyConfig(Section):
     def _a_folder(cls, value: object) -> object:
         if isinstance(value, str) and "://" in value:
             raise ValueError(
-                "must be a folder, since workers write and read checkpoints as files: mount the bucket or file system "
-                f"on every node, and name the folder, not {value!r}"
+                f"must be a folder of the driver's machine, not {value!r}: checkpoints, which every node writes and reads, "
+                "may have a URI, tracking.checkpoints"
             )
         return value
 

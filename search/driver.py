@@ -22,7 +22,18 @@ from ray import tune
 from rich.console import Console
 
 from clusters.connect import connected, refuse_unshared
-from search import held_out, interruption, lock, plan, probe, provenance, results, study_file, trial
+from search import (
+    checkpoint_folder,
+    held_out,
+    interruption,
+    lock,
+    plan,
+    probe,
+    provenance,
+    results,
+    study_file,
+    trial,
+)
 from search.budget import Budget
 from search.config import StudyConfig
 from search.errors import HaltedError, NoStudyError, PromptfrontError, StorageError, StudyFileError
@@ -155,7 +166,8 @@ def _run(study: Study, tracker: Tracker, console: Console, interrupted: threadin
     searcher = StudySearcher(study)
     with connected(config.cluster.address) as resources:
         interruption.heed(interrupted)  # Ray has put a handler of its own in place
-        refuse_unshared(config.folder)
+        if "://" not in (checkpoints := checkpoint_folder.of(config)):
+            refuse_unshared(Path(checkpoints))
         request = _request(config, resources)
         searcher.limit = _limit(config, resources, request)
         budget = Budget(study, request.get("gpu", 0.0))
@@ -165,7 +177,7 @@ def _run(study: Study, tracker: Tracker, console: Console, interrupted: threadin
                 _tune(searcher, stopper, progress, request, folder)
             budget.keep()
             if searcher.halted is not None:
-                raise HaltedError(f"{searcher.halted}. Nothing is lost: free some, and launch again to go on")
+                raise HaltedError(searcher.halted)
             if interrupted.is_set():
                 return Outcome.INTERRUPTED
             if study.finished():

@@ -13,6 +13,7 @@ from methods import saved
 from methods.heads import Head
 from methods.method import Method
 from search import checkpoint, finalists, model_files, peft_folder
+from search.checkpoint_folder import CheckpointFolder
 from search.config import StudyConfig
 from search.errors import NoStudyError, StudyFileError
 from search.peft_folder import NotForPeftError
@@ -62,6 +63,7 @@ def export(config: StudyConfig, method: str | None, out: Path | None) -> Exporte
     Raises:
         StudyFileError: the method is not in the study.
         NoStudyError: the study, or a trained run of it, is not there.
+        CheckpointFolderError: its checkpoints cannot be read.
     """
     if method is None:
         raise NoStudyError(f"study {config.study!r} names no method yet; say which by --method")
@@ -73,7 +75,7 @@ def export(config: StudyConfig, method: str | None, out: Path | None) -> Exporte
     job = Job.of(config, Assignment.of(key, facts))
     resources = load(job.study)
     trial = build(job, config, resources)
-    if not checkpoint.restore(trial, Path(job.folder)):
+    if not checkpoint.restore(trial, CheckpointFolder(job.folder)):
         raise NoStudyError(f"{job.folder} holds no readable checkpoint of {key}; train it again")
     folder = out or config.folder / "export" / method
     form = trial.method.deployed(trial.backbone).eval()

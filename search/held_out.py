@@ -10,6 +10,7 @@ import pandas as pd
 from optuna.trial import TrialState
 
 from search import checkpoint, finalists
+from search.checkpoint_folder import CheckpointFolder
 from search.config import StudyConfig
 from search.evaluation import overall
 from search.study import Assignment, Key, Study
@@ -71,7 +72,7 @@ def score(job: dict[str, Any]) -> Reading:
     parsed = Job(**job)
     study = StudyConfig.model_validate_json(parsed.study)
     trial = build(parsed, study, load(parsed.study))
-    if not checkpoint.restore(trial, Path(parsed.folder)):
+    if not checkpoint.restore(trial, CheckpointFolder(parsed.folder)):
         raise FileNotFoundError(
             f"{parsed.folder} holds no readable checkpoint; it is needed to score on test"
         )

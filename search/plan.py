@@ -15,7 +15,17 @@ import methods
 from methods.backbone import Backbone, BackboneError
 from methods.parameters import deployed_parameters, trained_parameters
 from methods.shape import Shape
-from search import estimates, grid, machine, messages, mlflow_store, model_files, spaces, tasks
+from search import (
+    checkpoint_folder,
+    estimates,
+    grid,
+    machine,
+    messages,
+    mlflow_store,
+    model_files,
+    spaces,
+    tasks,
+)
 from search.config import StudyConfig
 from search.errors import StudyFileError
 from search.estimates import Timer
@@ -91,6 +101,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
 
     Raises:
         StudyFileError: something cannot be; a line for each problem.
+        CheckpointFolderError: checkpoints are elsewhere, and cannot be written there.
     """
     found: list[Problem] = machine.problems(config) + mlflow_store.problems(config)
     model = model_files.inspect(config.model, config.language_model)
@@ -109,6 +120,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         found += problems
     if found:
         raise messages.study_file_error(found, f"study {config.study}")
+    checkpoint_folder.try_out(config)
     backbone = model.backbone
     assert backbone is not None, "a model that cannot be read has a problem"
     assert model.tokenizer is not None, "a model without a tokenizer has a problem"

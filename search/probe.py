@@ -1,8 +1,8 @@
 """What a finalist costs, measured alone: while a search runs, trials share cores, so its times compare nothing.
 
 Of each method's chosen finalist one run is probed, after the search, one at a time, with the cores or the GPU that a trial
-has. Training: the median of a few real steps, and the most memory they held. Serving: the deployed form, a row at a time
-and in evaluation batches, what is written included, and the query's forward where a method has one.
+has. Training: the median of a few real steps, and the most memory they held. Serving: the deployed form
+(`search/serving.py`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ import torch
 from optuna.trial import TrialState
 
 from methods import parameters
-from search import finalists, trial
+from search import finalists, serving, trial
 from search.config import StudyConfig
-from search.evaluation import predict, write
 from search.memory import Peak
 from search.pack import Pack
 from search.study import Assignment, Key, Study
-from search.tasks import Row, Split, Task
 from search.training import Trial
 
 PROBE = "probe"
@@ -30,7 +28,6 @@ PROBE = "probe"
 
 _WARM_UP = 2
 _STEPS = 8
-_ROWS = 16
 _SECONDS = 20.0
 """A measurement of a large model ends after this long, with what it has."""
 
@@ -88,8 +85,10 @@ def measure(job: dict[str, Any]) -> Probe:
         "train_step_seconds": step,
         "train_seconds": step * study.training.max_steps,
         "peak_memory_bytes": peak,
-        "latency_seconds": median(_latencies(probed, resources)),
-        "rows_per_second": _rows_per_second(probed, resources, study.training.per_device_eval_batch_size),
+        "latency_seconds": serving.latency(probed, resources.tasks, resources.backbone),
+        "rows_per_second": serving.rows_per_second(
+            probed, resources.tasks, resources.backbone, study.training.per_device_eval_batch_size
+        ),
         "bytes": size,
     }
 
@@ -108,42 +107,3 @@ def _step_seconds(probed: Trial) -> float:
         pack.step()  # asks for the loss's value, and so waits for the GPU
         times.append(time.perf_counter() - started)
     return median(times)
-
-
-def _latencies(probed: Trial, resources: trial.Resources) -> list[float]:
-    """Seconds of each of a few rows, alone, of all tasks in turn."""
-    times: list[float] = []
-    for turn in range(-1, _ROWS):  # the first warms up
-        index = turn % len(resources.tasks)
-        rows = _served(resources.tasks[index])
-        row = rows[max(turn, 0) // len(resources.tasks) * max(1, len(rows) // _ROWS) % len(rows)]
-        spent = _answer(probed, resources, index, [row], 1)
-        if turn >= 0:
-            times.append(spent)
-        if len(times) >= 3 and sum(times) > _SECONDS:
-            break
-    return times
-
-
-def _rows_per_second(probed: Trial, resources: trial.Resources, size: int) -> float:
-    """Of all tasks, over at most two evaluation batches of each."""
-    count, seconds = 0, 0.0
-    for index, task in enumerate(resources.tasks):
-        rows = _served(task)[: 2 * size]
-        count, seconds = count + len(rows), seconds + _answer(probed, resources, index, rows, size)
-    return count / seconds
-
-
-def _served(task: Task) -> list[Row]:
-    """The rows of validation as somebody would ask them: without what is to be written after them."""
-    split = task.splits["validation"]
-    return (task.sources(split) or split).rows
-
-
-def _answer(probed: Trial, resources: trial.Resources, index: int, rows: list[Row], size: int) -> float:
-    """Seconds in which a task's rows are answered. They are a split of their own, so that no feature of theirs is known."""
-    task = resources.tasks[index]
-    writes = task.sources(task.splits["validation"]) is not None
-    started = time.perf_counter()
-    (write if writes else predict)(probed, index, Split(rows, ""), resources.backbone, size)
-    return time.perf_counter() - started

@@ -78,7 +78,8 @@ class Records:
         Args:
             key: of the trial.
             step: of the evaluation.
-            evaluation: validation, loss, task_scores, the method's metrics, seconds, step_seconds, peak_memory_bytes.
+            evaluation: validation, loss, task_scores, the method's metrics, and the costs: seconds, step_seconds,
+                peak_memory_bytes, latency_seconds.
             facts: of the trial, beside.
         """
         self.record_facts(key, **facts, **{f"{STEP}{step}": evaluation})

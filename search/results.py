@@ -174,7 +174,10 @@ def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
         "validation": last["validation"] if last else None,
         "task_scores": last["task_scores"] if last else {},
         "metrics": last["metrics"] if last else {},
-        **{name: facts.get(name) for name in (*_COUNTS, "step_seconds", "peak_memory_bytes")},
+        **{
+            name: facts.get(name)
+            for name in (*_COUNTS, "step_seconds", "peak_memory_bytes", "latency_seconds")
+        },
         "seconds": last["seconds"] if last else None,
         "started": _time(trial.datetime_start),
         "ended": _time(trial.datetime_complete),

@@ -23,7 +23,8 @@ from search.trial import Job
 
 METRIC = "validation"
 _COUNTS = ("trained_parameters", "deployed_parameters", "head_parameters")
-_KEPT = ("validation", "loss", "seconds", "checkpoint", "step_seconds", "peak_memory_bytes")
+_COSTS = ("seconds", "step_seconds", "peak_memory_bytes", "latency_seconds")
+_KEPT = ("validation", "loss", "checkpoint", *_COSTS)
 
 
 class _NotInSnapshots:

@@ -194,6 +194,10 @@ def _jobs_problems(config: StudyConfig) -> list[Problem]:
     if not config.output_dir.is_absolute():
         text = f"must be absolute over Ray Jobs, {why}; not {str(config.output_dir)!r}"
         found.append(Problem("output_dir", text))
+    checkpoints = config.tracking.checkpoints or "/"
+    if "://" not in checkpoints and not Path(checkpoints).is_absolute():
+        text = f"must be absolute over Ray Jobs, or a URI, {why}; not {checkpoints!r}"
+        found.append(Problem("tracking.checkpoints", text))
     for name in ("storage", "mlflow_uri"):
         url = getattr(config.tracking, name) or ""
         if url.startswith("sqlite:") and not url.startswith("sqlite:////"):

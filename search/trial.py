@@ -14,7 +14,6 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
@@ -23,13 +22,13 @@ from ray import tune
 
 import methods
 from methods.backbone import Backbone
-from search import checkpoint, model_files, tasks
-from search.checkpoint import DiskFullError
+from search import checkpoint, checkpoint_folder, model_files, serving, tasks
+from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from search.config import ModelConfig, StudyConfig
 from search.evaluation import evaluate, overall
 from search.memory import Peak
 from search.pack import Pack
-from search.study import Assignment, Key
+from search.study import Assignment
 from search.tasks import Evaluation, Task
 from search.training import DivergedError, Trial
 from search.values import Scalar
@@ -47,7 +46,7 @@ class Job:
         config: the method's hyperparameters.
         loss_weights: each task's share of the loss.
         seed: of the trial.
-        folder: for its checkpoints, absolute.
+        folder: for its checkpoints, an absolute path or a URI.
     """
 
     study: str
@@ -71,7 +70,7 @@ class Job:
             config=assignment.config,
             loss_weights=assignment.loss_weights,
             seed=assignment.seed,
-            folder=str(checkpoint_folder(config, key)),
+            folder=checkpoint_folder.of(config, str(key)),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,11 +84,6 @@ class Resources(NamedTuple):
     tasks: tuple[Task, ...]
 
 
-def checkpoint_folder(config: StudyConfig, key: Key) -> Path:
-    """Where the trial's checkpoints are."""
-    return config.folder.absolute() / "checkpoints" / str(key)
-
-
 def run(job: dict[str, Any]) -> None:
     """Trains and scores one trial, reporting to Tune.
 
@@ -100,7 +94,7 @@ def run(job: dict[str, Any]) -> None:
         train(Job(**job), tune.report)
     except DivergedError as error:
         tune.report(_failure(f"diverged: {error}"))
-    except DiskFullError as error:
+    except CheckpointFolderError as error:
         tune.report(_failure(str(error), stops_study=True))
     except Exception as error:
         if out_of_memory(error):
@@ -118,24 +112,26 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
 
     Raises:
         DivergedError: loss or gradient is not finite.
+        CheckpointFolderError: its checkpoints cannot be written or read.
     """
     study = StudyConfig.model_validate_json(job.study)
     resources = load(job.study)
     memory = Peak(resources.backbone.device)
     trial = build(job, study, resources)
-    folder = Path(job.folder)
+    folder = CheckpointFolder(job.folder)
     pack = Pack()
     pack.attach(trial)
     restored = checkpoint.restore(trial, folder)
     if (
         restored is not None and restored.report is not None
     ):  # again: the process may have ended before it was heard
-        report({**restored.report, "checkpoint": str(restored.path), "resumed": True})
+        report({**restored.report, "checkpoint": restored.path, "resumed": True})
     elif not trial.parameters or trial.done:  # a frozen model that writes, as it is
         trial.step = study.training.max_steps
         evaluation = _evaluate(trial, study, resources, loss=None)
+        evaluation["latency_seconds"] = _latency(trial, study, resources)
         path = checkpoint.save(trial, folder, evaluation)
-        report({**evaluation, "checkpoint": str(path)})
+        report({**evaluation, "checkpoint": path})
     losses: list[float] = []
     started = time.perf_counter()
     while not trial.done:
@@ -151,10 +147,11 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
             if pack.gradient_accumulation_steps > 1:
                 accumulated = {"gradient_accumulation_steps": pack.gradient_accumulation_steps}
                 evaluation["metrics"] = json.dumps(json.loads(evaluation["metrics"]) | accumulated)
-            costs = {"step_seconds": step_seconds, "peak_memory_bytes": memory.bytes()}
+            costs: Report = {"step_seconds": step_seconds, "peak_memory_bytes": memory.bytes()}
+            costs["latency_seconds"] = _latency(trial, study, resources)
             evaluation |= {**costs, "seconds": trial.seconds}
             path = checkpoint.save(trial, folder, evaluation)
-            report({**evaluation, "checkpoint": str(path)})
+            report({**evaluation, "checkpoint": path})
     return trial
 
 
@@ -260,12 +257,26 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
         "seconds": trial.seconds,
         "step_seconds": None,
         "peak_memory_bytes": None,
+        "latency_seconds": None,
         "checkpoint": None,
         "resumed": False,
         "stops_study": False,
         "error": None,
         **asdict(trial.counts),
     }
+
+
+def _latency(trial: Trial, study: StudyConfig, resources: Resources) -> float | None:
+    """Seconds of an answer, of a trial at its end, where that is an objective; the trial stays as it is."""
+    if not trial.done or "latency_seconds" not in study.search.measured_costs:
+        return None
+    trained = trial.method
+    try:
+        with torch.no_grad():
+            trial.method = trained.deployed(trial.backbone)
+        return serving.latency(trial, resources.tasks, resources.backbone)
+    finally:
+        trial.method = trained
 
 
 def _failure(error: str, stops_study: bool = False) -> Report:
@@ -279,6 +290,7 @@ def _failure(error: str, stops_study: bool = False) -> Report:
     costs = (
         "step_seconds",
         "peak_memory_bytes",
+        "latency_seconds",
         "trained_parameters",
         "deployed_parameters",
         "head_parameters",

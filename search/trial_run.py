@@ -19,6 +19,7 @@ _FACTS = (
     "seconds",
     "step_seconds",
     "peak_memory_bytes",
+    "latency_seconds",
 )
 
 

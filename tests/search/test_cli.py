@@ -129,7 +129,8 @@ def test_a_bucket_is_no_folder(study: dict[str, Any], tmp_path: Path) -> None:
     write_study(study, tmp_path)
     done = run("check", "study.yaml", cwd=tmp_path)
     assert done.returncode == 2
-    assert "output_dir: must be a folder" in done.stderr
+    assert "output_dir: must be a folder of the driver's machine" in done.stderr
+    assert "tracking.checkpoints" in done.stderr
 
 
 def test_ray_client_is_refused_with_what_to_do(study: dict[str, Any], tmp_path: Path) -> None:

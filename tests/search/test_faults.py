@@ -20,7 +20,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 
 from search import checkpoint, patience, study_file, trial
-from search.checkpoint import DiskFullError
+from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from search.config import StudyConfig
 from search.errors import StorageError
 from search.pack import Pack
@@ -158,13 +158,14 @@ def test_a_full_disk_keeps_the_checkpoint_before(config: StudyConfig, tmp_path: 
         resources = trial.load(config.model_dump_json())
         one, pack = trial.build(job(config, "prompt_tuning"), config, resources), Pack()
         pack.attach(one)
-        checkpoint.save(one, disk / "trial")
+        folder = CheckpointFolder(disk / "trial")
+        checkpoint.save(one, folder)
         fill(disk)
         pack.step()
-        with pytest.raises(DiskFullError, match="no space is left for checkpoints"):
-            checkpoint.save(one, disk / "trial")
+        with pytest.raises(CheckpointFolderError, match=r"cannot be written to .*: .*No space left"):
+            checkpoint.save(one, folder)
         assert [file.name for file in (disk / "trial").iterdir()] == ["step-00000000.safetensors"]
-        assert checkpoint.restore(one, disk / "trial")
+        assert checkpoint.restore(one, folder)
         assert one.step == 0
 
 
@@ -185,7 +186,7 @@ def test_a_study_whose_disk_is_full_stops_and_goes_on_once_there_is_space(
         ballast = fill(disk)
         said = tmp_path / "launch.log"
         assert process.wait(200) == 5, said.read_text()
-        assert re.search("no space is left|disk is full", said.read_text())
+        assert re.search("No space left|disk is full", said.read_text())
         assert "launch again to go on" in " ".join(said.read_text().split())
         ended = {where for where, trial in trials(tmp_path).items() if trial.state.is_finished()}
         ballast.unlink()

@@ -74,6 +74,7 @@ def test_decisions_are_rebuilt_from_the_storage(study: dict[str, Any], tmp_path:
             "checkpoint": None,
             "step_seconds": 0.1,
             "peak_memory_bytes": None,
+            "latency_seconds": None,
             "resumed": False,
             "stops_study": False,
             "error": None,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from search import probe, study_file, trial
 from search.config import StudyConfig
@@ -58,4 +59,23 @@ def test_a_trial_reports_its_step_and_its_memory(config: StudyConfig, tmp_path: 
     trial.train(trial.Job(**job(config, "head_only", {})), reports.append)
     assert len(reports) == 3
     assert all(report["step_seconds"] > 0 and report["peak_memory_bytes"] > 2**20 for report in reports)
+    assert all(report["latency_seconds"] is None for report in reports), "nobody asked"
     assert set(trial._failure("x")) == set(reports[0])
+
+
+def test_latency_is_measured_at_the_end_where_it_is_an_objective(
+    study: dict[str, Any], tmp_path: Any
+) -> None:
+    """Of p_tuning, whose deployed form has no encoder; what is trained is in the checkpoint as without it."""
+    written = {}
+    for costs in ([], ["latency_seconds"]):
+        study["search"]["measured_costs"] = costs
+        config = study_file.load(write_study({**study, "study": f"of-{len(costs)}"}, tmp_path))
+        reports: list[dict[str, Any]] = []
+        trial.train(trial.Job(**job(config, "p_tuning", {"num_virtual_tokens": 4})), reports.append)
+        latencies = [report["latency_seconds"] for report in reports]
+        assert latencies[:2] == [None, None]
+        assert latencies[2] > 0 if costs else latencies[2] is None
+        written[len(costs)] = load_file(reports[-1]["checkpoint"])
+    assert written[0].keys() == written[1].keys()
+    assert all(torch.equal(tensor, written[1][name]) for name, tensor in written[0].items())

@@ -163,13 +163,6 @@ def test_a_measured_cost_is_an_objective(study: dict[str, Any], tmp_path: Path) 
         Study(load(one_method(study, {}), tmp_path))
 
 
-def test_latency_is_refused_with_the_reason(study: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(
-        StudyFileError, match=r"search.measured_costs: cannot be latency: trials run side by side"
-    ):
-        load(study, tmp_path, measured_costs=["latency"])
-
-
 @pytest.mark.parametrize("form", ["name", "folder", "url"])
 def test_the_best_of_an_earlier_study_go_first(form: str, study: dict[str, Any], tmp_path: Path) -> None:
     before = Study(load({**one_method(study, {}), "study": "before"}, tmp_path, trials_per_method=12))

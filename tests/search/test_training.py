@@ -13,6 +13,7 @@ import torch
 import methods
 from methods.backbone import Backbone
 from search import checkpoint, study_file, tasks
+from search.checkpoint_folder import CheckpointFolder
 from search.config import TrainingConfig
 from search.evaluation import predict
 from search.pack import Pack
@@ -129,8 +130,9 @@ def test_a_checkpoint_goes_on_exactly(name: str, backbone: Backbone, task: Task,
     resumed, rest = started()
     expected = train(straight, 20)
     losses = train(interrupted, 9)
-    checkpoint.save(first, tmp_path)
-    assert checkpoint.restore(resumed, tmp_path)
+    folder = CheckpointFolder(tmp_path)
+    checkpoint.save(first, folder)
+    assert checkpoint.restore(resumed, folder)
     assert resumed.step == 9
     assert losses + train(rest, 11) == expected
     for one, other in zip(whole.parameters, resumed.parameters, strict=True):
@@ -150,16 +152,16 @@ def test_a_damaged_checkpoint_costs_one_interval(backbone: Backbone, task: Task,
     pack.attach(trial)
     for _ in range(3):
         train(pack, 2)
-        last = checkpoint.save(trial, tmp_path / "trial")
+        last = Path(checkpoint.save(trial, CheckpointFolder(tmp_path / "trial")))
     assert len(list((tmp_path / "trial").iterdir())) == 2, "the last two are kept, and nothing else"
     last.write_bytes(last.read_bytes()[:100])
     fresh = make("prompt_tuning", backbone, task, num_virtual_tokens=4)
-    assert checkpoint.restore(fresh, tmp_path / "trial")
+    assert checkpoint.restore(fresh, CheckpointFolder(tmp_path / "trial"))
     assert fresh.step == 4
 
 
 def test_without_a_checkpoint_nothing_is_restored(backbone: Backbone, task: Task, tmp_path: Path) -> None:
-    assert not checkpoint.restore(make("head_only", backbone, task), tmp_path)
+    assert not checkpoint.restore(make("head_only", backbone, task), CheckpointFolder(tmp_path))
 
 
 def test_a_diverged_trial_leaves_the_others_as_they_are(backbone: Backbone, task: Task) -> None:

@@ -1,0 +1,212 @@
+"""Checkpoints in a bucket: a server of the S3 protocol, which can go away and come back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow.fs import FileSelector, FileSystem
+
+from search import checkpoint_folder, study_file, trial
+from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError, under
+from search.config import StudyConfig
+from search.errors import StudyFileError
+from search.study import Assignment, Key
+from tests.search.conftest import write_study
+from tests.search.launches import assert_whole, progress, run, start, trials, wait_until
+from tests.search.servers import free_port
+
+KEYS = {"AWS_ACCESS_KEY_ID": "ada", "AWS_SECRET_ACCESS_KEY": "a-secret", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+class Bucket:
+    """An S3 server with one bucket.
+
+    Attributes:
+        uri: of a folder in it.
+    """
+
+    def __init__(self) -> None:
+        self._port = free_port()
+        options = f"endpoint_override=127.0.0.1:{self._port}&scheme=http&region=us-east-1"
+        self.uri = f"s3://bucket/kept?{options}"
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        made = urllib.request.Request(f"http://127.0.0.1:{self._port}/bucket", method="PUT")
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(made, timeout=5)
+                return
+            except (urllib.error.URLError, ConnectionError):
+                assert self._process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait(30)
+
+    def names(self) -> list[str]:
+        """Of all files, from the folder's own on."""
+        system, path = FileSystem.from_uri(self.uri)
+        found = system.get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
+        return sorted(file.path.removeprefix(f"{path}/") for file in found if file.is_file)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    server = Bucket()
+    yield server
+    server.stop()
+
+
+def load(study: dict[str, Any], folder: Path, place: str) -> StudyConfig:
+    return study_file.load(write_study({**study, "tracking": {"checkpoints": place}}, folder))
+
+
+def job(config: StudyConfig) -> trial.Job:
+    key = Key("prompt_tuning", "search", 0)
+    return trial.Job.of(config, Assignment(key, {}, {"topics": 1.0}, seed=0))
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_trial_goes_on_from_a_bucket(study: dict[str, Any], tmp_path: Path, bucket: Bucket) -> None:
+    config = load(study, tmp_path, bucket.uri)
+
+    def until_step_4(report: dict[str, Any]) -> None:
+        if report["step"] == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        trial.train(job(config), until_step_4)
+    reports: list[dict[str, Any]] = []
+    trial.train(job(config), reports.append)
+    assert [(report["step"], report["resumed"]) for report in reports] == [(4, True), (6, False)]
+    kept = "tiny/prompt_tuning-000/step-{:08d}.safetensors"
+    assert bucket.names() == [kept.format(4), kept.format(6)], "the last two"
+    assert reports[-1]["checkpoint"] == bucket.uri.replace("kept?", f"kept/{kept.format(6)}?")
+
+    here = trial.Job.of(
+        load(study, tmp_path, str(tmp_path / "here")),
+        Assignment(Key("prompt_tuning", "search", 0), {}, {"topics": 1.0}, seed=0),
+    )
+    elsewhere: list[dict[str, Any]] = []
+    trial.train(here, elsewhere.append)
+    assert [report["loss"] for report in elsewhere][-2:] == [report["loss"] for report in reports]
+
+
+def test_a_damaged_one_in_a_bucket_costs_one_interval(
+    study: dict[str, Any], tmp_path: Path, bucket: Bucket
+) -> None:
+    config = load(study, tmp_path, bucket.uri)
+    whole: list[dict[str, Any]] = []
+    trial.train(job(config), whole.append)
+    system, path = FileSystem.from_uri(whole[-1]["checkpoint"])
+    with system.open_output_stream(path) as file:
+        file.write(b"\0" * 100)
+    reports: list[dict[str, Any]] = []
+    trial.train(job(config), reports.append)
+    assert [(report["step"], report["resumed"]) for report in reports] == [(4, True), (6, False)]
+
+
+def test_a_bucket_that_is_away_is_no_missing_checkpoint(
+    study: dict[str, Any], tmp_path: Path, bucket: Bucket
+) -> None:
+    """It would be trained anew from its first step, and nobody would know why."""
+    config = load(study, tmp_path, bucket.uri)
+    trial.train(job(config), lambda report: None)
+    bucket.stop()
+    with pytest.raises(CheckpointFolderError, match="cannot be read from s3://bucket/kept/tiny"):
+        trial.train(job(config), lambda report: None)
+    with pytest.raises(CheckpointFolderError, match="cannot be written to s3://bucket/kept/tiny"):
+        checkpoint_folder.try_out(config)
+
+
+def test_check_writes_to_the_bucket_and_leaves_nothing(
+    study: dict[str, Any], tmp_path: Path, bucket: Bucket
+) -> None:
+    load(study, tmp_path, bucket.uri)
+    code, said = run("check", "study.yaml", cwd=tmp_path)
+    assert code == 0, said
+    assert bucket.names() == []
+    code, said = run(
+        "check",
+        "study.yaml",
+        "--set",
+        f"tracking.checkpoints={bucket.uri.replace('bucket', 'none')}",
+        cwd=tmp_path,
+    )
+    assert code == 5
+    assert "checkpoints cannot be written to s3://none/kept/tiny" in " ".join(said.split())
+    with pytest.raises(CheckpointFolderError, match="cannot be kept in ftp://host/path/tiny"):
+        checkpoint_folder.try_out(load(study, tmp_path, "ftp://host/path"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_study_whose_bucket_goes_away_stops_and_goes_on_when_it_is_back(
+    study: dict[str, Any], tmp_path: Path, bucket: Bucket
+) -> None:
+    study["output_dir"] = "outputs"
+    study["methods"] = {name: study["methods"][name] for name in ("head_only", "prompt_tuning")}
+    study["training"] = {**study["training"], "max_steps": 200, "eval_steps": 20}
+    study["search"] = {"trials_per_method": 2, "early_stopping": False}
+    load(study, tmp_path, bucket.uri)
+    process = start("launch", "study.yaml", cwd=tmp_path)
+    wait_until(progress(tmp_path), process)
+    bucket.stop()
+    said = tmp_path / "launch.log"
+    assert process.wait(200) == 5, said.read_text()
+    assert "launch again to go on" in " ".join(said.read_text().split())
+    ended = {where for where, each in trials(tmp_path).items() if each.state.is_finished()}
+    bucket.start()  # it has forgotten what was in it: trials that had not ended begin again
+    code, output = run("launch", "study.yaml", cwd=tmp_path)
+    assert code == 0, output
+    assert_whole(tmp_path, ("head_only", "prompt_tuning"), each=2)
+    assert ended <= set(trials(tmp_path))
+    assert not (tmp_path / "outputs/tiny/checkpoints").exists()
+    report = json.loads((tmp_path / "outputs/tiny/report/report.json").read_text())
+    assert all(
+        each["checkpoint"].startswith("s3://bucket/kept/tiny/")
+        for each in report["trials"]
+        if each["checkpoint"]
+    )
+    assert report["trials"]
+    code, output = run("export", "tiny", "--method", "prompt_tuning", cwd=tmp_path)
+    assert code == 0, output
+
+
+def test_the_options_of_a_uri_stay_at_its_end() -> None:
+    assert under("s3://bucket/a/?region=b", "study", "trial") == "s3://bucket/a/study/trial?region=b"
+    assert under("gs://bucket", "study") == "gs://bucket/study"
+    assert under("/a/b", "study", "trial") == "/a/b/study/trial"
+
+
+def test_a_folder_may_be_a_uri_too(study: dict[str, Any], tmp_path: Path) -> None:
+    for place in (str(tmp_path / "kept"), f"file://{tmp_path}/kept"):
+        config = load(study, tmp_path, place)
+        assert checkpoint_folder.of(config, "x") == str(tmp_path / "kept" / "tiny" / "x")
+    assert CheckpointFolder(f"file://{tmp_path}/none").names() == []
+
+
+def test_a_password_is_no_part_of_a_place(study: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(StudyFileError, match=r"tracking.checkpoints: must be without a password") as error:
+        load(study, tmp_path, "s3://ada:secret@bucket/kept")
+    assert "secret" not in str(error.value)
