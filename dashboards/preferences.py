@@ -9,7 +9,7 @@ from typing import Any
 
 from dashboards.effort import finite
 from dashboards.rows import Finalist, Rows
-from dashboards.verdict import Contender, Verdict, contenders
+from dashboards.verdict import Contender, contenders
 
 COSTS = (
     ("fastest to train", "train_seconds"),
@@ -19,25 +19,30 @@ COSTS = (
 """What a user may value, and the figure of the probe that measures it; less is better."""
 
 
-def preferences(rows: Rows, verdict: Verdict) -> list[dict[str, Any]]:
+def preferences(rows: Rows) -> list[dict[str, Any]]:
     """One entry per wish: `value`, `method`, its `score`, the `measure` and its `figure`, `overall`, `note`.
 
-    By cost the choice is among the methods whose test mean is within epsilon of the best; `overall` is the cheapest
-    of all tested methods where that is another one. `method` is None where nothing was measured, and `note` says why.
+    By cost, parameters among them, the choice is among the methods whose test mean is within epsilon of the best, which an interval
+    need not show; `overall` is the cheapest of all tested methods where that is another one. `method` is None where
+    nothing was measured, and `note` says why.
     """
     tested = contenders(rows)
     if not tested:
         empty = [("best score", "score"), ("smallest within epsilon", "deployed_parameters"), *COSTS]
         return [_entry(value, measure, None, None, note="no finalist was tested") for value, measure in empty]
     best = max(tested, key=lambda c: c.mean)
-    smallest = next((c for c in tested if c.method == verdict.method), None)
-    price = chosen_finalist(rows, smallest.method) if smallest else None
+    smallest = next(c for c in tested if _good(c, best, rows))  # the cheapest comes first
+    price = chosen_finalist(rows, smallest.method)
     deployed = price["deployed_parameters"] if price else None
     found = [
         _entry("best score", "score", best, best.mean),
         _entry("smallest within epsilon", "deployed_parameters", smallest, deployed),
     ]
     return found + [_cheapest(rows, tested, best, value, measure) for value, measure in COSTS]
+
+
+def _good(contender: Contender, best: Contender, rows: Rows) -> bool:
+    return contender.mean >= best.mean - rows["epsilon"]
 
 
 def chosen_finalist(rows: Rows, method: str) -> Finalist | None:
@@ -71,7 +76,7 @@ def _cheapest(
         note = f"probed on different devices, which do not compare: {', '.join(where)}"
         return _entry(value, measure, None, None, note=note)
     priced = sorted((c for c in tested if c.method in costs), key=lambda c: costs[c.method])
-    good = [c for c in priced if c.mean >= best.mean - rows["epsilon"]]
+    good = [c for c in priced if _good(c, best, rows)]
     if not good:
         return _entry(value, measure, None, None, note="no finalist good enough was probed alone")
     entry = _entry(value, measure, good[0], costs[good[0].method])

@@ -34,19 +34,25 @@ def sentence(rows: Rows, report: Report) -> str:
         return str(verdict["reason"])
     finalist = next(f for f in method["finalists"] if f["chosen"])
     test = finalist["test"]
-    words = f"{_opening(verdict)} {method['method']}{_values(rows, method['method'], finalist['config'])}: "
+    against = {row["against"]: row for row in verdict["comparisons"] if row["method"] == verdict["method"]}
+    costs = {m["method"]: m["deployed_parameters"] for m in report["methods"]}
+    rival = _rival(verdict, against, costs)
+    words = f"{_opening(verdict, rival)} {method['method']}{_values(rows, method['method'], finalist['config'])}: "
     words += f"test {report['objective']['metric']} {test['mean']:.3f}"
     if test["ci_low"] is not None:
         words += f" (95 % interval {test['ci_low']:.3f} to {test['ci_high']:.3f})"
     if method["deployed_parameters"] is not None:
         words += f", {method['deployed_parameters']:,} deployed parameters, {_percent(method['backbone_share'])} of the model"
-    against = {row["against"]: row for row in verdict["comparisons"] if row["method"] == verdict["method"]}
-    costs = {m["method"]: m["deployed_parameters"] for m in report["methods"]}
     for name in REFERENCES:
+        if name == rival:
+            continue  # has the last word
         if name in against:
             words += f"; {name} {_compared(against[name], costs[name], method['deployed_parameters'])}"
         elif name in costs and name != verdict["method"]:
             words += f"; {name} not measured"
+    if rival is not None:
+        words += f"; {rival} {_compared(against[rival], costs[rival], method['deployed_parameters'])}"
+        words += ", and is the cheapest that is not shown to be worse"
     return words + "."
 
 
@@ -102,10 +108,27 @@ def load_snippet(report: Report) -> str | None:
     return "\n".join(lines) + "\n"
 
 
-def _opening(verdict: dict[str, Any]) -> str:
+def _opening(verdict: dict[str, Any], rival: str | None) -> str:
     if verdict["decision"] == "winner":
         return "Use"
-    return "No difference is shown; the candidate is"
+    if rival is None:
+        return "No difference is shown; the candidate is"
+    return f"No difference is shown between {verdict['method']} and the cheaper {rival}; the candidate is"
+
+
+def _rival(
+    verdict: dict[str, Any], against: dict[str, dict[str, Any]], costs: dict[str, float | None]
+) -> str | None:
+    """Without a winner, the cheapest of the cheaper methods than which the candidate is not shown to be better."""
+    own = costs[verdict["method"]]
+    cheaper = {
+        name: cost
+        for name, row in against.items()
+        if (cost := costs.get(name)) is not None and own is not None and cost < own and row["tie"]
+    }
+    if verdict["decision"] == "winner" or not cheaper:
+        return None
+    return min(cheaper, key=lambda name: cheaper[name])
 
 
 def _values(rows: Rows, name: str, config: dict[str, Scalar]) -> str:

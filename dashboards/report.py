@@ -50,7 +50,7 @@ def build(rows: Rows) -> Report:
         "methods": methods,
         "pareto_front": pareto_front(rows["trials"]),
         "fronts": fronts.fronts(rows, methods),
-        "preferences": preferences.preferences(rows, decided),
+        "preferences": preferences.preferences(rows),
         "pairs": pairs(rows, decided),
         "playbook": {
             "claims": playbook.claims(rows),

@@ -27,6 +27,7 @@ from methods.backbone import Backbone
 from methods.injection import Injection
 from methods.input_site import InputConfig, placed
 from methods.method import Rows, Start, hyperparameter
+from methods.pool_usage import PoolUsage
 from methods.shape import Shape
 from methods.space import Choice, Float, Int
 
@@ -79,6 +80,7 @@ class Method(method.Method):
             self.weight = nn.Parameter(torch.empty(selectors, size, shape.hidden_size))
         if config.selector == "task_embedding":
             self.task = nn.Parameter(torch.empty(num_tasks, shape.hidden_size))
+        self._usage = PoolUsage(size)
 
     @property
     def query(self) -> str | None:
@@ -103,8 +105,14 @@ class Method(method.Method):
         return [([self.pool], 1.0), (selectors, self.config.selector_rate)]
 
     def forward(self, rows: Rows, backbone: Backbone) -> Injection:
-        mixed_BPE = torch.einsum("bm,mpe->bpe", self.selection(rows), self.pool)
+        share_BM = self.selection(rows)
+        if self.training:
+            self._usage.count(share_BM)
+        mixed_BPE = torch.einsum("bm,mpe->bpe", share_BM, self.pool)
         return Injection(len(rows), prompt=placed(mixed_BPE, self.config.placement))
+
+    def metrics(self) -> dict[str, float]:
+        return self._usage.metrics()
 
     def selection(self, rows: Rows) -> Tensor:
         """S_t(x) of each row, `[B, M]`, adding up to 1."""

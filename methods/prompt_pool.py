@@ -21,7 +21,6 @@ H*H + H, once.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +32,7 @@ from methods.injection import Injection, Prefix, full_mask
 from methods.input_site import InputConfig, placed, placement_field
 from methods.key_value_site import OUT_OF_REACH, matched, random_text
 from methods.method import Rows, Start, hyperparameter
+from methods.pool_usage import PoolUsage
 from methods.shape import Shape
 from methods.space import Choice, Float, Int
 
@@ -120,7 +120,7 @@ class Method(method.Method):
         self.keys = nn.Parameter(torch.empty(num_tasks, config.pool_size, shape.hidden_size))
         if config.selection == "mix":
             self.encoder = nn.Linear(shape.hidden_size, shape.hidden_size)
-        self._usage_KM = torch.zeros(num_tasks, config.pool_size)
+        self._usage = PoolUsage(config.pool_size)
 
     @property
     def query(self) -> str | None:
@@ -161,27 +161,14 @@ class Method(method.Method):
         return Injection(len(rows), prefixes=prefixes, auxiliary_loss_B=loss_B)
 
     def metrics(self) -> dict[str, float]:
-        """How the pool was used in training since the last call: share of prompts, and evenness (1: all alike)."""
-        used_M = self._usage_KM.sum(0)
-        self._usage_KM.zero_()
-        if not used_M.sum() > 0:
-            return {}
-        share_M = used_M / used_M.sum()
-        entropy = -(share_M * share_M.clamp(min=1e-12).log()).sum().item()
-        return {
-            "pool_used": (share_M > 0.01).float().mean().item(),
-            "pool_evenness": entropy / math.log(len(share_M)) if len(share_M) > 1 else 1.0,
-        }
+        return self._usage.metrics()
 
     def _pick(self, task_B: Tensor, query_BH: Tensor) -> tuple[list[Tensor], Tensor]:
         """The nearest prompts one after the other, `[B, k*P, ...]` of each table, and the pull loss `[B]`."""
         nearest = self._cosine(task_B, query_BH).topk(self.config.top_k, dim=1)
-        self._count(
-            task_B,
-            torch.zeros(len(task_B), self.config.pool_size, device=task_B.device).scatter_(
-                1, nearest.indices, 1.0
-            ),
-        )
+        if self.training:
+            taken_BM = torch.zeros(len(task_B), self.config.pool_size, device=task_B.device)
+            self._usage.count(taken_BM.scatter_(1, nearest.indices, 1.0))
         chosen = [table[task_B[:, None], nearest.indices].flatten(1, 2) for table in self.tables]
         loss_B = self.config.pull * (1 - nearest.values).sum(1)
         return chosen, loss_B
@@ -189,16 +176,13 @@ class Method(method.Method):
     def _mix(self, task_B: Tensor, query_BH: Tensor) -> tuple[list[Tensor], None]:
         """The weighted sum of the prompts, `[B, P, ...]` of each table."""
         weight_BM = (self._cosine(task_B, self.encoder(query_BH)) / self.config.temperature).softmax(1)
-        self._count(task_B, weight_BM.detach())
+        if self.training:
+            self._usage.count(weight_BM)
         return [torch.einsum("bm,bm...->b...", weight_BM, table[task_B]) for table in self.tables], None
 
     def _cosine(self, task_B: Tensor, query_BH: Tensor) -> Tensor:
         """Cosine of each row's query and each key of its task, `[B, M]`."""
         return nn.functional.cosine_similarity(query_BH[:, None], self.keys[task_B], dim=-1)
-
-    def _count(self, task_B: Tensor, share_BM: Tensor) -> None:
-        if self.training:
-            self._usage_KM.index_add_(0, task_B.cpu(), share_BM.float().cpu())
 
 
 def spread(queries_RH: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -18,13 +18,15 @@ from search import model_files, storage, study_file
 from search.config import StudyConfig
 from search.tasks import Task
 
+_SOURCE = (":/search", ":/methods", ":/clusters", ":/dashboards", ":/pyproject.toml")
+"""What a result depends on; a study file beside it is kept whole."""
 _PACKAGES = ("promptfront", "ray", "torch", "transformers", "datasets", "optuna", "mlflow", "scikit-learn")
 
 
 def collect(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, Any]:
     """The provenance of a launch, as plain values; `tasks` are loaded, for the hashes of their splits."""
     commit = _git("rev-parse", "HEAD")
-    status = _git("status", "--porcelain")
+    status = _git("status", "--porcelain", "--", *_SOURCE)
     path = model_files.locate(config.model)
     return {
         "versions": {"python": platform.python_version(), **_versions()},

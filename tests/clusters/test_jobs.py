@@ -19,7 +19,7 @@ import pytest
 from clusters.render import render
 from tests.search.conftest import write_study
 from tests.search.launches import PROGRAM
-from tests.search.servers import free_port
+from tests.search.servers import Bucket, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -54,7 +54,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Laptop, s
     values = {"folder": str(folder / "c"), "port": str(PORT), "dashboard_port": str(dashboard)}
     script.write_text(render("local", values))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path.cwd())}
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path.cwd()), **Bucket.KEYS}
     environment = {name: value for name, value in environment.items() if not name.startswith("RAY_")}
     here = tmp_path_factory.mktemp("laptop")
     try:
@@ -138,10 +138,16 @@ def lonely_node(laptop: tuple[Laptop, str], tmp_path: Path) -> Iterator[Path]:
         started.wait(60)
 
 
-def test_nodes_that_do_not_share_the_folder_are_refused(
-    laptop: tuple[Laptop, str], lonely_node: Path, study: dict[str, Any], tmp_path: Path
+def test_nodes_that_do_not_share_the_folder_are_refused_without_a_bucket(
+    laptop: tuple[Laptop, str],
+    lonely_node: Path,
+    study: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     here, address = laptop
+    for name, value in Bucket.KEYS.items():
+        monkeypatch.setenv(name, value)
     study["study"] = "fractions"
     study["methods"] = {"head_only": {}}
     study["cluster"] = {"gpus_per_trial": 0.25, "max_concurrent_trials": 2}
@@ -157,7 +163,19 @@ def test_nodes_that_do_not_share_the_folder_are_refused(
 
     said = ended(here, file, address, "--set", f"output_dir={lonely_node}", "--set", "study=apart")
     assert "FAILED" in said
-    assert f"{lonely_node / 'apart'} is not there, or is another folder, on " in said
+    assert f"{lonely_node / 'apart'}/checkpoints is not there, or is another folder, on " in said
+
+    bucket = Bucket()
+    try:
+        more = ("--set", f"tracking.checkpoints={bucket.uri}")
+        said = ended(here, file, address, "--set", f"output_dir={lonely_node}", "--set", "study=apart", *more)
+        assert "SUCCEEDED" in said, said
+        assert {name.split("/")[1] for name in bucket.names()} > {"head_only-000", "head_only-001"}
+    finally:
+        bucket.stop()
+    # trials ran on the third node, and the driver, which has written this, on another
+    report = json.loads((lonely_node / "apart/report/report.json").read_text())
+    assert [trial["state"] for trial in report["trials"]] == ["COMPLETE", "COMPLETE"]
 
 
 def ended(laptop: Laptop, file: str, address: str, *options: str) -> str:

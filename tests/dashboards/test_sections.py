@@ -110,7 +110,39 @@ def test_a_damaged_study_file_gives_none(rows: Rows) -> None:
         assert build(rows)["verdict"]["study_file"] is None
 
 
+def test_without_a_winner_the_sentence_ends_with_what_the_cheaper_method_costs(study: Study) -> None:
+    """By its mean p_tuning_v2 is best by far more than epsilon, and not shown to be better than the two cheaper ones."""
+    rows = study(accuracy={"head_only": 0.6, "prompt_tuning": 0.87, "p_tuning_v2": 0.9, "full": 0.6})
+    rng = np.random.default_rng(0)
+    for name in ("prompt_tuning", "p_tuning_v2"):  # seeds that differ more than the methods
+        for run, shift in zip(finalist(rows, name)["runs"], (-0.1, -0.05, 0.0, 0.05, 0.1), strict=True):
+            table = (
+                rng.random(len(run["examples"]["topic"])) < (0.87 if name == "prompt_tuning" else 0.9) + shift
+            )
+            run["examples"]["topic"] = table.astype(float).tolist()
+            run["test"] = float(table.mean())
+    report = build(rows)  # type: ignore[arg-type]
+    said = report["verdict"]["sentence"]
+    assert report["verdict"]["decision"] == "no difference"
+    assert said.startswith(
+        "No difference is shown between p_tuning_v2 and the cheaper prompt_tuning; the candidate is"
+    )
+    assert said.endswith("with 3,840 parameters, and is the cheapest that is not shown to be worse.")
+    assert "head_only" not in said, "which is shown to be worse"
+
+
 # If you value ...
+
+
+def test_what_is_within_epsilon_is_so_by_its_mean(study: Study) -> None:
+    """As for the other wishes; the verdict asks for an interval."""
+    rows = study(accuracy={"head_only": 0.6, "prompt_tuning": 0.893, "p_tuning_v2": 0.9, "full": 0.6})
+    report = build(rows)  # type: ignore[arg-type]
+    means = {m["method"]: f["test"]["mean"] for m in report["methods"] for f in m["finalists"] if f["test"]}
+    near = [name for name, mean in means.items() if mean >= max(means.values()) - rows["epsilon"]]
+    (wish,) = (row for row in report["preferences"] if row["value"] == "smallest within epsilon")
+    assert near == ["prompt_tuning", "p_tuning_v2"], "from cheap to dear"
+    assert wish["method"] == "prompt_tuning"
 
 
 def test_speed_and_memory_come_from_the_probe(rows: Rows) -> None:

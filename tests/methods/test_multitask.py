@@ -56,6 +56,24 @@ def test_the_formula_term_by_term(selector: str, bert: Backbone) -> None:
         torch.testing.assert_close(found[row], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_usage_is_what_rows_took_of_the_pool(bert: Backbone) -> None:
+    method = build("multitask", bert, selector="task_id", pool_size=4)
+    with torch.no_grad():
+        method.bias.copy_(torch.tensor([[9.0, 9.0, -9.0, -9.0], [9.0, -9.0, -9.0, -9.0]]))
+    rows = Rows(torch.tensor([0, 1, 1, 1]), None)
+    method.eval()
+    method(rows, bert)
+    assert method.metrics() == {}, "what is evaluated does not count"
+    method.train()
+    method(rows, bert)
+    shares = (0.875, 0.125)  # one row takes halves of two prompts, three rows take the first
+    assert method.metrics() == {
+        "pool_used": 0.5,
+        "pool_evenness": pytest.approx(-sum(s * math.log(s) for s in shares) / math.log(4), abs=1e-4),
+    }
+    assert method.metrics() == {}, "counted anew from each call"
+
+
 def test_tasks_share_the_pool_and_have_selectors_of_their_own(bert: Backbone) -> None:
     method = build("multitask", bert)
     rows = Rows(torch.tensor([1]), torch.randn(1, 32, generator=torch.Generator().manual_seed(1)))

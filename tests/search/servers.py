@@ -1,4 +1,5 @@
-"""A PostgreSQL and an MLflow tracking server of our own, that can go away and come back, and a network that loses answers."""
+"""A PostgreSQL, an MLflow tracking server and a bucket of our own, that can go away and come back, and a network that loses
+answers."""
 
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from pyarrow.fs import FileSelector, FileSystem
 
 PASSWORD = "a-long-enough-secret"
 
@@ -145,6 +147,50 @@ class TrackingServer:
     def stop(self) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(30)
+
+
+class Bucket:
+    """An S3 server with one bucket.
+
+    Attributes:
+        uri: of a folder in it.
+    """
+
+    KEYS: ClassVar = {
+        "AWS_ACCESS_KEY_ID": "ada",
+        "AWS_SECRET_ACCESS_KEY": "a-secret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+    def __init__(self) -> None:
+        self._port = free_port()
+        options = f"endpoint_override=127.0.0.1:{self._port}&scheme=http&region=us-east-1"
+        self.uri = f"s3://bucket/kept?{options}"
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        made = urllib.request.Request(f"http://127.0.0.1:{self._port}/bucket", method="PUT")
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(made, timeout=5)
+                return
+            except (urllib.error.URLError, ConnectionError):
+                assert self._process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait(30)
+
+    def names(self) -> list[str]:
+        """Of all files, from the folder's own on."""
+        system, path = FileSystem.from_uri(self.uri)
+        found = system.get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
+        return sorted(file.path.removeprefix(f"{path}/") for file in found if file.is_file)
 
 
 class LossyNetwork:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyarrow.fs import FileSelector, FileSystem
+from pyarrow.fs import FileSystem
 
 from search import checkpoint_folder, study_file, trial
 from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError, under
@@ -22,52 +17,12 @@ from search.errors import StudyFileError
 from search.study import Assignment, Key
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, progress, run, start, trials, wait_until
-from tests.search.servers import free_port
-
-KEYS = {"AWS_ACCESS_KEY_ID": "ada", "AWS_SECRET_ACCESS_KEY": "a-secret", "AWS_EC2_METADATA_DISABLED": "true"}
-
-
-class Bucket:
-    """An S3 server with one bucket.
-
-    Attributes:
-        uri: of a folder in it.
-    """
-
-    def __init__(self) -> None:
-        self._port = free_port()
-        options = f"endpoint_override=127.0.0.1:{self._port}&scheme=http&region=us-east-1"
-        self.uri = f"s3://bucket/kept?{options}"
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._port)]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        made = urllib.request.Request(f"http://127.0.0.1:{self._port}/bucket", method="PUT")
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(made, timeout=5)
-                return
-            except (urllib.error.URLError, ConnectionError):
-                assert self._process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait(30)
-
-    def names(self) -> list[str]:
-        """Of all files, from the folder's own on."""
-        system, path = FileSystem.from_uri(self.uri)
-        found = system.get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
-        return sorted(file.path.removeprefix(f"{path}/") for file in found if file.is_file)
+from tests.search.servers import Bucket
 
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    for name, value in KEYS.items():
+    for name, value in Bucket.KEYS.items():
         monkeypatch.setenv(name, value)
     server = Bucket()
     yield server
