@@ -153,6 +153,10 @@ def test_nodes_that_do_not_share_the_folder_are_refused_without_a_bucket(
     study["cluster"] = {"gpus_per_trial": 0.25, "max_concurrent_trials": 2}
     study["search"] = {"trials_per_method": 2}
     study["output_dir"] = str(tmp_path / "kept")
+    (task,) = study["tasks"]  # its files by absolute paths: relative ones would go through output_dir
+    task["data"]["data_files"] = {
+        split: str(tmp_path / name) for split, name in task["data"]["data_files"].items()
+    }
     file = str(write_study(study, tmp_path))
     # Only the third node has a GPU, so that a study with quarters of one ends only once it is there.
     while "cluster has" in (said := ended(here, file, address)):
