@@ -16,7 +16,7 @@ help:
 	@echo "make demo       install, search on real text (examples/quickstart.yaml), print the verdict"
 	@echo "make test       the fast tests"
 	@echo "make test-slow  tests that kill processes, start clusters or browsers"
-	@echo "make test-release  the driver killed ten times in one study; a quarter of an hour"
+	@echo "make test-release  what takes long: a driver killed ten times, a trial lost five times, a bucket that goes away"
 	@echo "make check      what CI runs first: format, lint, types, fast tests"
 	@echo "make format     format the source"
 	@echo "make lock       write constraints.txt anew from what is installed"

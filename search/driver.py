@@ -208,7 +208,7 @@ def _tune(
             storage_path=folder,
             stop=stopper,
             callbacks=[progress, Gauges(searcher.study)],
-            failure_config=tune.FailureConfig(max_failures=2),
+            failure_config=tune.FailureConfig(max_failures=2),  # between two evaluations
             verbose=0,
         ),
     )
@@ -274,6 +274,8 @@ def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> 
     rows = results.rows(study, said.value, _with_test_hashes(study, _read_facts(config)))
     results.write_curves(study)
     report = writer.write(rows, config.folder / "report")
+    if unwritten:  # and waited for already
+        return Launched(outcome, rows, unwritten)
     try:
         status = {Outcome.DONE: "FINISHED", Outcome.NOTHING_FEASIBLE: "FAILED"}.get(said, "KILLED")
         tracker.finish(status, report, writer.description(report), config.folder / "report")

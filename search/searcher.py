@@ -106,7 +106,9 @@ class StudySearcher(_NotInSnapshots, Searcher):
             assert last is not None
             self.study.tell(key, TrialState.COMPLETE, last["validation"])
         elif not self.stopping:
-            self.study.tell(key, TrialState.FAIL, error="the worker process was lost, several times")
+            self.study.tell(
+                key, TrialState.FAIL, error="the worker process was lost three times at the same step"
+            )
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the storage has it all."""
@@ -128,6 +130,10 @@ class HalvingScheduler(_NotInSnapshots, FIFOScheduler):
         if result.get("error") is None and "step" not in result:
             return TrialScheduler.CONTINUE  # Tune's own last word on a function that has returned
         key = self._searcher.record(trial.trial_id, result)
+        if result["error"] is None and not result["resumed"]:
+            trial.run_metadata.num_failures = (
+                0  # it gets on: Tune fails what is lost again and again where it stands
+            )
         if result["error"] is not None or not self._falls_behind(key, result):
             return TrialScheduler.CONTINUE
         self._searcher.pruned.add(key)

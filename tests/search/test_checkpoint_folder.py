@@ -90,8 +90,6 @@ def test_a_bucket_that_is_away_is_no_missing_checkpoint(
     bucket.stop()
     with pytest.raises(CheckpointFolderError, match="cannot be read from s3://bucket/kept/tiny"):
         trial.train(job(config), lambda report: None)
-    with pytest.raises(CheckpointFolderError, match="cannot be written to s3://bucket/kept/tiny"):
-        checkpoint_folder.try_out(config)
 
 
 def test_check_writes_to_the_bucket_and_leaves_nothing(
@@ -114,7 +112,7 @@ def test_check_writes_to_the_bucket_and_leaves_nothing(
         checkpoint_folder.try_out(load(study, tmp_path, "ftp://host/path"))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(400)
 def test_a_study_whose_bucket_goes_away_stops_and_goes_on_when_it_is_back(
     study: dict[str, Any], tmp_path: Path, bucket: Bucket

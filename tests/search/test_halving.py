@@ -80,6 +80,7 @@ def test_decisions_are_rebuilt_from_the_storage(study: dict[str, Any], tmp_path:
             "error": None,
         }
         texts = {"task_scores": "{}", "metrics": "{}"}
-        trial = SimpleNamespace(trial_id="tune-1")
+        trial = SimpleNamespace(trial_id="tune-1", run_metadata=SimpleNamespace(num_failures=2))
         decisions[deployed] = scheduler.on_trial_result(None, trial, {**result, **texts, **counts})  # type: ignore[arg-type]
+        assert trial.run_metadata.num_failures == 0, "a trial that gets on may be lost again"
     assert decisions == {20: "STOP", 10: "CONTINUE"}, "seconds, which are measured, stop nobody"

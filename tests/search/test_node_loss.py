@@ -17,7 +17,7 @@ from search.study import evaluations
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, mlflow_runs, report, run, start, trials, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 METHODS = ("head_only", "prompt_tuning")
 EVAL_STEPS, MAX_STEPS = 40, 400
@@ -84,6 +84,7 @@ class Halfway:
         return False
 
 
+@pytest.mark.slow
 def test_gpu_hours_end_4(folder: Path) -> None:
     code, output = run("launch", "study.yaml", "--set", "search.max_gpu_hours=0.0002", cwd=folder)
     assert code == 4, output
@@ -92,6 +93,7 @@ def test_gpu_hours_end_4(folder: Path) -> None:
     assert "RUNNING" not in mlflow_runs(folder).values()
 
 
+@pytest.mark.slow
 def test_a_trial_goes_on_elsewhere_from_its_checkpoint(folder: Path, cluster: Cluster) -> None:
     process = start("launch", "study.yaml", cwd=folder)
     killed = Halfway(folder)
@@ -113,3 +115,25 @@ def test_a_trial_goes_on_elsewhere_from_its_checkpoint(folder: Path, cluster: Cl
     assert trials(folder)[bereft.where].state == TrialState.COMPLETE
     others = [trial for where, trial in trials(folder).items() if where not in (killed.where, bereft.where)]
     assert not any("resumed" in trial.user_attrs for trial in others)
+
+
+@pytest.mark.release
+def test_a_trial_that_gets_on_may_be_lost_often(folder: Path, cluster: Cluster) -> None:
+    """As on machines that are taken away at any time: five times, of which no two are in one evaluation interval."""
+    longer = ("--set", "training.max_steps=6000", "--set", "training.eval_steps=400")
+    process = start("launch", "study.yaml", "--set", "search.trials_per_method=1", *longer, cwd=folder)
+    where, step = ("tiny/prompt_tuning", 0), 0
+    for _ in range(5):
+
+        def further() -> bool:
+            found = trials(folder).get(where)
+            return found is not None and max(evaluations(found), default=0) > step  # noqa: B023
+
+        wait_until(further, process)
+        step = max(evaluations(trials(folder)[where]))
+        os.kill(worker(cluster)[1], signal.SIGKILL)
+    assert process.wait(300) == 0, (folder / "launch.log").read_text()
+    lost = trials(folder)[where]
+    assert lost.state == TrialState.COMPLETE
+    assert len(lost.user_attrs["resumed"]) == 5
+    assert_whole(folder, METHODS, each=1)
