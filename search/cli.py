@@ -47,13 +47,21 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        code = getattr(error, "exit_code", None)
+        code = getattr(error, "exit_code", 1 if _of_a_named_path(error) else None)
         if code is None:
             raise
         Console(stderr=True).print(
             f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True, highlight=False
         )
         sys.exit(code)
+
+
+def _of_a_named_path(error: Exception) -> bool:
+    """Whether the system has refused a file or folder that is named on the command line."""
+    path = error.filename if isinstance(error, OSError) else None
+    return isinstance(path, str) and any(
+        word.startswith(path) or path.startswith(word) for word in sys.argv[1:] if word not in ("", ".")
+    )
 
 
 def _escape(text: str) -> str:

@@ -193,7 +193,9 @@ class TrackingConfig(Section):
 
     @field_validator("checkpoints")
     @classmethod
-    def _without_a_password(cls, value: str | None) -> str | None:
+    def _a_place(cls, value: str | None) -> str | None:
+        if value is not None and re.match(r"[A-Za-z0-9+]+:(?!//)", value):
+            raise ValueError(f"must be a folder, or a URI such as s3://bucket/path, not {value!r}")
         if value is not None and urlsplit(value).password is not None:
             raise ValueError(
                 "must be without a password, which would be in every result: give them in the environment of the "

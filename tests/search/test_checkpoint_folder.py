@@ -159,6 +159,11 @@ def test_a_folder_may_be_a_uri_too(study: dict[str, Any], tmp_path: Path) -> Non
     assert CheckpointFolder(f"file://{tmp_path}/none").names() == []
 
 
+def test_a_slip_in_a_uri_makes_no_folder_of_that_name(study: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(StudyFileError, match=r"tracking.checkpoints: must be a folder, or a URI such as"):
+        load(study, tmp_path, "s3:/bucket/kept")
+
+
 def test_a_password_is_no_part_of_a_place(study: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(StudyFileError, match=r"tracking.checkpoints: must be without a password") as error:
         load(study, tmp_path, "s3://ada:secret@bucket/kept")

@@ -124,6 +124,16 @@ def test_over_jobs_results_need_a_place_that_is_kept(
     assert "a job's working directory is temporary" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "command", [("init", "/proc/none/study.yaml"), ("cluster", "local", "--out", "/proc/none/up.sh")]
+)
+def test_a_place_that_cannot_be_written_is_named(command: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(*command, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "No such file or directory: '/proc/none" in done.stderr
+
+
 def test_a_bucket_is_no_folder(study: dict[str, Any], tmp_path: Path) -> None:
     study["output_dir"] = "s3://bucket/outputs"
     write_study(study, tmp_path)
