@@ -52,7 +52,7 @@ def sentence(rows: Rows, report: Report) -> str:
             words += f"; {name} not measured"
     if rival is not None:
         words += f"; {rival} {_compared(against[rival], costs[rival], method['deployed_parameters'])}"
-        words += ", and is the cheapest that is not shown to be worse"
+        words += f", and is the cheapest that is not shown to be worse (Holm-corrected p = {against[rival]['p_holm']:.2g})"
     return words + "."
 
 

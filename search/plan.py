@@ -19,6 +19,7 @@ from search import (
     checkpoint_folder,
     estimates,
     grid,
+    halving,
     machine,
     messages,
     mlflow_store,
@@ -149,6 +150,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
             *(f"task {task.name}: {warning}" for task in loaded for warning in task.warnings),
             *_missing_test_splits(config),
             *_idle_limits(config),
+            *_idle_stopping(config),
         ),
     )
 
@@ -160,6 +162,18 @@ def _missing_test_splits(config: StudyConfig) -> Iterator[str]:
                 f"task {task.name}: without data.test_split no finalist is scored on held-out data, "
                 "and the verdict will be none"
             )
+
+
+def _idle_stopping(config: StudyConfig) -> Iterator[str]:
+    """Early stopping that never comes to a rung."""
+    training, search = config.training, config.search
+    if search.early_stopping and not halving.rungs(training.max_steps, training.eval_steps, search.eta):
+        latest = training.max_steps // search.eta
+        cure = f"training.eval_steps of at most {latest}" if latest else "more training.max_steps"
+        yield (
+            f"search.early_stopping stops nobody: it looks where 1/{search.eta} of the steps are done, and no trial is "
+            f"evaluated by then; {cure} would change that"
+        )
 
 
 def _idle_limits(config: StudyConfig) -> Iterator[str]:

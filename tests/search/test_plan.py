@@ -267,3 +267,12 @@ def test_optuna_and_mlflow_in_one_database(
     assert ("MLFLOW_TRACKING_URI" in found) != given
     study["tracking"]["storage"] = storage.format(folder=tmp_path) + "2"
     plan.check(load(write_study(study, tmp_path)), probe=False)
+
+
+def test_early_stopping_without_a_rung_is_said(study: dict[str, Any], tmp_path: Path) -> None:
+    study["training"] |= {"max_steps": 40, "eval_steps": 20}
+    (warning,) = plan.check(load(write_study(study, tmp_path)), probe=False).warnings
+    assert "search.early_stopping stops nobody" in warning
+    assert "training.eval_steps of at most 13" in warning
+    study["training"]["eval_steps"] = 13
+    assert plan.check(load(write_study(study, tmp_path)), probe=False).warnings == ()
