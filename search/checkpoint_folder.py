@@ -26,11 +26,6 @@ _PATTERN = "step-*.safetensors"
 class CheckpointFolderError(HaltedError):
     """The place cannot be written to, or not be read from: the disk is full, the bucket is away. Every trial would meet it."""
 
-    def __init__(self, what: str, place: str, error: Exception) -> None:
-        super().__init__(
-            f"checkpoints cannot be {what} {place}: {error}. Nothing is lost: see to it, and launch again to go on"
-        )
-
 
 class CheckpointFolder:
     """A trial's checkpoints.
@@ -49,11 +44,8 @@ class CheckpointFolder:
             try:
                 self._system, self._path = FileSystem.from_uri(self.place)
             except (OSError, ValueError) as error:
-                raise CheckpointFolderError("kept in", self.place, error) from error
+                raise self._error("kept in", error) from error
         self._near = isinstance(self._system, LocalFileSystem)
-
-    def __str__(self) -> str:
-        return self.place
 
     def names(self) -> list[str]:
         """Names of the checkpoints, the oldest first.
@@ -64,7 +56,7 @@ class CheckpointFolder:
         try:
             found = self._system.get_file_info(FileSelector(self._path, allow_not_found=True))
         except OSError as error:
-            raise CheckpointFolderError("read from", self.place, error) from error
+            raise self._error("read from", error) from error
         return sorted(
             file.base_name
             for file in found
@@ -96,7 +88,7 @@ class CheckpointFolder:
             # safetensors says in words only what the system has refused
             if isinstance(error, SafetensorError) and "os error" not in str(error):
                 raise
-            raise CheckpointFolderError("written to", self.place, error) from error
+            raise self._error("written to", error) from error
         return under(self.place, name)
 
     def _write(self, name: str, write: Callable[[Path], None]) -> None:
@@ -122,13 +114,18 @@ class CheckpointFolder:
             try:
                 self._copy(self._path, near, name, here=False)
             except OSError as error:
-                raise CheckpointFolderError("read from", self.place, error) from error
+                raise self._error("read from", error) from error
             yield Path(near, name)
 
     def remove(self, name: str) -> None:
         """Removes a checkpoint, if it can; one more than needed does no harm."""
         with contextlib.suppress(OSError):
             self._system.delete_file(f"{self._path}/{name}")
+
+    def _error(self, what: str, error: Exception) -> CheckpointFolderError:
+        return CheckpointFolderError(
+            f"checkpoints cannot be {what} {self.place}: {error}. Nothing is lost: see to it, and launch again to go on"
+        )
 
     def _copy(self, source: str, target: str, name: str, *, here: bool) -> None:
         """One file, from here to there or back."""

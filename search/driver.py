@@ -241,7 +241,12 @@ def _score_all(
     while pending and not interrupted.is_set():
         ready, _ = ray.wait(list(pending), timeout=1)
         for done in ready:
-            yield pending.pop(done), ray.get(done)
+            try:
+                yield pending.pop(done), ray.get(done)
+            except (
+                ray.exceptions.RayTaskError
+            ) as error:  # without the worker's traceback, where it is for the user
+                raise error.cause if isinstance(error.cause, PromptfrontError) else error from None
 
 
 def _measure_all(

@@ -10,7 +10,7 @@ import pandas as pd
 from optuna.trial import TrialState
 
 from search import checkpoint, finalists
-from search.checkpoint_folder import CheckpointFolder
+from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from search.config import StudyConfig
 from search.evaluation import overall
 from search.study import Assignment, Key, Study
@@ -68,13 +68,16 @@ def score(job: dict[str, Any]) -> Reading:
         `test`, the study's objective; `task_scores`; `metrics`, what else the tasks measure; `sha256` of each task's
         split; and `predictions`, columns of one row per task and example: task, row, target, prediction, score (None
         where the metric is no mean).
+
+    Raises:
+        CheckpointFolderError: the trial's checkpoint cannot be read, or is not there.
     """
     parsed = Job(**job)
     study = StudyConfig.model_validate_json(parsed.study)
     trial = build(parsed, study, load(parsed.study))
     if not checkpoint.restore(trial, CheckpointFolder(parsed.folder)):
-        raise FileNotFoundError(
-            f"{parsed.folder} holds no readable checkpoint; it is needed to score on test"
+        raise CheckpointFolderError(
+            f"{parsed.folder} holds no readable checkpoint, which is needed to score on test: put it back, and launch again"
         )
     resources = load(parsed.study, ("test",))
     found = evaluations(trial, "test", study, resources)

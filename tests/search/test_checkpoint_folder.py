@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from pyarrow.fs import FileSystem
 
-from search import checkpoint_folder, study_file, trial
+from search import checkpoint_folder, held_out, study_file, trial
 from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError, under
 from search.config import StudyConfig
 from search.errors import StudyFileError
@@ -168,3 +169,19 @@ def test_a_password_is_no_part_of_a_place(study: dict[str, Any], tmp_path: Path)
     with pytest.raises(StudyFileError, match=r"tracking.checkpoints: must be without a password") as error:
         load(study, tmp_path, "s3://ada:secret@bucket/kept")
     assert "secret" not in str(error.value)
+
+
+def test_its_error_crosses_processes() -> None:
+    with pytest.raises(CheckpointFolderError) as error:
+        CheckpointFolder("ftp://host/path")
+    again = pickle.loads(pickle.dumps(error.value))
+    assert isinstance(again, CheckpointFolderError)
+    assert str(again) == str(error.value)
+
+
+def test_a_finished_trial_without_its_checkpoint_is_not_scored(study: dict[str, Any], tmp_path: Path) -> None:
+    config = load(study, tmp_path, str(tmp_path / "kept"))
+    with pytest.raises(
+        CheckpointFolderError, match="holds no readable checkpoint, which is needed to score on test"
+    ):
+        held_out.score(job(config).to_dict())
