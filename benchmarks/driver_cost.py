@@ -134,7 +134,11 @@ def run(given: argparse.Namespace, folder: Path) -> None:
             running[trial_id] = Worker(job, given.reports)
             begun += 1
         for trial_id, worker in list(running.items()):
-            decision = scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), worker.report())
+            decision = scheduler.on_trial_result(
+                None,
+                SimpleNamespace(trial_id=trial_id, run_metadata=SimpleNamespace(num_failures=0)),
+                worker.report(),
+            )
             if decision == TrialScheduler.STOP or worker.step == given.reports:
                 searcher.on_trial_complete(trial_id)
                 del running[trial_id]

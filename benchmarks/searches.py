@@ -56,7 +56,7 @@ class Ours:
         return job["method"], job["config"], job["seed"]
 
     def report(self, name: str, step: int, score: float, cost: int) -> bool:
-        trial: Any = SimpleNamespace(trial_id=name)
+        trial: Any = SimpleNamespace(trial_id=name, run_metadata=SimpleNamespace(num_failures=0))
         return self._scheduler.on_trial_result(None, trial, evaluation(step, score, cost)) == "STOP"
 
     def end(self, name: str) -> None:
@@ -107,7 +107,7 @@ class Rays:
 
     def ask(self, name: str) -> tuple[str, dict[str, Any], int]:
         asked: Any = self._search.suggest(name)
-        self._trials[name] = SimpleNamespace(trial_id=name)
+        self._trials[name] = SimpleNamespace(trial_id=name, run_metadata=SimpleNamespace(num_failures=0))
         self._scheduler.on_trial_add(None, self._trials[name])  # type: ignore[arg-type]
         return asked["method"], asked["config"], derive(self._seed, "trial", name)
 

@@ -131,9 +131,8 @@ class HalvingScheduler(_NotInSnapshots, FIFOScheduler):
             return TrialScheduler.CONTINUE  # Tune's own last word on a function that has returned
         key = self._searcher.record(trial.trial_id, result)
         if result["error"] is None and not result["resumed"]:
-            trial.run_metadata.num_failures = (
-                0  # it gets on: Tune fails what is lost again and again where it stands
-            )
+            # It gets on. Tune counts the losses of a whole life, and fails what is lost again and again where it stands.
+            trial.run_metadata.num_failures = 0
         if result["error"] is not None or not self._falls_behind(key, result):
             return TrialScheduler.CONTINUE
         self._searcher.pruned.add(key)
