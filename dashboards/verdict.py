@@ -190,7 +190,7 @@ def _reason(
     if not family:
         text = f"Only {_scored(candidate)} has a tested finalist, so there is nothing to compare it with"
     elif any(row["p_value"] is None for row in family):
-        text = f"{_scored(candidate)} is recommended, but with one seed a difference cannot be measured"
+        text = f"{_scored(candidate)} is the candidate, but with one seed a difference cannot be measured"
     elif basis == "score":
         nearest = min(family, key=lambda row: row["difference"])
         worst = max(row["p_holm"] for row in family)
@@ -211,14 +211,12 @@ def _reason(
         text += f"; no difference in score is shown to {ties}" if ties else ""
     elif unbeaten:
         row = rows[unbeaten[0].method]
-        text = f"{_scored(candidate)} is recommended, but it is not shown to be better than the cheaper "
+        text = f"{_scored(candidate)} is the candidate, but it is not shown to be better than the cheaper "
         text += (
             f"{_scored(unbeaten[0])}: the difference is {_gap(row)}, Holm-corrected p = {row['p_holm']:.2g}"
         )
     else:
-        text = (
-            f"{_scored(candidate)} is recommended, but cheaper methods were not tested: {', '.join(untested)}"
-        )
+        text = f"{_scored(candidate)} is the candidate, but cheaper methods were not tested: {', '.join(untested)}"
     if any(row["covers"] == SEEDS for row in family):
         text += " (intervals cover new seeds only, not new test examples)"
     return text + "."

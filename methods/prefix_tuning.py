@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +84,7 @@ class Method(method.Method):
         shape = backbone.shape
         self._sites = chosen_sites(config.layers, shape)
         self._shapes = [shape.sites[site] for site in self._sites]
+        self._kept: tuple[tuple[Any, ...], dict[Site, tuple[Tensor, Tensor]]] | None = None
         length, width = config.num_virtual_tokens, shape.hidden_size
         if config.parameterization == "hidden":
             self.hidden = nn.Parameter(torch.empty(len(self._sites), num_tasks, length, width))
@@ -121,7 +123,15 @@ class Method(method.Method):
         return output
 
     def forward(self, rows: Rows, backbone: Backbone) -> Injection:
-        return table_injection(self._tables(backbone), rows, self.config.shift_positions)
+        tables = self._tables(backbone) if torch.is_grad_enabled() else self._kept_tables(backbone)
+        return table_injection(tables, rows, self.config.shift_positions)
+
+    def _kept_tables(self, backbone: Backbone) -> dict[Site, tuple[Tensor, Tensor]]:
+        """The tables, made anew where a parameter has changed: to make them takes as long as to answer a row."""
+        state = (id(backbone), *((p.data_ptr(), p._version) for p in self.parameters()))
+        if self._kept is None or self._kept[0] != state:
+            self._kept = state, self._tables(backbone)
+        return self._kept[1]
 
     def _tables(self, backbone: Backbone) -> dict[Site, tuple[Tensor, Tensor]]:
         """By site, keys and values `[tasks, N, P, D]`."""

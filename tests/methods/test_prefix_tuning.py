@@ -81,6 +81,28 @@ def test_a_vector_gets_its_gradient_from_its_own_layer_alone(
     assert gradients[1].abs().sum() > 0
 
 
+def test_answers_make_the_tables_once(bert: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, rows = build("prefix_tuning", bert), Rows(torch.zeros(2, dtype=torch.long), None)
+    made: list[int] = []
+    project = bert.project
+    monkeypatch.setattr(bert, "project", lambda inputs: made.append(1) or project(inputs))
+
+    def keys() -> torch.Tensor:
+        return next(iter(method(rows, bert).prefixes.values())).key_BNPD
+
+    with torch.no_grad():
+        first = keys()
+        assert torch.equal(keys(), first)
+        assert len(made) == 1
+        method.hidden.add_(1.0)  # as a step of the optimizer
+        changed = keys()
+        assert not torch.equal(changed, first)
+        assert len(made) == 2
+    torch.testing.assert_close(keys(), changed)
+    assert keys().requires_grad
+    assert len(made) == 4, "for a step they are made each time, with the graph"
+
+
 def test_chosen_layers_alone_get_a_prefix(bert: Backbone) -> None:
     for case in ("prefix_tuning", "prefix_tuning parameterization=mlp", "p_tuning_v2"):
         method = build(case, bert, layers="1")
