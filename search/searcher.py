@@ -83,7 +83,7 @@ class StudySearcher(_NotInSnapshots, Searcher):
         facts = {name: result[name] for name in _COUNTS if known.get(name) != result[name]}
         if result["resumed"]:
             facts["resumed"] = [*known.get("resumed", ()), result["step"]]
-        kept = {name: result[name] for name in _KEPT}
+        kept = {name: result.get(name) for name in _KEPT}  # a checkpoint of before may lack a cost
         nested = {name: json.loads(result[name]) for name in ("task_scores", "metrics")}
         self.study.record_evaluation(key, result["step"], {**kept, **nested}, **facts)
         return key
