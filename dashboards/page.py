@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dashboards import charts, front_chart, slices, svg
+from dashboards.figures import charts, front_chart, slices, svg
 from dashboards.rows import Rows
 
 Report = dict[str, Any]

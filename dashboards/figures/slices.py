@@ -9,8 +9,8 @@ from typing import Any
 from markupsafe import Markup
 
 from dashboards.effort import finite
+from dashboards.figures.svg import Scale, bottom_axis, chart, left_axis, line, marker, text, tick_label
 from dashboards.rows import Method, Trial
-from dashboards.svg import Scale, bottom_axis, chart, left_axis, line, marker, text, tick_label
 from dashboards.why import varied
 
 Report = dict[str, Any]

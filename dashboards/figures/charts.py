@@ -12,8 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from dashboards.effort import ended
-from dashboards.rows import Trial
-from dashboards.svg import (
+from dashboards.figures.svg import (
     Scale,
     bottom_axis,
     chart,
@@ -23,6 +22,7 @@ from dashboards.svg import (
     method_class,
     polyline,
 )
+from dashboards.rows import Trial
 
 Report = dict[str, Any]
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from dashboards.fronts import AXES, Axis, tested
-from dashboards.svg import (
+from dashboards.figures.svg import (
     Scale,
     chart,
     element,
@@ -21,6 +20,7 @@ from dashboards.svg import (
     text,
     tick_label,
 )
+from dashboards.fronts import AXES, Axis, tested
 
 Report = dict[str, Any]
 Entry = tuple[dict[str, Any], dict[str, Any], float]
