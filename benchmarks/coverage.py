@@ -2,7 +2,7 @@
 
     python -m benchmarks.coverage [--rounds 2000]
 
-Every cell of the grid has S seeds, E test examples, and the model of `dashboards/statistics.py`:
+Every cell of the grid has S seeds, E test examples, and the model of `dashboards/findings/statistics.py`:
 y[s, e] = mu + a[s] + b[e] + g[s, e], with standard deviations `seed_std`, `example_std` and 0.2. Two methods have half of
 what makes an example hard in common. Printed: the share of nominal 95 % intervals that hold the true mean, and the
 true difference; and the share of studies of four equal methods in which the report claims that one is better.
@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dashboards.statistics import FloatArray, Sample, difference, mean_interval
-from dashboards.verdict import decide
+from dashboards.findings.statistics import FloatArray, Sample, difference, mean_interval
+from dashboards.findings.verdict import decide
 
 NOISE = 0.2
 SEEDS, EXAMPLES = (5, 3), (100, 400)

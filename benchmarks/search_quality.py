@@ -32,8 +32,8 @@ from scipy import stats
 
 from benchmarks.searches import SLOTS, Ours, Random, Rays, Search
 from benchmarks.surface import EVAL_STEPS, MAX_STEPS, METHODS, Surface, deployed, draw, shuffled
-from dashboards.pairs import pairs
-from dashboards.verdict import decide
+from dashboards.findings.pairs import pairs
+from dashboards.findings.verdict import decide
 from search import held_out, results
 from search.seeds import derive
 

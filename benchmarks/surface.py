@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 import methods
-from dashboards.statistics import FloatArray
+from dashboards.findings.statistics import FloatArray
 from search.seeds import derive
 
 METHODS = ("head_only", "prompt_tuning", "p_tuning", "prefix_tuning", "p_tuning_v2")

@@ -11,7 +11,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from dashboards.effort import ended
 from dashboards.figures.svg import (
     Scale,
     bottom_axis,
@@ -22,6 +21,7 @@ from dashboards.figures.svg import (
     method_class,
     polyline,
 )
+from dashboards.findings.effort import ended
 from dashboards.rows import Trial
 
 Report = dict[str, Any]

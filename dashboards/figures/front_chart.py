@@ -20,7 +20,7 @@ from dashboards.figures.svg import (
     text,
     tick_label,
 )
-from dashboards.fronts import AXES, Axis, tested
+from dashboards.findings.fronts import AXES, Axis, tested
 
 Report = dict[str, Any]
 Entry = tuple[dict[str, Any], dict[str, Any], float]

@@ -8,10 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from dashboards.effort import finite
 from dashboards.figures.svg import Scale, bottom_axis, chart, left_axis, line, marker, text, tick_label
+from dashboards.findings.effort import finite
+from dashboards.findings.why import varied
 from dashboards.rows import Method, Trial
-from dashboards.why import varied
 
 Report = dict[str, Any]
 

@@ -13,14 +13,14 @@ import pytest
 import yaml
 from scipy import stats
 
-from dashboards.effort import expected_best, second_half_gain
-from dashboards.fronts import front, knee
-from dashboards.pairs import outcome
+from dashboards.findings.effort import expected_best, second_half_gain
+from dashboards.findings.fronts import front, knee
+from dashboards.findings.pairs import outcome
+from dashboards.findings.statistics import difference
+from dashboards.findings.stopping import rungs
+from dashboards.findings.verdict import contenders
+from dashboards.findings.why import path
 from dashboards.report import build, write
-from dashboards.statistics import difference
-from dashboards.stopping import rungs
-from dashboards.verdict import contenders
-from dashboards.why import path
 from search import study_file
 from tests.dashboards.test_report import EVIL, page_text
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from dashboards.findings.stopping import rungs
 from dashboards.rows import Range, Rows, Trial
-from dashboards.stopping import rungs
 
 EDGE = 0.05
 """A value this close to a bound, as a share of the range on its own scale, is at the edge."""

@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dashboards.findings.statistics import SEEDS, Estimate, Sample, difference, holm
 from dashboards.rows import Finalist, Rows, Scalar
-from dashboards.statistics import SEEDS, Estimate, Sample, difference, holm
 
 ALPHA = 0.05
 """Level of the tests, and 1 - level of the intervals."""

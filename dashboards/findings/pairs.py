@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
+from dashboards.findings.statistics import difference, holm
+from dashboards.findings.verdict import ALPHA, Comparison, Contender, Verdict, compare, contenders
 from dashboards.rows import Rows
-from dashboards.statistics import difference, holm
-from dashboards.verdict import ALPHA, Comparison, Contender, Verdict, compare, contenders
 
 ZERO_POINT = "head_only"
 """The method that trains nothing but heads: what a prompt adds is its difference to this one."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboards.effort import finite
+from dashboards.findings.effort import finite
+from dashboards.findings.verdict import Contender, contenders
 from dashboards.rows import Finalist, Rows
-from dashboards.verdict import Contender, contenders
 
 COSTS = (
     ("fastest to train", "train_seconds"),

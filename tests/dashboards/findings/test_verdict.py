@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dashboards.verdict import decide
+from dashboards.findings.verdict import decide
 
 Study = Callable[..., dict[str, Any]]
 

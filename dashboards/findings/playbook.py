@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from dashboards.pairs import outcome
-from dashboards.preferences import chosen_finalist, devices, probed
+from dashboards.findings.pairs import outcome
+from dashboards.findings.preferences import chosen_finalist, devices, probed
+from dashboards.findings.statistics import Sample, difference
+from dashboards.findings.verdict import Contender, compare, contenders
 from dashboards.rows import Rows
-from dashboards.statistics import Sample, difference
-from dashboards.verdict import Contender, compare, contenders
 
 HOLDS, FAILS, OPEN, MISSING = "holds", "does not hold", "not shown", "not measured"
 ANSWERS = {"better": HOLDS, "worse": FAILS, "tie": FAILS, "not shown": OPEN, "not measured": MISSING}

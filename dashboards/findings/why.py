@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from dashboards.effort import ended, finite
+from dashboards.findings.effort import ended, finite
 from dashboards.rows import Method, Rows, Trial
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from dashboards.pairs import ZERO_POINT, outcome
-from dashboards.playbook import DEEP, FAILS, HOLDS, MISSING, OPEN
-from dashboards.preferences import chosen_finalist, probed
+from dashboards.findings.pairs import ZERO_POINT, outcome
+from dashboards.findings.playbook import DEEP, FAILS, HOLDS, MISSING, OPEN
+from dashboards.findings.preferences import chosen_finalist, probed
+from dashboards.findings.statistics import Sample, difference
+from dashboards.findings.verdict import contenders
 from dashboards.rows import Rows
-from dashboards.statistics import Sample, difference
-from dashboards.verdict import contenders
 
 WRONG_TASKS = "the study has another number of tasks"
 

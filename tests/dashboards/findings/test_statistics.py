@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from benchmarks import coverage
-from dashboards.statistics import BOTH, SEEDS, Sample, difference, holm, mean_interval
+from dashboards.findings.statistics import BOTH, SEEDS, Sample, difference, holm, mean_interval
 
 SCORES = [0.81, 0.84, 0.86, 0.83, 0.80]
 

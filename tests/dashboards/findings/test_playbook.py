@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dashboards import guides, playbook
+from dashboards.findings import guides, playbook
 from dashboards.report import write
 from tests.dashboards.test_report import page_text
 from tests.dashboards.test_sections import Rows, Study, finalist, probe
