@@ -90,8 +90,8 @@ def report(
         (config,) = remote_ones
         remote.report(config, out or output_dir / config.study / "report", console)
         return
-    from dashboards import comparison
-    from dashboards import report as dashboard
+    from dashboards.report import comparison
+    from dashboards.report import report as dashboard
     from search import driver
 
     rows = [cast("Rows", driver.read_rows(config)) for config in configs]
@@ -155,7 +155,7 @@ def export(
         here = out or output_dir / config.study / "export" / (method or "verdict")
         remote.export(config, method, here, console)
         return
-    from dashboards import report as dashboard
+    from dashboards.report import report as dashboard
     from search import driver, entry
 
     content = dashboard.build(cast("Rows", driver.read_rows(config)))

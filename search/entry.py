@@ -84,7 +84,7 @@ def launch(config: StudyConfig, console: Console) -> tuple[Launched, dict[str, A
     Returns:
         How it went, the content of report.json, and warnings about what could not be written.
     """
-    from dashboards import report as dashboard
+    from dashboards.report import report as dashboard
     from search import driver
 
     writer = driver.Writer(write=dashboard.write, description=dashboard.leaderboard_markdown)
@@ -103,7 +103,7 @@ def launch(config: StudyConfig, console: Console) -> tuple[Launched, dict[str, A
 
 def export(config: StudyConfig, report: dict[str, Any], method: str | None, out: Path | None) -> Exported:
     """Writes a trained method as a folder with its model card; None is the verdict's."""
-    from dashboards import page
+    from dashboards.report import page
     from search.export import export as write
 
     exported = write(config, method or report["verdict"]["method"], out)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dashboards.findings import guides, playbook
-from dashboards.report import write
-from tests.dashboards.test_report import page_text
-from tests.dashboards.test_sections import Rows, Study, finalist, probe
+from dashboards.report.report import write
+from tests.dashboards.report.test_report import page_text
+from tests.dashboards.report.test_sections import Rows, Study, finalist, probe
 
 
 def claim(rows: Rows, words: str) -> dict[str, str]:

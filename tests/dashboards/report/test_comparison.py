@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dashboards.comparison import compare, write
-from tests.dashboards.test_report import EVIL
+from dashboards.report.comparison import compare, write
+from tests.dashboards.report.test_report import EVIL
 
 Rows = dict[str, Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dashboards.report import build, write
+from dashboards.report.report import build, write
 
 pytestmark = pytest.mark.slow
 

@@ -20,9 +20,9 @@ from dashboards.findings.statistics import difference
 from dashboards.findings.stopping import rungs
 from dashboards.findings.verdict import contenders
 from dashboards.findings.why import path
-from dashboards.report import build, write
+from dashboards.report.report import build, write
 from search import study_file
-from tests.dashboards.test_report import EVIL, page_text
+from tests.dashboards.report.test_report import EVIL, page_text
 
 Rows = dict[str, Any]
 Study = Callable[..., Rows]

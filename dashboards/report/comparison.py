@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dashboards import page
-from dashboards.report import build, replace
+from dashboards.report import page
+from dashboards.report.report import build, replace
 from dashboards.rows import Rows
 
 Report = dict[str, Any]

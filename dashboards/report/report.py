@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from dashboards import page, recommendation
 from dashboards.findings import fronts, guides, playbook, preferences
 from dashboards.findings.effort import best_trial, failures, method_effort, search_effort
 from dashboards.findings.pairs import pairs
 from dashboards.findings.statistics import mean_interval
 from dashboards.findings.verdict import FEW_SEEDS, decide, tested_sample
 from dashboards.findings.why import why
+from dashboards.report import page, recommendation
 from dashboards.rows import Finalist, Method, Rows, Trial
 
 SCHEMA_VERSION = 1

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dashboards import page
-from dashboards.report import build, leaderboard_markdown, pareto_front, trials_csv, write
+from dashboards.report import page
+from dashboards.report.report import build, leaderboard_markdown, pareto_front, trials_csv, write
 
 Study = Callable[..., dict[str, Any]]
 

@@ -1,0 +1,1 @@
+"""The report: its content, its files, and the comparison of several studies."""
