@@ -22,7 +22,7 @@ import real_data
 import torch
 
 import methods
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from search import model_files, task_config, tasks
 from search.config import ModelConfig, TrainingConfig
 from search.evaluation import evaluate

@@ -21,7 +21,7 @@ import torch
 from transformers import AutoModel
 
 import methods
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from methods.method import Rows
 from search import model_files
 from search.config import ModelConfig, TrainingConfig

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from methods import method
-from methods.backbone import Backbone
-from methods.injection import Injection
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection
 from methods.method import Rows, Start, TrainedConfig, hyperparameter
 from methods.space import Float
 

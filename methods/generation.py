@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection
+from methods.backbone.layout import take
 from methods.heads import Head
-from methods.injection import Injection
-from methods.layout import take
 
 
 @torch.no_grad()

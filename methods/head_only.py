@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from methods import method
-from methods.backbone import Backbone
-from methods.injection import Injection
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection
 from methods.method import READOUTS, MethodConfig, Rows, Start, hyperparameter
 from methods.space import Choice, Float
 

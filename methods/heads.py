@@ -18,10 +18,10 @@ from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelFor
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions as ModelOutput
 from transformers.modeling_outputs import Seq2SeqModelOutput
 
-from methods.readout import sequence_features
+from methods.backbone.readout import sequence_features
 
 if TYPE_CHECKING:
-    from methods.backbone import Backbone
+    from methods.backbone.backbone import Backbone
 
 
 class Head(nn.Module, ABC):

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from methods.injection import Injection, Prefix, Prompt, full_mask
+from methods.backbone.injection import Injection, Prefix, Prompt, full_mask
 from methods.method import READOUTS, PromptConfig, Rows, hyperparameter
 from methods.space import Choice, Scalar
 
 if TYPE_CHECKING:
-    from methods.backbone import Backbone
-    from methods.shape import Shape
+    from methods.backbone.backbone import Backbone
+    from methods.backbone.shape import Shape
 
 PLACEMENTS = ("before", "middle", "after", "around")
 

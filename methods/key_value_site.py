@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from methods.injection import Injection, Prefix, Site, full_mask
+from methods.backbone.injection import Injection, Prefix, Site, full_mask
 from methods.method import PromptConfig, Rows, Start, hyperparameter
 from methods.space import Choice, Text
 
 if TYPE_CHECKING:
-    from methods.shape import Shape
+    from methods.backbone.shape import Shape
 
 _PROBE_TOKENS = 256
 

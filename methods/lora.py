@@ -22,10 +22,10 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from methods import method
-from methods.backbone import Backbone
-from methods.injection import Injection
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection
+from methods.backbone.shape import Shape
 from methods.method import Rows, Start, TrainedConfig, hyperparameter
-from methods.shape import Shape
 from methods.space import Choice, Float, Int
 
 _ADAPTER = "default"

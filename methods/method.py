@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from methods.injection import Injection
+from methods.backbone.injection import Injection
 from methods.space import Allowed, Choice, Float, Int, Range, Scalar
 
 if TYPE_CHECKING:
-    from methods.backbone import Backbone
-    from methods.shape import Shape
+    from methods.backbone.backbone import Backbone
+    from methods.backbone.shape import Shape
 
 V = TypeVar("V", int, float, str, bool)
 

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 
 from methods import method
-from methods.backbone import Backbone
-from methods.injection import Injection
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection
+from methods.backbone.shape import Shape
 from methods.input_site import InputConfig, placed
 from methods.method import Rows, Start, hyperparameter
 from methods.pool_usage import PoolUsage
-from methods.shape import Shape
 from methods.space import Choice, Float, Int
 
 

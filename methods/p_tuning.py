@@ -26,12 +26,12 @@ import torch
 from torch import Tensor, nn
 
 from methods import method, prompt_tuning
-from methods.backbone import Backbone
-from methods.injection import Injection
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection
+from methods.backbone.shape import Shape
 from methods.input_site import InputConfig, prompt_injection
 from methods.matching import match
 from methods.method import Rows, Start, hyperparameter
-from methods.shape import Shape
 from methods.space import Choice, Float, Int
 
 

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from methods import method
-from methods.backbone import Backbone
-from methods.injection import Injection
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection
+from methods.backbone.shape import Shape
 from methods.key_value_site import KeyValueConfig, chosen_sites, matched, random_text, table_injection
 from methods.method import Rows, Start, hyperparameter
-from methods.shape import Shape
 from methods.space import Choice, Float, Int, Text
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from methods.backbone import Backbone
+    from methods.backbone.backbone import Backbone
     from methods.method import Method
 
 

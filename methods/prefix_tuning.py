@@ -30,12 +30,12 @@ import torch
 from torch import Tensor, nn
 
 from methods import method, p_tuning_v2
-from methods.backbone import Backbone
-from methods.injection import Injection, Site
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection, Site
+from methods.backbone.shape import Shape
 from methods.key_value_site import KeyValueConfig, chosen_sites, random_text, table_injection
 from methods.matching import match
 from methods.method import Rows, Start, hyperparameter
-from methods.shape import Shape
 from methods.space import Choice, Float, Int
 
 

@@ -27,13 +27,13 @@ import torch
 from torch import Tensor, nn
 
 from methods import method
-from methods.backbone import Backbone
-from methods.injection import Injection, Prefix, full_mask
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection, Prefix, full_mask
+from methods.backbone.shape import Shape
 from methods.input_site import InputConfig, placed, placement_field
 from methods.key_value_site import OUT_OF_REACH, matched, random_text
 from methods.method import Rows, Start, hyperparameter
 from methods.pool_usage import PoolUsage
-from methods.shape import Shape
 from methods.space import Choice, Float, Int
 
 

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from methods import method
-from methods.backbone import Backbone
-from methods.injection import Injection
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection
+from methods.backbone.shape import Shape
 from methods.input_site import InputConfig, prompt_injection
 from methods.method import Rows, Start, hyperparameter
-from methods.shape import Shape
 from methods.space import Choice, Float, Int, Text
 
 

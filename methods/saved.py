@@ -21,9 +21,9 @@ from transformers import AutoTokenizer
 
 import methods
 from methods import heads, parameters, spans, words, written
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection
 from methods.generation import greedy
-from methods.injection import Injection
 from methods.method import Method, Rows
 
 FORMAT = 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from methods.shape import Architecture
+from methods.backbone.shape import Architecture
 
 
 class WrittenError(ValueError):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 
 import methods
-from methods.backbone import Backbone
-from methods.shape import Shape
+from methods.backbone.backbone import Backbone
+from methods.backbone.shape import Shape
 from search import spaces
 from search.config import StudyConfig
 from search.evaluation import predict

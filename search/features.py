@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from search.batches import by_length, collate, given
 from search.tasks import Split
 

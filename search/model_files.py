@@ -15,7 +15,7 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from methods.backbone import Backbone, BackboneError
+from methods.backbone.backbone import Backbone, BackboneError
 from search import messages
 from search.config import ModelConfig
 from search.errors import StudyFileError

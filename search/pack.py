@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 import torch
 from torch import Tensor
 
-from methods.injection import Injection, concatenate
+from methods.backbone.injection import Injection, concatenate
 from search.batches import collate
 from search.training import Batch, DivergedError, Part, Trial
 

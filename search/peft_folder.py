@@ -24,9 +24,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from methods import lora, parameters
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection
 from methods.heads import Head, ModelHead, TokenHead
-from methods.injection import Injection
 from methods.method import Method, Rows
 
 _TOLERANCE = 1e-3

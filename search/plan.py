@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 
 import methods
-from methods.backbone import Backbone, BackboneError
+from methods.backbone.backbone import Backbone, BackboneError
+from methods.backbone.shape import Shape
 from methods.parameters import deployed_parameters, trained_parameters
-from methods.shape import Shape
 from search import (
     checkpoint_folder,
     estimates,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from statistics import median
 
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from search.evaluation import predict, write
 from search.tasks import Row, Split, Task
 from search.training import Trial

@@ -15,8 +15,8 @@ from typing import Any
 import optuna
 
 import methods
+from methods.backbone.shape import Shape
 from methods.method import MethodConfig
-from methods.shape import Shape
 from methods.space import Allowed, Choice, Float, Int, Range, Scalar
 from search import messages, overriding
 from search.messages import Problem

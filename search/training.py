@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection
 from methods.heads import Head
-from methods.injection import Injection
 from methods.method import Method, MethodConfig, Rows, Start, TrainedConfig
 from methods.parameters import deployed_parameters, trained_parameters
 from search import features

@@ -21,7 +21,7 @@ import torch
 from ray import tune
 
 import methods
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from search import checkpoint, checkpoint_folder, model_files, serving, tasks
 from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from search.config import ModelConfig, StudyConfig

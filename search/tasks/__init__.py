@@ -11,7 +11,7 @@ from types import ModuleType
 
 from transformers import PreTrainedTokenizerBase
 
-from methods.shape import Architecture
+from methods.backbone.shape import Architecture
 from search.task_config import TaskConfig
 from search.tasks.task import Evaluation, Row, Split, Task
 

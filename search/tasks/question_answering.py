@@ -20,7 +20,7 @@ from torchmetrics.functional.text import squad
 from transformers import PreTrainedTokenizerBase
 
 from methods import spans
-from methods.shape import Architecture
+from methods.backbone.shape import Architecture
 from methods.spans import SpansError, Window
 from search import data, messages
 from search.data import Table

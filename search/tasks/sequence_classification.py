@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from methods import written
-from methods.shape import Architecture
+from methods.backbone.shape import Architecture
 from methods.written import WrittenError
 from search import data, messages
 from search.errors import StudyFileError

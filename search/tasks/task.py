@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from methods import heads
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from methods.heads import Head
 
 

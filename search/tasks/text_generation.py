@@ -23,7 +23,7 @@ from torchmetrics.functional.text import rouge_score, sacre_bleu_score
 from transformers import PreTrainedTokenizerBase
 
 from methods import written
-from methods.shape import Architecture
+from methods.backbone.shape import Architecture
 from methods.written import WrittenError
 from search import data
 from search.errors import StudyFileError

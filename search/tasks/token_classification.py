@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from methods import words as methods_words
-from methods.shape import Architecture
+from methods.backbone.shape import Architecture
 from search import data, messages
 from search.data import Table
 from search.errors import StudyFileError

@@ -10,8 +10,8 @@ import torch
 import transformers
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from methods import attention
-from methods.backbone import Backbone
+from methods.backbone import attention
+from methods.backbone.backbone import Backbone
 
 VOCABULARY = 100
 POSITIONS = 64

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from methods.backbone import Backbone
-from methods.readout import sequence_features
+from methods.backbone.backbone import Backbone
+from methods.backbone.readout import sequence_features
 from tests.methods.conftest import FAMILIES, family_model, texts
 from tests.methods.test_contract import build, run, small_config
 

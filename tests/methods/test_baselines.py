@@ -11,7 +11,7 @@ from peft.tuners.lora import LoraLayer
 from transformers import DistilBertConfig
 
 from methods import heads
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from methods.parameters import load_state, state, trained_parameters
 from tests.methods.conftest import family_language_model, family_model, texts
 from tests.methods.test_contract import build, run, small_config

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import methods
-from methods.backbone import Backbone
-from methods.injection import Injection, concatenate
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection, concatenate
+from methods.backbone.readout import sequence_features
 from methods.method import Method, MethodConfig, Rows, Start
 from methods.parameters import load_state, state, trained_parameters
-from methods.readout import sequence_features
 from methods.space import Allowed, Choice, Text
 from tests.methods.conftest import texts
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from methods import heads
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection
 from methods.generation import greedy
-from methods.injection import Injection
 from methods.method import Rows
 from tests.methods.conftest import family_language_model, texts
 from tests.methods.test_contract import build

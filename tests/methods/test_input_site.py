@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import methods
-from methods.backbone import Backbone
-from methods.injection import Injection, Prompt, concatenate, full_mask
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection, Prompt, concatenate, full_mask
+from methods.backbone.layout import arrange
+from methods.backbone.readout import sequence_features
 from methods.input_site import PLACEMENTS, placed, prompt_injection
-from methods.layout import arrange
 from methods.method import Rows
-from methods.readout import sequence_features
 from tests.methods.conftest import texts
 from tests.methods.test_contract import build, run, small_config
 

@@ -9,9 +9,9 @@ import torch
 from transformers import AutoModel, BertConfig, DistilBertConfig, GPT2Config
 
 import methods
-from methods import attention
-from methods.backbone import Backbone
-from methods.injection import Injection, Prefix, Prompt, Site, full_mask
+from methods.backbone import attention
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection, Prefix, Prompt, Site, full_mask
 from methods.method import Rows
 from methods.parameters import deployed_parameters, trained_parameters
 from tests.methods.conftest import texts

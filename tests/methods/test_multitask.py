@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import DistilBertConfig
 
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from methods.method import Rows
 from tests.methods.test_contract import build
 from tests.methods.test_methods import count, on_meta

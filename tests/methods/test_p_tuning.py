@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import DistilBertConfig
 
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from tests.methods.test_contract import build, small_config
 from tests.methods.test_methods import count, on_meta
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import BertConfig, DistilBertConfig
 
-from methods.backbone import Backbone
-from methods.injection import Injection, Prompt, Site, full_mask
+from methods.backbone.backbone import Backbone
+from methods.backbone.injection import Injection, Prompt, Site, full_mask
 from methods.method import Rows
 from methods.parameters import deployed_parameters, trained_parameters
 from tests.methods.conftest import texts

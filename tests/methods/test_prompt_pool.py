@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import BertConfig
 
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from methods.method import Rows
 from methods.parameters import trained_parameters
 from methods.prompt_pool import spread

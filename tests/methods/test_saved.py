@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 import methods
 from methods import heads, saved
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from methods.method import Method
 from methods.parameters import deployed_bytes, trained_parameters
 from methods.saved import Saved, SavedError, SavedTask

@@ -13,7 +13,7 @@ import torch
 
 import methods
 from methods import spans
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from search import task_config, tasks
 from search.config import TrainingConfig
 from search.errors import StudyFileError

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 import methods
-from methods.shape import Shape
+from methods.backbone.shape import Shape
 from methods.space import Choice, Float, Int
 from search import spaces, task_config
 from search.errors import StudyFileError

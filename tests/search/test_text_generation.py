@@ -18,7 +18,7 @@ from transformers import (
 
 import methods
 from methods import saved
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from methods.parameters import trained_parameters
 from search import plan, study_file, task_config, tasks
 from search.batches import collate, given

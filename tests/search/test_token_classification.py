@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 import methods
 from methods import words
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from search import task_config, tasks
 from search.config import TrainingConfig
 from search.errors import StudyFileError

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import methods
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from search import checkpoint, study_file, tasks
 from search.checkpoint_folder import CheckpointFolder
 from search.config import TrainingConfig

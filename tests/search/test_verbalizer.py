@@ -12,7 +12,7 @@ from transformers import BertConfig, BertForMaskedLM, BertModel, GPT2Config, GPT
 
 import methods
 from methods import saved
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from search import plan, study_file, task_config, tasks
 from search.config import TrainingConfig
 from search.errors import StudyFileError

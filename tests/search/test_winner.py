@@ -14,7 +14,7 @@ from torch import nn
 
 import methods
 from methods import heads, p_tuning_v2, saved
-from methods.backbone import Backbone
+from methods.backbone.backbone import Backbone
 from search import mlflow_store, study_file, winner
 from search.config import StudyConfig
 from search.export import Exported

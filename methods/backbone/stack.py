@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache
 
-from methods import attention, layers
-from methods.injection import Site
+from methods.backbone import attention, layers
+from methods.backbone.injection import Site
 
 _PROBE_TOKENS = 4
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from methods.injection import Site
+from methods.backbone.injection import Site
 
 Visit = Callable[[Site, Tensor], Tensor]
 Visited = contextlib.AbstractContextManager[None]

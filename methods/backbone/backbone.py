@@ -1,7 +1,7 @@
 """The frozen Hugging Face model, as a function of text and injection.
 
 Nothing in the model is patched, subclassed or written to: prompts go in as input embeddings, prefixes
-through the attention interface (`methods/attention.py`).
+through the attention interface (`methods/backbone/attention.py`).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from transformers import (
     Cache,
 )
 
-from methods import attention
+from methods.backbone import attention
+from methods.backbone.injection import Injection, Site
+from methods.backbone.layers import Visit
+from methods.backbone.layout import arrange, take
+from methods.backbone.readout import sequence_features
+from methods.backbone.shape import Shape, has_sliding_window
+from methods.backbone.stack import Memory, Stack
 from methods.heads import has_model_head
-from methods.injection import Injection, Site
-from methods.layers import Visit
-from methods.layout import arrange, take
-from methods.readout import sequence_features
-from methods.shape import Shape, has_sliding_window
-from methods.stack import Memory, Stack
 
 
 class BackboneError(ValueError):

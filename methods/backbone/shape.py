@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from methods.attention import SiteShape
-from methods.injection import Site
+from methods.backbone.attention import SiteShape
+from methods.backbone.injection import Site
 
 Architecture = Literal["encoder", "decoder", "encoder-decoder"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.readout import sequence_features
+from methods.backbone.readout import sequence_features
 
 HIDDEN = torch.arange(12.0).reshape(1, 4, 3)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from methods.injection import Prompt
+from methods.backbone.injection import Prompt
 
 
 class Layout(NamedTuple):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import AutoModel, BertConfig, ViTConfig, ViTModel
 
-from methods.backbone import Backbone, BackboneError
-from methods.injection import Injection, Prefix, Prompt
+from methods.backbone.backbone import Backbone, BackboneError
+from methods.backbone.injection import Injection, Prefix, Prompt
 from tests.methods.conftest import family_config, family_model, texts
 from tests.methods.test_contract import small_config
 

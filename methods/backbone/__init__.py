@@ -1,0 +1,1 @@
+"""The frozen model as a function of text and injection."""
