@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 import methods
-from methods import heads, parameters, spans, words, written
+from methods import parameters
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
-from methods.generation import greedy
+from methods.heads import heads, spans, words, written
+from methods.heads.generation import greedy
 from methods.method import Method, Rows
 
 FORMAT = 3

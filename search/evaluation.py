@@ -10,8 +10,8 @@ from torch import Tensor
 
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
-from methods.generation import greedy
-from methods.heads import Head
+from methods.heads.generation import greedy
+from methods.heads.heads import Head
 from methods.method import Rows
 from search import features
 from search.batches import Texts, by_length, collate

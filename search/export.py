@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from safetensors import safe_open
 
 from methods import saved
-from methods.heads import Head
+from methods.heads.heads import Head
 from methods.method import Method
 from search import checkpoint, finalists, model_files, peft_folder
 from search.checkpoint_folder import CheckpointFolder

@@ -26,7 +26,7 @@ from transformers.utils import logging as transformers_logging
 from methods import lora, parameters
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
-from methods.heads import Head, ModelHead, TokenHead
+from methods.heads.heads import Head, ModelHead, TokenHead
 from methods.method import Method, Rows
 
 _TOLERANCE = 1e-3

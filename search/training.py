@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
-from methods.heads import Head
+from methods.heads.heads import Head
 from methods.method import Method, MethodConfig, Rows, Start, TrainedConfig
 from methods.parameters import deployed_parameters, trained_parameters
 from search import features

@@ -31,7 +31,7 @@ from methods.backbone.layout import arrange, take
 from methods.backbone.readout import sequence_features
 from methods.backbone.shape import Shape, has_sliding_window
 from methods.backbone.stack import Memory, Stack
-from methods.heads import has_model_head
+from methods.heads.heads import has_model_head
 
 
 class BackboneError(ValueError):

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torchmetrics.functional.text import squad
 from transformers import PreTrainedTokenizerBase
 
-from methods import spans
 from methods.backbone.shape import Architecture
-from methods.spans import SpansError, Window
+from methods.heads import spans
+from methods.heads.spans import SpansError, Window
 from search import data, messages
 from search.data import Table
 from search.errors import StudyFileError

@@ -20,9 +20,9 @@ from sklearn import metrics
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from methods import written
 from methods.backbone.shape import Architecture
-from methods.written import WrittenError
+from methods.heads import written
+from methods.heads.written import WrittenError
 from search import data, messages
 from search.errors import StudyFileError
 from search.task_config import SequenceClassificationConfig

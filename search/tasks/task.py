@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from methods import heads
 from methods.backbone.backbone import Backbone
-from methods.heads import Head
+from methods.heads import heads
+from methods.heads.heads import Head
 
 
 @dataclass(frozen=True, slots=True)

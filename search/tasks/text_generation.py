@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torchmetrics.functional.text import rouge_score, sacre_bleu_score
 from transformers import PreTrainedTokenizerBase
 
-from methods import written
 from methods.backbone.shape import Architecture
-from methods.written import WrittenError
+from methods.heads import written
+from methods.heads.written import WrittenError
 from search import data
 from search.errors import StudyFileError
 from search.task_config import TextGenerationConfig

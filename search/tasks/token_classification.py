@@ -18,8 +18,8 @@ from sklearn import metrics
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from methods import words as methods_words
 from methods.backbone.shape import Architecture
+from methods.heads import words as methods_words
 from search import data, messages
 from search.data import Table
 from search.errors import StudyFileError

@@ -10,8 +10,8 @@ import torch
 from peft.tuners.lora import LoraLayer
 from transformers import DistilBertConfig
 
-from methods import heads
 from methods.backbone.backbone import Backbone
+from methods.heads import heads
 from methods.parameters import load_state, state, trained_parameters
 from tests.methods.conftest import family_language_model, family_model, texts
 from tests.methods.test_contract import build, run, small_config

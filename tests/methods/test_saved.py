@@ -13,8 +13,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 import methods
-from methods import heads, saved
+from methods import saved
 from methods.backbone.backbone import Backbone
+from methods.heads import heads
 from methods.method import Method
 from methods.parameters import deployed_bytes, trained_parameters
 from methods.saved import Saved, SavedError, SavedTask

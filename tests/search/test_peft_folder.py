@@ -19,10 +19,10 @@ from transformers import (
 )
 
 import methods
-from methods import heads
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
-from methods.generation import greedy
+from methods.heads import heads
+from methods.heads.generation import greedy
 from methods.method import Method, Rows
 from search import peft_folder
 from search.peft_folder import NotForPeftError

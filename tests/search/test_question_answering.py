@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import methods
-from methods import spans
 from methods.backbone.backbone import Backbone
+from methods.heads import spans
 from search import task_config, tasks
 from search.config import TrainingConfig
 from search.errors import StudyFileError

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import methods
-from methods import words
 from methods.backbone.backbone import Backbone
+from methods.heads import words
 from search import task_config, tasks
 from search.config import TrainingConfig
 from search.errors import StudyFileError

@@ -13,8 +13,9 @@ from mlflow import MlflowClient
 from torch import nn
 
 import methods
-from methods import heads, p_tuning_v2, saved
+from methods import p_tuning_v2, saved
 from methods.backbone.backbone import Backbone
+from methods.heads import heads
 from search import mlflow_store, study_file, winner
 from search.config import StudyConfig
 from search.export import Exported

@@ -9,7 +9,7 @@ from transformers import DynamicCache, EncoderDecoderCache
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.layout import take
-from methods.heads import Head
+from methods.heads.heads import Head
 
 
 @torch.no_grad()

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, RobertaConfig
 
-from methods import heads
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
+from methods.heads import heads
 from methods.parameters import state, trained_parameters
 from tests.methods.conftest import FAMILIES, family_config, texts
 from tests.methods.test_contract import build, run, small_config

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods import heads
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
-from methods.generation import greedy
+from methods.heads import heads
+from methods.heads.generation import greedy
 from methods.method import Rows
 from tests.methods.conftest import family_language_model, texts
 from tests.methods.test_contract import build

@@ -1,0 +1,1 @@
+"""Heads: what a task reads from hidden states, and how text is written."""
