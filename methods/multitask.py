@@ -26,9 +26,9 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
-from methods.input_site import InputConfig, placed
 from methods.method import Rows, Start, hyperparameter
-from methods.pool_usage import PoolUsage
+from methods.sites.input_site import InputConfig, placed
+from methods.sites.pool_usage import PoolUsage
 from methods.space import Choice, Float, Int
 
 

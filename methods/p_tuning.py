@@ -29,9 +29,9 @@ from methods import method, prompt_tuning
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
-from methods.input_site import InputConfig, prompt_injection
-from methods.matching import match
 from methods.method import Rows, Start, hyperparameter
+from methods.sites.input_site import InputConfig, prompt_injection
+from methods.sites.matching import match
 from methods.space import Choice, Float, Int
 
 

@@ -26,8 +26,8 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
-from methods.key_value_site import KeyValueConfig, chosen_sites, matched, random_text, table_injection
 from methods.method import Rows, Start, hyperparameter
+from methods.sites.key_value_site import KeyValueConfig, chosen_sites, matched, random_text, table_injection
 from methods.space import Choice, Float, Int, Text
 
 

@@ -33,9 +33,9 @@ from methods import method, p_tuning_v2
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Site
 from methods.backbone.shape import Shape
-from methods.key_value_site import KeyValueConfig, chosen_sites, random_text, table_injection
-from methods.matching import match
 from methods.method import Rows, Start, hyperparameter
+from methods.sites.key_value_site import KeyValueConfig, chosen_sites, random_text, table_injection
+from methods.sites.matching import match
 from methods.space import Choice, Float, Int
 
 

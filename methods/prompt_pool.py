@@ -30,10 +30,10 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Prefix, full_mask
 from methods.backbone.shape import Shape
-from methods.input_site import InputConfig, placed, placement_field
-from methods.key_value_site import OUT_OF_REACH, matched, random_text
 from methods.method import Rows, Start, hyperparameter
-from methods.pool_usage import PoolUsage
+from methods.sites.input_site import InputConfig, placed, placement_field
+from methods.sites.key_value_site import OUT_OF_REACH, matched, random_text
+from methods.sites.pool_usage import PoolUsage
 from methods.space import Choice, Float, Int
 
 
