@@ -27,7 +27,7 @@ class UnknownMethodError(ValueError):
 def names() -> tuple[str, ...]:
     """Names of the methods, sorted, without importing them (torch is slow to import)."""
     folder = Path(__file__).parent
-    modules = (module.name for module in pkgutil.iter_modules([str(folder)]))
+    modules = (module.name for module in pkgutil.iter_modules([str(folder)]) if not module.ispkg)
     return tuple(sorted(name for name in modules if {"Config", "Method"} <= _classes(folder / f"{name}.py")))
 
 
