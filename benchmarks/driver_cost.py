@@ -36,7 +36,7 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from search import driver
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
 from search.searcher import HalvingScheduler, StudySearcher
 from search.study import Study
 from search.tracking import Tracker

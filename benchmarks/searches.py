@@ -16,7 +16,7 @@ from ray.tune.search.optuna import OptunaSearch
 import methods
 from benchmarks.surface import EVAL_STEPS, MAX_STEPS, METHODS
 from methods.space import Choice, Float, Int
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
 from search.searcher import HalvingScheduler, StudySearcher
 from search.seeds import derive
 from search.study import Study

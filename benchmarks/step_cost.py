@@ -24,7 +24,7 @@ import methods
 from methods.backbone.backbone import Backbone
 from methods.method import Rows
 from search import model_files
-from search.config import ModelConfig, TrainingConfig
+from search.config.study_config import ModelConfig, TrainingConfig
 from search.pack import Pack
 from search.tasks import Row, Split
 from search.tasks.sequence_classification import OneLabel

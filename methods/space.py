@@ -1,7 +1,7 @@
 """What a hyperparameter may be: a range of floats or integers, or a choice.
 
 Plain values without Optuna, so that a method can publish its search space and `methods/` needs nothing
-but torch and transformers. `search/spaces.py` turns them into Optuna's suggestions.
+but torch and transformers. `search/config/spaces.py` turns them into Optuna's suggestions.
 """
 
 from __future__ import annotations

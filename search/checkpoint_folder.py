@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, copy_files
 from safetensors import SafetensorError
 
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
 from search.errors import HaltedError
 
 _PATTERN = "step-*.safetensors"

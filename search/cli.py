@@ -17,7 +17,7 @@ from search.commands import OUTPUTS, SUBMITTED, console
 from search.errors import PromptfrontError
 
 if TYPE_CHECKING:
-    from search.config import StudyConfig
+    from search.config.study_config import StudyConfig
     from search.driver import Launched
 
 app = typer.Typer(
@@ -91,9 +91,9 @@ def init(
     kind: Annotated[str, typer.Option(help="Kind of the task")] = "sequence_classification",
 ) -> None:
     """Write a commented study file to start from."""
-    from search.init import template
-    from search.messages import did_you_mean
-    from search.task_config import KINDS
+    from search.config.messages import did_you_mean
+    from search.config.task_config import KINDS
+    from search.config.template import template
 
     if kind not in KINDS:
         raise PromptfrontError(
@@ -143,7 +143,7 @@ def launch(study: StudyFile, set_: Overrides = None, address: Address = None) ->
 
 def _load(study: Path, set_: list[str] | None, address: str | None) -> tuple[StudyConfig, list[str]]:
     """The study and the overrides that made it; RAY_ADDRESS, when it names Ray Jobs, stands in for cluster.address."""
-    from search import study_file
+    from search.config import study_file
 
     overrides = [*(set_ or ()), *([f"cluster.address={address}"] if address else [])]
     config = study_file.load(study, overrides)

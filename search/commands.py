@@ -14,7 +14,7 @@ from search.errors import NoStudyError
 
 if TYPE_CHECKING:
     from dashboards.rows import Rows
-    from search.config import StudyConfig
+    from search.config.study_config import StudyConfig
 
 app = typer.Typer()
 console = Console()
@@ -221,7 +221,7 @@ def _find(study: str, output_dir: Path) -> StudyConfig:
     Raises:
         NoStudyError: neither is there.
     """
-    from search import study_file
+    from search.config import study_file
 
     folder = output_dir / study
     for path in (folder / SUBMITTED, folder / "config.yaml", Path(study)):

@@ -16,10 +16,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from search import file_formats, messages
+from search import file_formats
+from search.config import messages
+from search.config.task_config import FILE_FORMATS, DataConfig
 from search.errors import StudyFileError
 from search.seeds import derive
-from search.task_config import FILE_FORMATS, DataConfig
 
 
 @dataclass(frozen=True)

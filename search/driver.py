@@ -22,20 +22,10 @@ from ray import tune
 from rich.console import Console
 
 from clusters.connect import connected, refuse_unshared
-from search import (
-    checkpoint_folder,
-    held_out,
-    interruption,
-    lock,
-    plan,
-    probe,
-    provenance,
-    results,
-    study_file,
-    trial,
-)
+from search import checkpoint_folder, held_out, interruption, lock, plan, probe, provenance, results, trial
 from search.budget import Budget
-from search.config import StudyConfig
+from search.config import study_file
+from search.config.study_config import StudyConfig
 from search.errors import HaltedError, NoStudyError, PromptfrontError, StorageError, StudyFileError
 from search.gauges import Gauges
 from search.mlflow_store import TrackingError

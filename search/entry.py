@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dashboards.rows import Rows
-    from search.config import StudyConfig
+    from search.config.study_config import StudyConfig
     from search.driver import Launched, Outcome
     from search.export import Exported
 
@@ -53,8 +53,8 @@ def run(config: StudyConfig | dict[str, Any] | Path | str, console: Console | No
         PromptfrontError: of the kinds in search/errors.py.
         ClusterError: Ray cannot be reached.
     """
-    from search import study_file
-    from search.config import StudyConfig
+    from search.config import study_file
+    from search.config.study_config import StudyConfig
 
     if isinstance(config, dict):
         parsed = study_file.parse(config)

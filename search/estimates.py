@@ -10,11 +10,11 @@ import torch
 import methods
 from methods.backbone.backbone import Backbone
 from methods.backbone.shape import Shape
-from search import spaces
-from search.config import StudyConfig
+from search.config import spaces
+from search.config.spaces import Space
+from search.config.study_config import StudyConfig
 from search.evaluation import predict
 from search.pack import Pack
-from search.spaces import Space
 from search.tasks import Split, Task
 from search.training import Trial
 

@@ -15,7 +15,7 @@ from methods.heads.heads import Head
 from methods.method import Rows
 from search import features
 from search.batches import Texts, by_length, collate
-from search.config import Objective
+from search.config.study_config import Objective
 from search.tasks import Evaluation, Split
 from search.training import Trial
 

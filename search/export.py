@@ -14,7 +14,7 @@ from methods.heads.heads import Head
 from methods.method import Method
 from search import checkpoint, finalists, model_files, peft_folder
 from search.checkpoint_folder import CheckpointFolder
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StudyFileError
 from search.peft_folder import NotForPeftError
 from search.study import Assignment, Key, Study

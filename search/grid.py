@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from methods.space import Choice, Float, Int, Range, Scalar
-from search import spaces
-from search.messages import Problem
-from search.task_config import TaskConfig
-from search.values import HyperparameterConfig
+from search.config import spaces
+from search.config.messages import Problem
+from search.config.task_config import TaskConfig
+from search.config.values import HyperparameterConfig
 
 
 def size(ranges: Mapping[str, Range]) -> int | None:

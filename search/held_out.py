@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from search import checkpoint, finalists
 from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
 from search.evaluation import overall
 from search.study import Assignment, Key, Study
 from search.trial import Job, build, evaluations, load

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
 from search.errors import StudyChangedError
 
 _DEFAULTS: dict[str, Any] = {"measured_costs": []}

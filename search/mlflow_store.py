@@ -15,9 +15,9 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import sqlite
-from search.config import StudyConfig
+from search.config.messages import Problem
+from search.config.study_config import StudyConfig
 from search.errors import StorageError
-from search.messages import Problem
 from search.storage import password_hint, without_passwords
 
 for _name in ("mlflow", "alembic"):

@@ -16,10 +16,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from methods.backbone.backbone import Backbone, BackboneError
-from search import messages
-from search.config import ModelConfig
+from search.config import messages
+from search.config.messages import Problem
+from search.config.study_config import ModelConfig
 from search.errors import StudyFileError
-from search.messages import Problem
 
 transformers_logging.disable_progress_bar()  # loading takes a second, and a launch shows progress of its own
 

@@ -15,25 +15,15 @@ import methods
 from methods.backbone.backbone import Backbone, BackboneError
 from methods.backbone.shape import Shape
 from methods.parameters import deployed_parameters, trained_parameters
-from search import (
-    checkpoint_folder,
-    estimates,
-    grid,
-    halving,
-    machine,
-    messages,
-    mlflow_store,
-    model_files,
-    spaces,
-    tasks,
-)
-from search.config import StudyConfig
+from search import checkpoint_folder, estimates, grid, halving, machine, mlflow_store, model_files, tasks
+from search.config import messages, spaces
+from search.config.messages import Problem
+from search.config.spaces import Space
+from search.config.study_config import StudyConfig
 from search.errors import StudyFileError
 from search.estimates import Timer
-from search.messages import Problem
 from search.model_files import ModelFiles
 from search.proposals import fingerprint
-from search.spaces import Space
 from search.tasks import Task
 
 _START_SECONDS = 30.0

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from methods import parameters
 from search import finalists, serving, trial
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
 from search.memory import Peak
 from search.pack import Pack
 from search.study import Assignment, Key, Study

@@ -17,10 +17,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from methods.space import Range
-from search import grid, spaces
-from search.config import SearchConfig
+from search import grid
+from search.config import spaces
+from search.config.study_config import SearchConfig
+from search.config.values import Scalar
 from search.trials import Directions
-from search.values import Scalar
 
 Resolve = Callable[[Mapping[str, Scalar]], dict[str, Any]]
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from search import model_files, storage, study_file
-from search.config import StudyConfig
+from search import model_files, storage
+from search.config import study_file
+from search.config.study_config import StudyConfig
 from search.tasks import Task
 
 _SOURCE = (":/search", ":/methods", ":/clusters", ":/dashboards", ":/pyproject.toml")

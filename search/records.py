@@ -15,11 +15,12 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search import identity, spaces, storage, warm_start
-from search.config import StudyConfig
+from search import identity, storage, warm_start
+from search.config import spaces
+from search.config.study_config import StudyConfig
+from search.config.values import Scalar
 from search.errors import NoStudyError
 from search.trials import STEP, Directions, Trials
-from search.values import Scalar
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

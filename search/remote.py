@@ -17,8 +17,8 @@ from rich.console import Console
 
 from clusters import parcel
 from clusters.jobs import Job, Jobs, packed
-from search import study_file
-from search.config import StudyConfig
+from search.config import study_file
+from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, PromptfrontError, StudyFileError
 
 _PROGRAM = "python -m search.cli"

@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 import methods
 from search import finalists, held_out, probe
+from search.config.spaces import LOSS_WEIGHT
 from search.seeds import derive
-from search.spaces import LOSS_WEIGHT
 from search.study import Key, Study, evaluations, known_of, loss_weights
 
 Row = dict[str, Any]

@@ -9,12 +9,12 @@ from typing import Any, Literal
 from optuna.trial import TrialState
 
 from search import allocation, finalists
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
+from search.config.values import Scalar
 from search.proposals import Proposals
 from search.records import Key, Records, Stage, evaluations, known_of, loss_weights
 from search.seeds import derive
 from search.trials import Trials
-from search.values import Scalar
 
 __all__ = ["Assignment", "Key", "Stage", "Study", "evaluations", "known_of", "loss_weights"]
 

@@ -14,7 +14,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from search import mlflow_store
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
 from search.errors import NoStudyError
 
 _KIND = "promptfront.kind"

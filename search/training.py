@@ -22,7 +22,7 @@ from methods.method import Method, MethodConfig, Rows, Start, TrainedConfig
 from methods.parameters import deployed_parameters, trained_parameters
 from search import features
 from search.batches import BatchOrder, Texts
-from search.config import TrainingConfig
+from search.config.study_config import TrainingConfig
 from search.seeds import derive
 from search.tasks import Row, Task
 

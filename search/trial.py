@@ -24,14 +24,14 @@ import methods
 from methods.backbone.backbone import Backbone
 from search import checkpoint, checkpoint_folder, model_files, serving, tasks
 from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError
-from search.config import ModelConfig, StudyConfig
+from search.config.study_config import ModelConfig, StudyConfig
+from search.config.values import Scalar
 from search.evaluation import evaluate, overall
 from search.memory import Peak
 from search.pack import Pack
 from search.study import Assignment
 from search.tasks import Evaluation, Task
 from search.training import DivergedError, Trial
-from search.values import Scalar
 
 Report = dict[str, Any]
 

@@ -23,8 +23,8 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from search.config.values import Scalar
 from search.storage import MADE
-from search.values import Scalar
 
 Directions = list[Literal["maximize", "minimize"]]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, PromptfrontError
 
 _USER = "admin"

@@ -10,11 +10,12 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from search import spaces, storage, study_file
-from search.config import StudyConfig
+from search import storage
+from search.config import spaces, study_file
+from search.config.spaces import Space
+from search.config.study_config import StudyConfig
+from search.config.values import Scalar
 from search.errors import NoStudyError
-from search.spaces import Space
-from search.values import Scalar
 
 _TOP = 3
 

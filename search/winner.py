@@ -20,10 +20,10 @@ from mlflow.types.schema import Array
 
 import methods
 from search import mlflow_store
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
+from search.config.task_config import AnyTaskConfig
 from search.export import Exported
 from search.study_run import StudyRun
-from search.task_config import AnyTaskConfig
 
 _SHA256 = "promptfront.sha256"
 _METHODS = Path(methods.__file__).parent

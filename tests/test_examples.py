@@ -10,8 +10,8 @@ import pytest
 
 import methods
 from search import model_files, tasks
+from search.config.study_file import load
 from search.data import open_source
-from search.study_file import load
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 STUDIES = sorted(EXAMPLES.glob("*.yaml"))

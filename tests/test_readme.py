@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import methods
-from search import study_file
 from search.cli import app
+from search.config import study_file
 from tests.methods import families
 from tests.methods.conftest import FAMILIES
 

@@ -1,6 +1,6 @@
 """The tasks: one file per kind, found by its name. `load` reads a task's data and turns it into tokens.
 
-A kind is a module of this package with functions `load` and `count`; its settings are in `search.task_config.KINDS`.
+A kind is a module of this package with functions `load` and `count`; its settings are in `search.config.task_config.KINDS`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import ModuleType
 from transformers import PreTrainedTokenizerBase
 
 from methods.backbone.shape import Architecture
-from search.task_config import TaskConfig
+from search.config.task_config import TaskConfig
 from search.tasks.task import Evaluation, Row, Split, Task
 
 __all__ = ["Evaluation", "Row", "Split", "Task", "count", "load"]

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from search import messages
+from search.config import messages
+from search.config.task_config import SequenceClassificationConfig
 from search.data import Table
 from search.errors import StudyFileError
-from search.task_config import SequenceClassificationConfig
 from search.tasks.splits import place
 
 _FEW_LABELS = 20

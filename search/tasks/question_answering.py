@@ -22,10 +22,11 @@ from transformers import PreTrainedTokenizerBase
 from methods.backbone.shape import Architecture
 from methods.heads import spans
 from methods.heads.spans import SpansError, Window
-from search import data, messages
+from search import data
+from search.config import messages
+from search.config.task_config import QuestionAnsweringConfig
 from search.data import Table
 from search.errors import StudyFileError
-from search.task_config import QuestionAnsweringConfig
 from search.tasks.splits import Splits, place, repeated, split_name, texts
 from search.tasks.task import Evaluation, Row, Split, Task, encode_text
 

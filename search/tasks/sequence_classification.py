@@ -23,13 +23,14 @@ from transformers import PreTrainedTokenizerBase
 from methods.backbone.shape import Architecture
 from methods.heads import written
 from methods.heads.written import WrittenError
-from search import data, messages
+from search import data
+from search.config import messages
+from search.config.task_config import SequenceClassificationConfig
+from search.config.values import template_columns
 from search.errors import StudyFileError
-from search.task_config import SequenceClassificationConfig
 from search.tasks import labels as tasks_labels
 from search.tasks.splits import Splits, repeated, split_name, texts
 from search.tasks.task import Evaluation, Row, Split, Task, encode_text, label_words
-from search.values import template_columns
 
 
 @dataclass(frozen=True)

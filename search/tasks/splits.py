@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from search import data, messages
+from search import data
+from search.config import messages
+from search.config.task_config import TaskConfig
+from search.config.values import template_columns
 from search.data import Table
 from search.errors import StudyFileError
-from search.task_config import TaskConfig
-from search.values import template_columns
 
 
 class Splits:

@@ -26,11 +26,11 @@ from methods.backbone.shape import Architecture
 from methods.heads import written
 from methods.heads.written import WrittenError
 from search import data
+from search.config.task_config import TextGenerationConfig
+from search.config.values import template_columns
 from search.errors import StudyFileError
-from search.task_config import TextGenerationConfig
 from search.tasks.splits import Splits, repeated, split_name, texts
 from search.tasks.task import Evaluation, Row, Split, Task, encode_text
-from search.values import template_columns
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ from transformers import PreTrainedTokenizerBase
 
 from methods.backbone.shape import Architecture
 from methods.heads import words as methods_words
-from search import data, messages
+from search import data
+from search.config import messages
+from search.config.task_config import TokenClassificationConfig
 from search.data import Table
 from search.errors import StudyFileError
-from search.task_config import TokenClassificationConfig
 from search.tasks.splits import Splits, place, repeated, split_name
 from search.tasks.task import Evaluation, Row, Split, Task, encode_text, label_words
 

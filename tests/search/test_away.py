@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from search import study_file
+from search.config import study_file
 from search.study import Study, evaluations
 from search.tracking import Tracker
 from tests.search.conftest import write_study

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from pyarrow.fs import FileSystem
 
-from search import checkpoint_folder, held_out, study_file, trial
+from search import checkpoint_folder, held_out, trial
 from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError, under
-from search.config import StudyConfig
+from search.config import study_file
+from search.config.study_config import StudyConfig
 from search.errors import StudyFileError
 from search.study import Assignment, Key
 from tests.search.conftest import write_study

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from search import data
+from search.config.task_config import DataConfig
 from search.errors import StudyFileError
-from search.task_config import DataConfig
 
 ROWS = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(6)]
 COLUMNS = {"text": "text", "label": "label"}

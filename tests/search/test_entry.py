@@ -21,7 +21,8 @@ from mlflow import MlflowClient
 
 import methods
 import search
-from search import entry, mlflow_store, study_file
+from search import entry, mlflow_store
+from search.config import study_file
 from search.driver import Outcome
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

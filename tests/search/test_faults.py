@@ -19,9 +19,10 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 
-from search import checkpoint, patience, study_file, trial
+from search import checkpoint, patience, trial
 from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError
-from search.config import StudyConfig
+from search.config import study_file
+from search.config.study_config import StudyConfig
 from search.errors import StorageError
 from search.pack import Pack
 from search.patience import Patient

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from search import data
+from search.config.task_config import DataConfig
 from search.errors import StudyFileError
-from search.task_config import DataConfig
 
 CONLL = "-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects VBZ O\n\n\nPeter\tNNP\tB-PER\r\na\u2028b\tX\tO\n"
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from search import lock, study_file
+from search import lock
+from search.config import study_file
 from search.lock import StudyHeldError
 from search.study import Study
 from tests.search.conftest import write_study

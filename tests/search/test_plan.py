@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from search import model_files, plan, plan_table
-from search.config import ModelConfig
+from search.config.study_config import ModelConfig
+from search.config.study_file import load
 from search.errors import StudyFileError
-from search.study_file import load
 from tests.search.conftest import write_study
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from search import probe, study_file, trial
-from search.config import StudyConfig
+from search import probe, trial
+from search.config import study_file
+from search.config.study_config import StudyConfig
 from search.memory import Peak
 from search.study import Assignment, Key
 from tests.search.conftest import write_study

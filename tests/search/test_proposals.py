@@ -12,7 +12,8 @@ import pytest
 from optuna.trial import TrialState
 
 from methods.space import Choice, Float, Int
-from search import allocation, grid, identity, plan, proposals, study_file
+from search import allocation, grid, identity, plan, proposals
+from search.config import study_file
 from search.errors import NoStudyError, StudyChangedError, StudyFileError
 from search.study import Assignment, Key, Study
 from tests.search.test_study import by_rate, end, load, run

@@ -14,8 +14,9 @@ import torch
 import methods
 from methods.backbone.backbone import Backbone
 from methods.heads import spans
-from search import task_config, tasks
-from search.config import TrainingConfig
+from search import tasks
+from search.config import task_config
+from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
 from search.evaluation import evaluate, predict
 from search.pack import Pack

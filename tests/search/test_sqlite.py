@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from search import mlflow_store, sqlite, study_file
+from search import mlflow_store, sqlite
+from search.config import study_file
 from search.study import Study
 from tests.search.conftest import write_study
 

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from search import mlflow_store, winner
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
 from search.errors import StorageError
 from search.mlflow_store import TrackingError
 from search.study import Study

@@ -9,8 +9,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search import finalists, study_file
-from search.config import StudyConfig
+from search import finalists
+from search.config import study_file
+from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StorageError, StudyChangedError
 from search.study import Assignment, Key, Study, evaluations
 from tests.search.conftest import write_study

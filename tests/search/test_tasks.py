@@ -12,7 +12,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from search import data, task_config, tasks
+from search import data, tasks
+from search.config import task_config
 from search.errors import StudyFileError
 from search.tasks import Row, Split
 from search.tasks.sequence_classification import OneLabel

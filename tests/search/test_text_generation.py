@@ -20,9 +20,10 @@ import methods
 from methods import saved
 from methods.backbone.backbone import Backbone
 from methods.parameters import trained_parameters
-from search import plan, study_file, task_config, tasks
+from search import plan, tasks
 from search.batches import collate, given
-from search.config import TrainingConfig
+from search.config import study_file, task_config
+from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
 from search.evaluation import evaluate, predict
 from search.pack import Pack

@@ -12,8 +12,9 @@ from mlflow.entities import Run
 from optuna.trial import TrialState
 
 import methods
-from search import held_out, study_file
-from search.config import StudyConfig
+from search import held_out
+from search.config import study_file
+from search.config.study_config import StudyConfig
 from search.mlflow_store import TrackingError, uri
 from search.storage import without_passwords
 from search.study import Assignment, Key, Study

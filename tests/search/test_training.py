@@ -12,9 +12,10 @@ import torch
 
 import methods
 from methods.backbone.backbone import Backbone
-from search import checkpoint, study_file, tasks
+from search import checkpoint, tasks
 from search.checkpoint_folder import CheckpointFolder
-from search.config import TrainingConfig
+from search.config import study_file
+from search.config.study_config import TrainingConfig
 from search.evaluation import predict
 from search.pack import Pack
 from search.tasks import Task

@@ -13,8 +13,9 @@ from transformers import BertConfig, BertForMaskedLM, BertModel, GPT2Config, GPT
 import methods
 from methods import saved
 from methods.backbone.backbone import Backbone
-from search import plan, study_file, task_config, tasks
-from search.config import TrainingConfig
+from search import plan, tasks
+from search.config import study_file, task_config
+from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
 from search.evaluation import evaluate, predict
 from search.pack import Pack

@@ -16,8 +16,9 @@ import methods
 from methods import p_tuning_v2, saved
 from methods.backbone.backbone import Backbone
 from methods.heads import heads
-from search import mlflow_store, study_file, winner
-from search.config import StudyConfig
+from search import mlflow_store, winner
+from search.config import study_file
+from search.config.study_config import StudyConfig
 from search.export import Exported
 from search.study import Study
 from search.study_run import StudyRun

@@ -21,7 +21,7 @@ from dashboards.findings.stopping import rungs
 from dashboards.findings.verdict import contenders
 from dashboards.findings.why import path
 from dashboards.report.report import build, write
-from search import study_file
+from search.config import study_file
 from tests.dashboards.report.test_report import EVIL, page_text
 
 Rows = dict[str, Any]

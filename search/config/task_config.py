@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationInfo, field_validator
 
-from search.values import HyperparameterConfig, Name, Section, Template
+from search.config.values import HyperparameterConfig, Name, Section, Template
 
 FILE_FORMATS = ("csv", "json", "parquet", "text", "conll", "squad")
 """Formats of own files, each named in data_files."""

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 import methods
-from search.config import ModelConfig, StudyConfig
-from search.init import template
-from search.study_file import inline, load
-from search.task_config import KINDS, DataConfig, SequenceClassificationConfig
+from search.config.study_config import ModelConfig, StudyConfig
+from search.config.study_file import inline, load
+from search.config.task_config import KINDS, DataConfig, SequenceClassificationConfig
+from search.config.template import template
 
 
 def test_the_template_is_a_study(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from methods.space import Allowed, Choice, Int, Scalar, Text
-from search import messages
-from search.values import HyperparameterConfig, RangeConfig
+from search.config import messages
+from search.config.values import HyperparameterConfig, RangeConfig
 
 
 def problem(allowed: Allowed, override: HyperparameterConfig) -> str:

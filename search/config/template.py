@@ -1,6 +1,6 @@
 """Writes a commented study file to start from: every setting, its default, and what it means.
 
-The comments are the field descriptions of `search/config.py` and of the methods, so that they cannot drift apart.
+The comments are the field descriptions of `search/config/study_config.py` and of the methods, so that they cannot drift apart.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import methods
 from methods.space import Choice, Range
-from search.config import ModelConfig, StudyConfig
-from search.study_file import inline
-from search.task_config import (
+from search.config.study_config import ModelConfig, StudyConfig
+from search.config.study_file import inline
+from search.config.task_config import (
     DEFAULT_KIND,
     KINDS,
     DataConfig,
@@ -25,7 +25,7 @@ from search.task_config import (
     TextGenerationConfig,
     TokenClassificationConfig,
 )
-from search.values import Section
+from search.config.values import Section
 
 _WIDTH = 100
 _SECTIONS = ("search", "training", "finalists", "cluster", "tracking")
@@ -54,7 +54,7 @@ def template(name: str, kind: str = DEFAULT_KIND) -> str:
 
     Args:
         name: of the study; what a name cannot hold becomes a dash.
-        kind: of the task, one of `search.task_config.KINDS`.
+        kind: of the task, one of `search.config.task_config.KINDS`.
     """
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).lstrip("_.-") or "my-study"
     fields = StudyConfig.model_fields

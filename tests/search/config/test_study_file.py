@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from search.config.study_file import dump, load
 from search.errors import StudyFileError
-from search.study_file import dump, load
 from tests.search.conftest import write_study
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from search.config import StudyConfig
+from search.config.study_config import StudyConfig
+from search.config.task_config import KINDS, TaskConfig
+from search.config.values import HYPERPARAMETER_FORMS
 from search.errors import StudyFileError
-from search.task_config import KINDS, TaskConfig
-from search.values import HYPERPARAMETER_FORMS
 
 _LONGEST_VALUE = 60
 

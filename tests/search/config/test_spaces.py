@@ -8,9 +8,9 @@ import pytest
 import methods
 from methods.backbone.shape import Shape
 from methods.space import Choice, Float, Int
-from search import spaces, task_config
+from search.config import spaces, task_config
+from search.config.values import RangeConfig, Scalar
 from search.errors import StudyFileError
-from search.values import RangeConfig, Scalar
 
 SHAPE = Shape(
     architecture="encoder",

@@ -18,10 +18,10 @@ import methods
 from methods.backbone.shape import Shape
 from methods.method import MethodConfig
 from methods.space import Allowed, Choice, Float, Int, Range, Scalar
-from search import messages, overriding
-from search.messages import Problem
-from search.task_config import TaskConfig
-from search.values import HyperparameterConfig, RangeConfig
+from search.config import messages, overriding
+from search.config.messages import Problem
+from search.config.task_config import TaskConfig
+from search.config.values import HyperparameterConfig, RangeConfig
 
 _MOST_CORNERS = 256
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from search.task_config import AnyTaskConfig
-from search.values import HyperparameterConfig, Name, Resource, Section, Sha256
+from search.config.task_config import AnyTaskConfig
+from search.config.values import HyperparameterConfig, Name, Resource, Section, Sha256
 
 Objective = Literal["mean", "worst"]
 MeasuredCost = Literal["seconds", "peak_memory_bytes", "latency_seconds"]

@@ -1,0 +1,1 @@
+"""The study file: its sections, hyperparameter spaces, places, and messages."""
