@@ -174,7 +174,7 @@ def export(
 def _registered(config: StudyConfig, uri: str) -> list[str]:
     """What to tell about a registered model."""
     from search import mlflow_store
-    from search.storage import without_passwords
+    from search.storage.optuna_storage import without_passwords
 
     store = without_passwords(mlflow_store.uri(config))
     serve = f"MLFLOW_TRACKING_URI={store} mlflow models serve --model-uri {uri} --env-manager local"

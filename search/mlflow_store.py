@@ -14,11 +14,11 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from search import sqlite
 from search.config.messages import Problem
 from search.config.study_config import StudyConfig
 from search.errors import StorageError
-from search.storage import password_hint, without_passwords
+from search.storage import sqlite
+from search.storage.optuna_storage import password_hint, without_passwords
 
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)

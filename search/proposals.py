@@ -21,7 +21,7 @@ from search import grid
 from search.config import spaces
 from search.config.study_config import SearchConfig
 from search.config.values import Scalar
-from search.trials import Directions
+from search.storage.trials import Directions
 
 Resolve = Callable[[Mapping[str, Scalar]], dict[str, Any]]
 

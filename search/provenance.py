@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-from search import model_files, storage
+from search import model_files
 from search.config import study_file
 from search.config.study_config import StudyConfig
+from search.storage import optuna_storage
 from search.tasks import Task
 
 _SOURCE = (":/search", ":/methods", ":/clusters", ":/dashboards", ":/pyproject.toml")
@@ -37,8 +38,8 @@ def collect(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, Any]:
         "model": {"name": config.model.name_or_path, "sha256": model_files.weights_sha256(path)},
         "data": {task.name: {name: split.sha256 for name, split in task.splits.items()} for task in tasks},
         "machine": _machine(),
-        "command": storage.without_passwords(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
-        "study_file": storage.without_passwords(study_file.dump(config)),
+        "command": optuna_storage.without_passwords(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "study_file": optuna_storage.without_passwords(study_file.dump(config)),
     }
 
 

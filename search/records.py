@@ -15,12 +15,13 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search import identity, storage, warm_start
+from search import identity, warm_start
 from search.config import spaces
 from search.config.study_config import StudyConfig
 from search.config.values import Scalar
 from search.errors import NoStudyError
-from search.trials import STEP, Directions, Trials
+from search.storage import optuna_storage
+from search.storage.trials import STEP, Directions, Trials
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -58,7 +59,7 @@ class Records:
             name: spaces.space(name, given, config.tasks) for name, given in config.methods.items()
         }
         self.loss_weights = spaces.loss_weights(config.tasks)
-        self._storage = storage.connect(config.storage_url, create=not must_exist)
+        self._storage = optuna_storage.connect(config.storage_url, create=not must_exist)
         known = set(optuna.get_all_study_names(self._storage))
         if must_exist and not known & {_name(config, method, "search") for method in config.methods}:
             raise NoStudyError(

@@ -14,7 +14,7 @@ from search.config.values import Scalar
 from search.proposals import Proposals
 from search.records import Key, Records, Stage, evaluations, known_of, loss_weights
 from search.seeds import derive
-from search.trials import Trials
+from search.storage.trials import Trials
 
 __all__ = ["Assignment", "Key", "Stage", "Study", "evaluations", "known_of", "loss_weights"]
 

@@ -10,12 +10,12 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from search import storage
 from search.config import spaces, study_file
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
 from search.config.values import Scalar
 from search.errors import NoStudyError
+from search.storage import optuna_storage
 
 _TOP = 3
 
@@ -103,9 +103,9 @@ def _locate(source: str, here: optuna.storages.BaseStorage) -> tuple[optuna.stor
     """Storage and name of a study given by its name, its folder, or STORAGE_URL#NAME."""
     url, marked, name = source.rpartition("#")
     if marked and "://" in url:
-        return storage.connect(url, create=False), name
+        return optuna_storage.connect(url, create=False), name
     described = Path(source) / "config.yaml"
     if described.is_file():
         other = study_file.load(described)
-        return storage.connect(other.storage_url, create=False), other.study
+        return optuna_storage.connect(other.storage_url, create=False), other.study
     return here, source

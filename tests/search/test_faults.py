@@ -19,13 +19,14 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 
-from search import checkpoint, patience, trial
+from search import checkpoint, trial
 from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.errors import StorageError
 from search.pack import Pack
-from search.patience import Patient
+from search.storage import retrying
+from search.storage.retrying import Patient
 from search.study import Assignment, Key
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, progress, run, start, trials, wait_until
@@ -243,6 +244,6 @@ def test_a_storage_that_is_away_is_waited_for() -> None:
 def test_waiting_for_a_storage_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     behind = Away()
     behind.away.set()
-    monkeypatch.setattr(patience, "_PATIENCE", 0.5)
+    monkeypatch.setattr(retrying, "_PATIENCE", 0.5)
     with pytest.raises(StorageError, match="somewhere has been away"):
         Patient(behind, "somewhere").create_new_study([StudyDirection.MAXIMIZE], "one")

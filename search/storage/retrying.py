@@ -25,7 +25,7 @@ def _waiting(name: str) -> Callable[..., Any]:
     """A method of a storage that calls it again while the database is away.
 
     A call whose answer was lost on the way is done twice: facts are then written again, a trial that has ended stays as it is,
-    and one that was made is not made anew (`search/storage.py`).
+    and one that was made is not made anew (`search/storage/optuna_storage.py`).
     """
 
     def call(self: Any, *given: Any, **named: Any) -> Any:

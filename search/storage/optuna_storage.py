@@ -13,9 +13,9 @@ from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
-from search import sqlite
 from search.errors import NoStudyError, StorageError
-from search.patience import Patient
+from search.storage import sqlite
+from search.storage.retrying import Patient
 
 MADE = "promptfront:made"
 """System attribute of a trial that tells one making from another."""

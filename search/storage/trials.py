@@ -24,7 +24,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from search.config.values import Scalar
-from search.storage import MADE
+from search.storage.optuna_storage import MADE
 
 Directions = list[Literal["maximize", "minimize"]]
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from search import mlflow_store, sqlite
+from search import mlflow_store
 from search.config import study_file
+from search.storage import sqlite
 from search.study import Study
 from tests.search.conftest import write_study
 

@@ -1,0 +1,1 @@
+"""The study's database; with strategy the only importer of Optuna."""
