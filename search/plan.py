@@ -15,7 +15,7 @@ import methods
 from methods.backbone.backbone import Backbone, BackboneError
 from methods.backbone.shape import Shape
 from methods.parameters import deployed_parameters, trained_parameters
-from search import checkpoint_folder, estimates, grid, halving, machine, mlflow_store, model_files, tasks
+from search import checkpoint_folder, estimates, machine, mlflow_store, model_files, tasks
 from search.config import messages, spaces
 from search.config.messages import Problem
 from search.config.spaces import Space
@@ -23,7 +23,8 @@ from search.config.study_config import StudyConfig
 from search.errors import StudyFileError
 from search.estimates import Timer
 from search.model_files import ModelFiles
-from search.proposals import fingerprint
+from search.strategy import early_stopping, grid
+from search.strategy.sampling import fingerprint
 from search.tasks import Task
 
 _START_SECONDS = 30.0
@@ -157,7 +158,9 @@ def _missing_test_splits(config: StudyConfig) -> Iterator[str]:
 def _idle_stopping(config: StudyConfig) -> Iterator[str]:
     """Early stopping that never comes to a rung."""
     training, search = config.training, config.search
-    if search.early_stopping and not halving.rungs(training.max_steps, training.eval_steps, search.eta):
+    if search.early_stopping and not early_stopping.rungs(
+        training.max_steps, training.eval_steps, search.eta
+    ):
         latest = training.max_steps // search.eta
         cure = f"training.eval_steps of at most {latest}" if latest else "more training.max_steps"
         yield (

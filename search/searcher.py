@@ -16,8 +16,8 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from search import halving
 from search.budget import Budget
+from search.strategy import early_stopping
 from search.study import Key, Study, evaluations
 from search.trial import Job
 
@@ -118,13 +118,15 @@ class StudySearcher(_NotInSnapshots, Searcher):
 
 
 class HalvingScheduler(_NotInSnapshots, FIFOScheduler):
-    """Records every report, and stops search trials that fall behind (`search/halving.py`)."""
+    """Records every report, and stops search trials that fall behind (`search/strategy/early_stopping.py`)."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()
         self._searcher = searcher
         config = searcher.study.config
-        self._rungs = halving.rungs(config.training.max_steps, config.training.eval_steps, config.search.eta)
+        self._rungs = early_stopping.rungs(
+            config.training.max_steps, config.training.eval_steps, config.search.eta
+        )
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         if result.get("error") is None and "step" not in result:
@@ -153,7 +155,7 @@ class HalvingScheduler(_NotInSnapshots, FIFOScheduler):
             and study.trial(Key(key.method, "search", number)).user_attrs["deployed_parameters"]
             <= result["deployed_parameters"]
         ]
-        return halving.stops(result["validation"], peers, study.config.search.eta)
+        return early_stopping.stops(result["validation"], peers, study.config.search.eta)
 
 
 class StopWhen(_NotInSnapshots, Stopper):

@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from optuna.trial import TrialState
 
-from search import allocation, finalists
+from search import finalists
 from search.config.study_config import StudyConfig
 from search.config.values import Scalar
-from search.proposals import Proposals
 from search.records import Key, Records, Stage, evaluations, known_of, loss_weights
 from search.seeds import derive
 from search.storage.trials import Trials
+from search.strategy import allocation
+from search.strategy.sampling import Proposals
 
 __all__ = ["Assignment", "Key", "Stage", "Study", "evaluations", "known_of", "loss_weights"]
 

@@ -15,13 +15,13 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from search import grid
 from search.config import messages, spaces
 from search.config.messages import Problem
 from search.config.study_config import StudyConfig
 from search.config.task_config import FILE_FORMATS
 from search.config.values import HyperparameterConfig
 from search.errors import StudyFileError
+from search.strategy import grid
 
 _FLOAT = re.compile(
     r"^[-+]?(?:(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"

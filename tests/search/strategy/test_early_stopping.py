@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from search.halving import rungs, stops
 from search.searcher import HalvingScheduler, StudySearcher
+from search.strategy.early_stopping import rungs, stops
 from search.study import Assignment, Study
 from tests.search.test_study import end, load
 

@@ -17,11 +17,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from methods.space import Range
-from search import grid
 from search.config import spaces
 from search.config.study_config import SearchConfig
 from search.config.values import Scalar
 from search.storage.trials import Directions
+from search.strategy import grid
 
 Resolve = Callable[[Mapping[str, Scalar]], dict[str, Any]]
 

@@ -12,9 +12,10 @@ import pytest
 from optuna.trial import TrialState
 
 from methods.space import Choice, Float, Int
-from search import allocation, grid, identity, plan, proposals
+from search import identity, plan
 from search.config import study_file
 from search.errors import NoStudyError, StudyChangedError, StudyFileError
+from search.strategy import allocation, grid, sampling
 from search.study import Assignment, Key, Study
 from tests.search.test_study import by_rate, end, load, run
 
@@ -139,8 +140,8 @@ def test_a_grid_visits_every_point_once() -> None:
 def test_the_samplers_copy_stays_small_and_keeps_the_best(
     study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proposals, "_BEST", 4)
-    monkeypatch.setattr(proposals, "_LATEST", 6)
+    monkeypatch.setattr(sampling, "_BEST", 4)
+    monkeypatch.setattr(sampling, "_LATEST", 6)
     opened = Study(load(one_method(study, {}), tmp_path, trials_per_method=40))
     run(opened, lambda a: (1 - a.key.number / 100, 5))
     known = opened._proposals["prompt_tuning"]._known
