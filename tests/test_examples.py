@@ -11,7 +11,7 @@ import pytest
 import methods
 from search import model_files, tasks
 from search.config.study_file import load
-from search.data import open_source
+from search.tasks.sources import open_source
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 STUDIES = sorted(EXAMPLES.glob("*.yaml"))

@@ -34,7 +34,7 @@ DOORS = {
         "search/progress.py",
         "search/gauges.py",
     },
-    "datasets": {"search/data.py"},
+    "datasets": {"search/tasks/sources.py"},
 }
 
 

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from search.config import messages
 from search.config.task_config import SequenceClassificationConfig
-from search.data import Table
 from search.errors import StudyFileError
+from search.tasks.sources import Table
 from search.tasks.splits import place
 
 _FEW_LABELS = 20

@@ -22,11 +22,11 @@ from transformers import PreTrainedTokenizerBase
 from methods.backbone.shape import Architecture
 from methods.heads import spans
 from methods.heads.spans import SpansError, Window
-from search import data
 from search.config import messages
 from search.config.task_config import QuestionAnsweringConfig
-from search.data import Table
 from search.errors import StudyFileError
+from search.tasks import sources
+from search.tasks.sources import Table
 from search.tasks.splits import Splits, place, repeated, split_name, texts
 from search.tasks.task import Evaluation, Row, Split, Task, encode_text
 
@@ -153,7 +153,7 @@ def load(
 def count(config: QuestionAnsweringConfig, split: str) -> int:
     """Rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
-    return data.open_source(config.data).count(name, _columns(config), field)
+    return sources.open_source(config.data).count(name, _columns(config), field)
 
 
 def _columns(config: QuestionAnsweringConfig) -> dict[str, str]:
@@ -218,7 +218,7 @@ def _tokenize(
         answers = questions[window.question].answers
         start, end = window.places(answers[0][0], answers[0][0] + len(answers[0][1])) if answers else (0, 0)
         rows.append(Row(window.input_ids, [start, end], window.read, window.token_type_ids))
-    sha256 = data.fingerprint((row.question, row.context, str(row.answers)) for row in questions)
+    sha256 = sources.fingerprint((row.question, row.context, str(row.answers)) for row in questions)
     return QuestionSplit(rows, sha256, found, questions)
 
 

@@ -23,12 +23,12 @@ from transformers import PreTrainedTokenizerBase
 from methods.backbone.shape import Architecture
 from methods.heads import written
 from methods.heads.written import WrittenError
-from search import data
 from search.config import messages
 from search.config.task_config import SequenceClassificationConfig
 from search.config.values import template_columns
 from search.errors import StudyFileError
 from search.tasks import labels as tasks_labels
+from search.tasks import sources
 from search.tasks.splits import Splits, repeated, split_name, texts
 from search.tasks.task import Evaluation, Row, Split, Task, encode_text, label_words
 
@@ -219,7 +219,7 @@ def load(
 def count(config: SequenceClassificationConfig, split: str) -> int:
     """Rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
-    return data.open_source(config.data).count(name, _columns(config), field)
+    return sources.open_source(config.data).count(name, _columns(config), field)
 
 
 def _columns(config: SequenceClassificationConfig) -> dict[str, str]:
@@ -284,7 +284,7 @@ def _tokenize_scored(
             made.append(Row(ids, row.targets, [place]))
     except WrittenError as error:
         raise StudyFileError(f"{error} in {split}") from error
-    return Split(made, data.fingerprint((row.text, *map(str, row.targets)) for row in rows))
+    return Split(made, sources.fingerprint((row.text, *map(str, row.targets)) for row in rows))
 
 
 def _tokenize(rows: Sequence[Text], split: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Split:
@@ -301,4 +301,4 @@ def _tokenize(rows: Sequence[Text], split: str, tokenizer: PreTrainedTokenizerBa
             )
         mine = types[number] if types and any(types[number]) else None
         made.append(Row(ids, row.targets, token_type_ids=mine))
-    return Split(made, data.fingerprint((row.text, row.pair, *map(str, row.targets)) for row in rows))
+    return Split(made, sources.fingerprint((row.text, row.pair, *map(str, row.targets)) for row in rows))

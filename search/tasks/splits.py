@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from search import data
 from search.config import messages
 from search.config.task_config import TaskConfig
 from search.config.values import template_columns
-from search.data import Table
 from search.errors import StudyFileError
+from search.tasks import sources
+from search.tasks.sources import Table
 
 
 class Splits:
@@ -29,7 +29,7 @@ class Splits:
         self._config = config
         self._columns = columns
         self._seed = seed
-        self._source = data.open_source(config.data)
+        self._source = sources.open_source(config.data)
         self.train = self._read("train")
 
     def name(self, split: str) -> str:
@@ -56,14 +56,14 @@ class Splits:
         """
         config, seed = self._config, self._seed
         classes = [0] * count if classes is None else classes
-        order = data.seeded_order(count, seed, config.name, split)
+        order = sources.seeded_order(count, seed, config.name, split)
         if config.data.validation_split is None and split != "test":
-            whole = data.seeded_order(count, seed, config.name, "cut")
-            train, validation = data.cut(whole, classes, config.data.validation_fraction)
+            whole = sources.seeded_order(count, seed, config.name, "cut")
+            train, validation = sources.cut(whole, classes, config.data.validation_fraction)
             mine = set(train if split == "train" else validation)
             order = [row for row in order if row in mine]
         per_class = few_shot if split == "train" else None
-        numbers = data.take(order, classes, per_class, getattr(config, f"max_{split}_samples"))
+        numbers = sources.take(order, classes, per_class, getattr(config, f"max_{split}_samples"))
         if not numbers:
             raise StudyFileError(
                 f"data.validation_fraction: too small to leave rows for {split}; got {count} rows"

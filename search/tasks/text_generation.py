@@ -25,10 +25,10 @@ from transformers import PreTrainedTokenizerBase
 from methods.backbone.shape import Architecture
 from methods.heads import written
 from methods.heads.written import WrittenError
-from search import data
 from search.config.task_config import TextGenerationConfig
 from search.config.values import template_columns
 from search.errors import StudyFileError
+from search.tasks import sources
 from search.tasks.splits import Splits, repeated, split_name, texts
 from search.tasks.task import Evaluation, Row, Split, Task, encode_text
 
@@ -171,7 +171,7 @@ def load(
 def count(config: TextGenerationConfig, split: str) -> int:
     """Rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
-    return data.open_source(config.data).count(name, _columns(config), field)
+    return sources.open_source(config.data).count(name, _columns(config), field)
 
 
 def _columns(config: TextGenerationConfig) -> dict[str, str]:
@@ -216,7 +216,7 @@ def _tokenize(
                 cut += not (whole and complete)
     except WrittenError as error:
         raise StudyFileError(str(error)) from error
-    sha256 = data.fingerprint((example.source, *example.targets) for example in examples)
+    sha256 = sources.fingerprint((example.source, *example.targets) for example in examples)
     return GenerationSplit(rows, sha256, Split(asked, sha256), examples), cut
 
 

@@ -20,11 +20,11 @@ from transformers import PreTrainedTokenizerBase
 
 from methods.backbone.shape import Architecture
 from methods.heads import words as methods_words
-from search import data
 from search.config import messages
 from search.config.task_config import TokenClassificationConfig
-from search.data import Table
 from search.errors import StudyFileError
+from search.tasks import sources
+from search.tasks.sources import Table
 from search.tasks.splits import Splits, place, repeated, split_name
 from search.tasks.task import Evaluation, Row, Split, Task, encode_text, label_words
 
@@ -123,7 +123,7 @@ def load(
 def count(config: TokenClassificationConfig, split: str) -> int:
     """Rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
-    return data.open_source(config.data).count(name, _columns(config), field)
+    return sources.open_source(config.data).count(name, _columns(config), field)
 
 
 def _columns(config: TokenClassificationConfig) -> dict[str, str]:
@@ -198,4 +198,4 @@ def _tokenize(
             )
         rows.append(Row(ids, [tag for _, tag in there], [at for at, _ in there]))
         unread += len(positions) - len(there)
-    return Split(rows, data.fingerprint((*s.words, *map(str, s.targets)) for s in sentences)), unread
+    return Split(rows, sources.fingerprint((*s.words, *map(str, s.targets)) for s in sentences)), unread

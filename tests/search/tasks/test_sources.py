@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from search import data
 from search.config.task_config import DataConfig
 from search.errors import StudyFileError
+from search.tasks import sources
 
 ROWS = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(6)]
 COLUMNS = {"text": "text", "label": "label"}
 
 
-def read(config: DataConfig, split: str = "train", columns: dict[str, str] = COLUMNS) -> data.Table:
-    return data.open_source(config).read(split, columns, "data.train_split")
+def read(config: DataConfig, split: str = "train", columns: dict[str, str] = COLUMNS) -> sources.Table:
+    return sources.open_source(config).read(split, columns, "data.train_split")
 
 
 def own_file(folder: Path, body: str) -> DataConfig:
@@ -131,37 +131,37 @@ def test_unknown_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 def test_count_reads_no_value(files: dict[str, str]) -> None:
-    source = data.open_source(DataConfig(path="csv", data_files={"train": files["csv"]}))
+    source = sources.open_source(DataConfig(path="csv", data_files={"train": files["csv"]}))
     assert source.count("train", COLUMNS, "data.train_split") == 6
 
 
 def test_the_order_depends_on_seed_and_names_only() -> None:
-    order = data.seeded_order(50, 3, "task", "train")
-    assert order == data.seeded_order(50, 3, "task", "train")
+    order = sources.seeded_order(50, 3, "task", "train")
+    assert order == sources.seeded_order(50, 3, "task", "train")
     assert sorted(order) == list(range(50))
-    assert order != data.seeded_order(50, 4, "task", "train")
-    assert order != data.seeded_order(50, 3, "task", "test")
-    assert order != data.seeded_order(50, 3, "other", "train")
+    assert order != sources.seeded_order(50, 4, "task", "train")
+    assert order != sources.seeded_order(50, 3, "task", "test")
+    assert order != sources.seeded_order(50, 3, "other", "train")
 
 
 def test_take_draws_per_class_and_smaller_draws_are_within_larger_ones() -> None:
     classes = [i % 3 for i in range(60)]
-    order = data.seeded_order(60, 0, "t")
-    few, more = data.take(order, classes, 4, None), data.take(order, classes, 8, None)
+    order = sources.seeded_order(60, 0, "t")
+    few, more = sources.take(order, classes, 4, None), sources.take(order, classes, 8, None)
     assert Counter(classes[row] for row in few) == {0: 4, 1: 4, 2: 4}
     assert set(few) < set(more)
     assert few == sorted(few)
-    assert len(data.take(order, classes, None, 10)) == 10
-    assert data.take(order, classes, None, None) == list(range(60))
+    assert len(sources.take(order, classes, None, 10)) == 10
+    assert sources.take(order, classes, None, None) == list(range(60))
 
 
 def test_cut_keeps_the_classes_shares() -> None:
     classes: list[Any] = ["a"] * 40 + ["b"] * 10 + ["c"]
-    stays, off = data.cut(data.seeded_order(51, 0), classes, 0.2)
+    stays, off = sources.cut(sources.seeded_order(51, 0), classes, 0.2)
     assert sorted(stays + off) == list(range(51))
     assert Counter(classes[row] for row in off) == {"a": 8, "b": 2}
 
 
 def test_fingerprint_tells_rows_apart() -> None:
-    assert data.fingerprint([("a", "b")]) != data.fingerprint([("ab", "")])
-    assert data.fingerprint([("a",), ("b",)]) != data.fingerprint([("b",), ("a",)])
+    assert sources.fingerprint([("a", "b")]) != sources.fingerprint([("ab", "")])
+    assert sources.fingerprint([("a",), ("b",)]) != sources.fingerprint([("b",), ("a",)])

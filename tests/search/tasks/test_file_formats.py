@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from search import data
 from search.config.task_config import DataConfig
 from search.errors import StudyFileError
+from search.tasks import sources
 
 CONLL = "-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects VBZ O\n\n\nPeter\tNNP\tB-PER\r\na\u2028b\tX\tO\n"
 
 
-def source(tmp_path: Path, file_format: str, content: str) -> data.Source:
+def source(tmp_path: Path, file_format: str, content: str) -> sources.Source:
     file = tmp_path / "train.file"
     file.write_text(content, encoding="utf-8", newline="")
-    return data.open_source(DataConfig(path=file_format, data_files={"train": str(file)}))
+    return sources.open_source(DataConfig(path=file_format, data_files={"train": str(file)}))
 
 
-def read(tmp_path: Path, file_format: str, content: str, *columns: str) -> data.Table:
+def read(tmp_path: Path, file_format: str, content: str, *columns: str) -> sources.Table:
     asked = dict.fromkeys(columns, "text")
     return source(tmp_path, file_format, content).read("train", asked, "data.train_split")
 

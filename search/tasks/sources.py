@@ -16,11 +16,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from search import file_formats
 from search.config import messages
 from search.config.task_config import FILE_FORMATS, DataConfig
 from search.errors import StudyFileError
 from search.seeds import derive
+from search.tasks import file_formats
 
 
 @dataclass(frozen=True)

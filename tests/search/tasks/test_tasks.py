@@ -12,10 +12,10 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from search import data, tasks
+from search import tasks
 from search.config import task_config
 from search.errors import StudyFileError
-from search.tasks import Row, Split
+from search.tasks import Row, Split, sources
 from search.tasks.sequence_classification import OneLabel
 from tests.search.conftest import make_rows
 
@@ -136,13 +136,13 @@ def test_the_test_split_is_not_opened_unless_asked_for(
     write: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
-    read = data._OwnFile.read
+    read = sources._OwnFile.read
 
     def spy(self: Any, split: str, *rest: Any) -> Any:
         opened.append(split)
         return read(self, split, *rest)
 
-    monkeypatch.setattr(data._OwnFile, "read", spy)
+    monkeypatch.setattr(sources._OwnFile, "read", spy)
     config = write()
     tasks.load(config, tiny_tokenizer, 12, 0)
     assert opened == ["train", "validation"]
