@@ -23,13 +23,14 @@ import torch
 
 import methods
 from methods.backbone.backbone import Backbone
-from search import model_files, tasks
+from search import tasks
 from search.config import task_config
 from search.config.study_config import ModelConfig, TrainingConfig
-from search.evaluation import evaluate
-from search.pack import Pack
 from search.tasks import Task
-from search.training import Trial
+from search.training import model_files
+from search.training.evaluation import evaluate
+from search.training.pack import Pack
+from search.training.trial import Trial
 
 ALPHAS = (0.02, 0.1, 0.5, 0.9, 0.98)
 HEAD_RATES = (3e-3, 1e-2, 3e-2, 1e-1)

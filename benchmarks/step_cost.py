@@ -23,12 +23,12 @@ from transformers import AutoModel
 import methods
 from methods.backbone.backbone import Backbone
 from methods.method import Rows
-from search import model_files
 from search.config.study_config import ModelConfig, TrainingConfig
-from search.pack import Pack
 from search.tasks import Row, Split
 from search.tasks.sequence_classification import OneLabel
-from search.training import Trial
+from search.training import model_files
+from search.training.pack import Pack
+from search.training.trial import Trial
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from ray import tune
 from rich.console import Console
 
 from clusters.connect import connected, refuse_unshared
-from search import checkpoint_folder, held_out, interruption, lock, plan, probe, provenance, results, trial
+from search import interruption, lock, plan, provenance, results
 from search.budget import Budget
 from search.config import study_file
 from search.config.study_config import StudyConfig
@@ -33,6 +33,7 @@ from search.progress import Progress
 from search.searcher import HalvingScheduler, StopWhen, StudySearcher
 from search.study import Study
 from search.tracking import Tracker
+from search.training import checkpoint_folder, probe, test_scores, worker
 
 # Tune's own output, its loggers, its signal handler and its snapshots have no use here. A trial's teardown may take
 # longer than Tune's two seconds, after which it would lose the trial's slot for ever.
@@ -102,7 +103,7 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
 def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Writer) -> Launched:
     config = study.config
     (config.folder / "config.yaml").write_text(study_file.dump(config), encoding="utf-8")
-    ended_before = study.finished() and not held_out.unread(study) and not probe.unmeasured(study)
+    ended_before = study.finished() and not test_scores.unread(study) and not probe.unmeasured(study)
     if not ended_before:  # a finished study keeps the provenance of the launch that made its results
         _write_facts(config, facts)
     tracker = Tracker(study, facts["backbone"]["parameters"])
@@ -129,7 +130,7 @@ def read_rows(config: StudyConfig) -> dict[str, Any]:
         NoStudyError: it does not exist, or was never launched.
     """
     study = Study(config, must_exist=True)
-    finished = study.finished() and not held_out.unread(study)
+    finished = study.finished() and not test_scores.unread(study)
     outcome = _ended(study, Outcome.DONE) if finished else Outcome.INTERRUPTED
     return results.rows(study, outcome.value, _with_test_hashes(study, _read_facts(config)))
 
@@ -172,10 +173,10 @@ def _run(study: Study, tracker: Tracker, console: Console, interrupted: threadin
                 return Outcome.INTERRUPTED
             if study.finished():
                 console.print("Scoring the finalists on the test split ...")
-                held_out.read(study, lambda jobs: _score_all(jobs, request, interrupted))
+                test_scores.read(study, lambda jobs: _score_all(jobs, request, interrupted))
                 console.print("Measuring what they cost, one at a time ...")
                 probe.read(study, lambda jobs: _measure_all(jobs, request, interrupted))
-                if held_out.unread(study) or probe.unmeasured(study):
+                if test_scores.unread(study) or probe.unmeasured(study):
                     return Outcome.INTERRUPTED
                 return _ended(study, Outcome.DONE)
         if not (stopper.budget_ended or study.out_of_trials):
@@ -189,7 +190,7 @@ def _tune(
     searcher: StudySearcher, stopper: StopWhen, progress: Progress, request: dict[str, float], folder: str
 ) -> None:
     tuner = tune.Tuner(
-        tune.with_resources(trial.run, request),
+        tune.with_resources(worker.run, request),
         tune_config=tune.TuneConfig(
             search_alg=searcher, scheduler=HalvingScheduler(searcher), num_samples=-1, reuse_actors=True
         ),
@@ -218,15 +219,15 @@ def _ours(error: BaseException) -> BaseException:
 
 def _score_all(
     jobs: list[dict[str, Any]], request: dict[str, float], interrupted: threading.Event
-) -> Iterator[tuple[int, held_out.Reading]]:
+) -> Iterator[tuple[int, test_scores.Reading]]:
     """Scores jobs where a GPU is, if trials ask for one; else here, where the libraries are loaded already."""
     if "gpu" not in request:
         for index, job in enumerate(jobs):
             if interrupted.is_set():
                 return
-            yield index, held_out.score(job)
+            yield index, test_scores.score(job)
         return
-    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request["gpu"])(held_out.score)
+    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request["gpu"])(test_scores.score)
     pending = {remote.remote(job): index for index, job in enumerate(jobs)}
     while pending and not interrupted.is_set():
         ready, _ = ray.wait(list(pending), timeout=1)
@@ -308,7 +309,7 @@ def _write_facts(config: StudyConfig, facts: dict[str, Any]) -> None:
 
 def _with_test_hashes(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
     """The test splits are hashed where they are read."""
-    for reading in study.late_facts(held_out.TEST).values():
+    for reading in study.late_facts(test_scores.TEST).values():
         for name, digest in reading["sha256"].items():
             facts["data"][name]["test"] = digest
     return facts

@@ -13,10 +13,10 @@ from methods.backbone.shape import Shape
 from search.config import spaces
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
-from search.evaluation import predict
-from search.pack import Pack
 from search.tasks import Split, Task
-from search.training import Trial
+from search.training.evaluation import predict
+from search.training.pack import Pack
+from search.training.trial import Trial
 
 _PROBE_STEPS = 2
 _PROCESS_BYTES = 600 * 2**20

@@ -12,14 +12,15 @@ from safetensors import safe_open
 from methods import saved
 from methods.heads.heads import Head
 from methods.method import Method
-from search import checkpoint, finalists, model_files, peft_folder
-from search.checkpoint_folder import CheckpointFolder
+from search import finalists, peft_folder
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StudyFileError
 from search.peft_folder import NotForPeftError
 from search.study import Assignment, Key, Study
-from search.training import Trial
-from search.trial import Job, Resources, build, load
+from search.training import checkpoint, model_files
+from search.training.checkpoint_folder import CheckpointFolder
+from search.training.trial import Trial
+from search.training.worker import Job, Resources, build, load
 
 _COMPARED = 16
 """Rows of validation on which peft's logits are compared with ours."""

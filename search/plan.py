@@ -15,17 +15,18 @@ import methods
 from methods.backbone.backbone import Backbone, BackboneError
 from methods.backbone.shape import Shape
 from methods.parameters import deployed_parameters, trained_parameters
-from search import checkpoint_folder, estimates, machine, mlflow_store, model_files, tasks
+from search import estimates, machine, mlflow_store, tasks
 from search.config import messages, spaces
 from search.config.messages import Problem
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
 from search.errors import StudyFileError
 from search.estimates import Timer
-from search.model_files import ModelFiles
 from search.strategy import early_stopping, grid
 from search.strategy.sampling import fingerprint
 from search.tasks import Task
+from search.training import checkpoint_folder, model_files
+from search.training.model_files import ModelFiles
 
 _START_SECONDS = 30.0
 """Ray, and the imports of its worker processes."""

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from search import model_files
 from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.storage import optuna_storage
 from search.tasks import Task
+from search.training import model_files
 
 _SOURCE = (":/search", ":/methods", ":/clusters", ":/dashboards", ":/pyproject.toml")
 """What a result depends on; a study file beside it is kept whole."""

@@ -13,10 +13,11 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 import methods
-from search import finalists, held_out, probe
+from search import finalists
 from search.config.spaces import LOSS_WEIGHT
 from search.seeds import derive
 from search.study import Key, Study, evaluations, known_of, loss_weights
+from search.training import probe, test_scores
 
 Row = dict[str, Any]
 
@@ -200,7 +201,7 @@ def _finalists(study: Study, method: str, run_ids: dict[Key, str]) -> list[Row]:
     roles = finalists.promoted(study, method)
     chosen = finalists.choose(study, method)
     search = study.of(method, "search")
-    tests = study.late_facts(held_out.TEST)
+    tests = study.late_facts(test_scores.TEST)
     probed = probe.probed(study, method)
     found = []
     for number, retrained in finalists.runs(study, method).items():
@@ -249,7 +250,7 @@ def _run(study: Study, key: Key, trial: FrozenTrial, tests: dict[Key, Row], run_
 
 def _examples(study: Study, key: Key) -> dict[str, list[float]] | None:
     """Each test example's score by task; None where the score is no mean over examples, or the file is gone."""
-    path = held_out.predictions_path(study.config, key)
+    path = test_scores.predictions_path(study.config, key)
     several = len(study.config.tasks) > 1
     if (several and study.config.search.objective == "worst") or not path.exists():
         return None

@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 from search.budget import Budget
 from search.strategy import early_stopping
 from search.study import Key, Study, evaluations
-from search.trial import Job
+from search.training.worker import Job
 
 METRIC = "validation"
 _COUNTS = ("trained_parameters", "deployed_parameters", "head_parameters")

@@ -17,10 +17,11 @@ from mlflow.entities import Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import FrozenTrial, TrialState
 
-from search import held_out, mlflow_store, results, trial_run
+from search import mlflow_store, results, trial_run
 from search.mlflow_store import TrackingError
 from search.study import Key, Study, evaluations
 from search.study_run import StudyRun
+from search.training import test_scores
 
 _TRIAL = "promptfront.trial"
 _STATE = "promptfront.state"  # of a trial that has ended; what is written after it is the run's status
@@ -79,7 +80,7 @@ class Tracker:
 
     def _sync(self) -> None:
         with self._lock, self._written():
-            tests = self._study.late_facts(held_out.TEST)
+            tests = self._study.late_facts(test_scores.TEST)
             for key, trial in self._study.trials():
                 # a trial that has no configuration yet is being proposed, in another thread
                 if (

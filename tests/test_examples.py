@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import methods
-from search import model_files, tasks
+from search import tasks
 from search.config.study_file import load
 from search.tasks.sources import open_source
+from search.training import model_files
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 STUDIES = sorted(EXAMPLES.glob("*.yaml"))

@@ -30,7 +30,7 @@ DOORS = {
         "clusters/jobs.py",
         "search/driver.py",
         "search/searcher.py",
-        "search/trial.py",
+        "search/training/worker.py",
         "search/progress.py",
         "search/gauges.py",
     },

@@ -19,15 +19,15 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 
-from search import checkpoint, trial
-from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.errors import StorageError
-from search.pack import Pack
 from search.storage import retrying
 from search.storage.retrying import Patient
 from search.study import Assignment, Key
+from search.training import checkpoint, worker
+from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
+from search.training.pack import Pack
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, progress, run, start, trials, wait_until
 
@@ -37,17 +37,17 @@ def config(study: dict[str, Any], tmp_path: Path) -> StudyConfig:
     return study_file.load(write_study(study, tmp_path))
 
 
-def job(config: StudyConfig, method: str) -> trial.Job:
-    return trial.Job.of(config, Assignment(Key(method, "search", 0), {}, {"topics": 1.0}, seed=0))
+def job(config: StudyConfig, method: str) -> worker.Job:
+    return worker.Job.of(config, Assignment(Key(method, "search", 0), {}, {"topics": 1.0}, seed=0))
 
 
 @pytest.mark.parametrize("method", ["prompt_tuning", "p_tuning", "prompt_pool", "full"])
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_a_halved_batch_makes_the_same_steps(config: StudyConfig, method: str, times: int) -> None:
-    resources = trial.load(config.model_dump_json())
+    resources = worker.load(config.model_dump_json())
     losses, trained = [], []
     for halvings in (0, times):
-        one, pack = trial.build(job(config, method), config, resources), Pack()
+        one, pack = worker.build(job(config, method), config, resources), Pack()
         pack.attach(one)
         for _ in range(halvings):
             assert pack.halve()
@@ -157,8 +157,8 @@ def fill(disk: Path) -> Path:
 def test_a_full_disk_keeps_the_checkpoint_before(config: StudyConfig, tmp_path: Path) -> None:
     """On a real file system without space."""
     with small_disk(tmp_path / "disk", "64k") as disk:
-        resources = trial.load(config.model_dump_json())
-        one, pack = trial.build(job(config, "prompt_tuning"), config, resources), Pack()
+        resources = worker.load(config.model_dump_json())
+        one, pack = worker.build(job(config, "prompt_tuning"), config, resources), Pack()
         pack.attach(one)
         folder = CheckpointFolder(disk / "trial")
         checkpoint.save(one, folder)
@@ -211,11 +211,11 @@ def test_a_trial_goes_on_from_the_checkpoint_before_one_that_is_damaged(config: 
 
     whole: list[dict[str, Any]] = []
     with pytest.raises(Killed):
-        trial.train(given, until_step_4)
+        worker.train(given, until_step_4)
     last = Path(whole[-1]["checkpoint"])
     last.write_bytes(last.read_bytes()[:100])
     reports: list[dict[str, Any]] = []
-    trial.train(given, reports.append)
+    worker.train(given, reports.append)
     assert [(report["step"], report["resumed"]) for report in reports] == [(2, True), (4, False), (6, False)]
     assert [report["loss"] for report in reports[:2]] == [report["loss"] for report in whole]
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from search import model_files, plan, plan_table
+from search import plan, plan_table
 from search.config.study_config import ModelConfig
 from search.config.study_file import load
 from search.errors import StudyFileError
+from search.training import model_files
 from tests.search.conftest import write_study
 
 

@@ -12,13 +12,13 @@ from mlflow.entities import Run
 from optuna.trial import TrialState
 
 import methods
-from search import held_out
 from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.mlflow_store import TrackingError, uri
 from search.storage.optuna_storage import without_passwords
 from search.study import Assignment, Key, Study
 from search.tracking import Tracker
+from search.training import test_scores
 from tests.search.conftest import write_study
 
 SHA256 = {"train": "a" * 64, "validation": "b" * 64}
@@ -171,7 +171,7 @@ def test_what_mlflow_missed_is_written_later(config: StudyConfig) -> None:
     study.tell(key, TrialState.COMPLETE, 0.7, seconds=1.0)
     study.record_late(
         key,
-        held_out.TEST,
+        test_scores.TEST,
         {
             "test": 0.6,
             "task_scores": {"topics": 0.6},

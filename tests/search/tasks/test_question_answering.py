@@ -18,10 +18,10 @@ from search import tasks
 from search.config import task_config
 from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
-from search.evaluation import evaluate, predict
-from search.pack import Pack
 from search.tasks.question_answering import QuestionAnswering, QuestionSplit, score
-from search.training import Trial
+from search.training.evaluation import evaluate, predict
+from search.training.pack import Pack
+from search.training.trial import Trial
 
 CONTEXT = "the cat is near the old train and a dog was with the fish"
 

@@ -21,14 +21,14 @@ from methods import saved
 from methods.backbone.backbone import Backbone
 from methods.parameters import trained_parameters
 from search import plan, tasks
-from search.batches import collate, given
 from search.config import study_file, task_config
 from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
-from search.evaluation import evaluate, predict
-from search.pack import Pack
 from search.tasks.text_generation import GenerationSplit, TextGeneration, bleu, exact_match, rouge_l
-from search.training import Trial
+from search.training.batches import collate, given
+from search.training.evaluation import evaluate, predict
+from search.training.pack import Pack
+from search.training.trial import Trial
 from tests.search.conftest import write_study
 
 PAIRS = [

@@ -19,11 +19,11 @@ from search import tasks
 from search.config import task_config
 from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
-from search.evaluation import predict
-from search.pack import Pack
 from search.tasks import Row, Split
 from search.tasks.token_classification import TokenClassification
-from search.training import Trial
+from search.training.evaluation import predict
+from search.training.pack import Pack
+from search.training.trial import Trial
 
 ROWS = [
     {"words": ["cat", "bread", "the"], "tags": ["B-animal", "B-food", "O"]},

@@ -17,9 +17,9 @@ from search import plan, tasks
 from search.config import study_file, task_config
 from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
-from search.evaluation import evaluate, predict
-from search.pack import Pack
-from search.training import Trial
+from search.training.evaluation import evaluate, predict
+from search.training.pack import Pack
+from search.training.trial import Trial
 from tests.search.conftest import make_rows, write_study
 
 WORDS = {"animals": "cat", "food": "soup", "travel": "road"}

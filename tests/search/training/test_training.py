@@ -12,14 +12,15 @@ import torch
 
 import methods
 from methods.backbone.backbone import Backbone
-from search import checkpoint, tasks
-from search.checkpoint_folder import CheckpointFolder
+from search import tasks
 from search.config import study_file
 from search.config.study_config import TrainingConfig
-from search.evaluation import predict
-from search.pack import Pack
 from search.tasks import Task
-from search.training import DivergedError, Trial, learning_rate_factor
+from search.training import checkpoint
+from search.training.checkpoint_folder import CheckpointFolder
+from search.training.evaluation import predict
+from search.training.pack import Pack
+from search.training.trial import DivergedError, Trial, learning_rate_factor
 from tests.search.conftest import write_study
 
 SETTINGS = TrainingConfig(

@@ -1,6 +1,6 @@
 """One trial's training: its batches, its loss, its optimizer step.
 
-A `Trial` owns all that is its own: method, heads, optimizer, generator, schedule, data order. A `Pack` (`search/pack.py`) runs
+A `Trial` owns all that is its own: method, heads, optimizer, generator, schedule, data order. A `Pack` (`search/training/pack.py`) runs
 the backbone for it, alone or with others.
 
 Letters: B rows, T text tokens, H hidden width, C classes.
@@ -20,11 +20,11 @@ from methods.backbone.injection import Injection
 from methods.heads.heads import Head
 from methods.method import Method, MethodConfig, Rows, Start, TrainedConfig
 from methods.parameters import deployed_parameters, trained_parameters
-from search import features
-from search.batches import BatchOrder, Texts
 from search.config.study_config import TrainingConfig
 from search.seeds import derive
 from search.tasks import Row, Task
+from search.training import query_features
+from search.training.batches import BatchOrder, Texts
 
 
 class DivergedError(ArithmeticError):
@@ -94,7 +94,9 @@ class Trial:
         self.heads = nn.ModuleList(task.head(self.backbone, config.readout) for task in tasks)
         self._queries: list[Tensor] | None = None
         if self.method.query is not None:
-            self._queries = [features.of(task.splits["train"], backbone, self.method.query) for task in tasks]
+            self._queries = [
+                query_features.of(task.splits["train"], backbone, self.method.query) for task in tasks
+            ]
         self._initialize(backbone)
         self.method.to(backbone.device)
         self.heads.to(backbone.device)

@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 from optuna.trial import TrialState
 
-from search import checkpoint, finalists
-from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError
+from search import finalists
 from search.config.study_config import StudyConfig
-from search.evaluation import overall
 from search.study import Assignment, Key, Study
-from search.trial import Job, build, evaluations, load
+from search.training import checkpoint
+from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
+from search.training.evaluation import overall
+from search.training.worker import Job, build, evaluations, load
 
 TEST = "test"
 """Name of the late fact that holds a finalist's test scores."""

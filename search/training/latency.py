@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from statistics import median
 
 from methods.backbone.backbone import Backbone
-from search.evaluation import predict, write
 from search.tasks import Row, Split, Task
-from search.training import Trial
+from search.training.evaluation import predict, write
+from search.training.trial import Trial
 
 _ROWS = 16
 _SECONDS = 20.0

@@ -13,11 +13,11 @@ from methods.backbone.injection import Injection
 from methods.heads.generation import greedy
 from methods.heads.heads import Head
 from methods.method import Rows
-from search import features
-from search.batches import Texts, by_length, collate
 from search.config.study_config import Objective
 from search.tasks import Evaluation, Split
-from search.training import Trial
+from search.training import query_features
+from search.training.batches import Texts, by_length, collate
+from search.training.trial import Trial
 
 
 def evaluate(trial: Trial, index: int, split: Split, shared: Backbone, batch_size: int) -> Evaluation:
@@ -80,7 +80,7 @@ def _batches(
     """Numbers of rows of a split, the rows, and the injection into them."""
     trial.method.eval()
     device = trial.backbone.device
-    query_RH = None if trial.method.query is None else features.of(split, shared, trial.method.query)
+    query_RH = None if trial.method.query is None else query_features.of(split, shared, trial.method.query)
     for numbers in by_length(split.rows, batch_size):
         query_BH = None if query_RH is None else query_RH[numbers].to(device)
         told = Rows(torch.full((len(numbers),), index, device=device), query_BH)

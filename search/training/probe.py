@@ -2,7 +2,7 @@
 
 Of each method's chosen finalist one run is probed, after the search, one at a time, with the cores or the GPU that a trial
 has. Training: the median of a few real steps, and the most memory they held. Serving: the deployed form
-(`search/serving.py`).
+(`search/training/latency.py`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import torch
 from optuna.trial import TrialState
 
 from methods import parameters
-from search import finalists, serving, trial
+from search import finalists
 from search.config.study_config import StudyConfig
-from search.memory import Peak
-from search.pack import Pack
 from search.study import Assignment, Key, Study
-from search.training import Trial
+from search.training import latency, worker
+from search.training.pack import Pack
+from search.training.peak_memory import Peak
+from search.training.trial import Trial
 
 PROBE = "probe"
 """Name of the late fact that holds what was measured."""
@@ -59,7 +60,7 @@ def read(study: Study, measure_all: Callable[[list[dict[str, Any]]], Iterator[tu
     """
     keys = unmeasured(study)
     jobs = [
-        trial.Job.of(study.config, Assignment.of(key, study.trial(key).user_attrs)).to_dict() for key in keys
+        worker.Job.of(study.config, Assignment.of(key, study.trial(key).user_attrs)).to_dict() for key in keys
     ]
     for index, found in measure_all(jobs):
         study.record_late(keys[index], PROBE, found)
@@ -67,10 +68,10 @@ def read(study: Study, measure_all: Callable[[list[dict[str, Any]]], Iterator[tu
 
 def measure(job: dict[str, Any]) -> Probe:
     """In a worker: the costs of a run; docs/report.md has the fields."""
-    parsed = trial.Job(**job)
+    parsed = worker.Job(**job)
     study = StudyConfig.model_validate_json(parsed.study)
-    resources = trial.load(parsed.study)
-    probed = trial.build(parsed, study, resources)
+    resources = worker.load(parsed.study)
+    probed = worker.build(parsed, study, resources)
     device = probed.backbone.device
     memory = Peak(device)
     step = _step_seconds(probed)
@@ -85,8 +86,8 @@ def measure(job: dict[str, Any]) -> Probe:
         "train_step_seconds": step,
         "train_seconds": step * study.training.max_steps,
         "peak_memory_bytes": peak,
-        "latency_seconds": serving.latency(probed, resources.tasks, resources.backbone),
-        "rows_per_second": serving.rows_per_second(
+        "latency_seconds": latency.latency(probed, resources.tasks, resources.backbone),
+        "rows_per_second": latency.rows_per_second(
             probed, resources.tasks, resources.backbone, study.training.per_device_eval_batch_size
         ),
         "bytes": size,

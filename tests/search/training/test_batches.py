@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 import torch
 
-from search.batches import BatchOrder, by_length, collate
 from search.tasks import Row
+from search.training.batches import BatchOrder, by_length, collate
 
 LENGTHS = [random.Random(0).randint(3, 60) for _ in range(203)]
 

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from methods import parameters
-from search.checkpoint_folder import CheckpointFolder, under
-from search.training import Trial
+from search.training.checkpoint_folder import CheckpointFolder, under
+from search.training.trial import Trial
 
 _KEPT = 2
 

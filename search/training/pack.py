@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from methods.backbone.injection import Injection, concatenate
-from search.batches import collate
-from search.training import Batch, DivergedError, Part, Trial
+from search.training.batches import collate
+from search.training.trial import Batch, DivergedError, Part, Trial
 
 _MOST_PADDING = 1.25
 """Tokens of a forward of several tasks, in those of a forward of each."""

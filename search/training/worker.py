@@ -22,16 +22,17 @@ from ray import tune
 
 import methods
 from methods.backbone.backbone import Backbone
-from search import checkpoint, checkpoint_folder, model_files, serving, tasks
-from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError
+from search import tasks
 from search.config.study_config import ModelConfig, StudyConfig
 from search.config.values import Scalar
-from search.evaluation import evaluate, overall
-from search.memory import Peak
-from search.pack import Pack
 from search.study import Assignment
 from search.tasks import Evaluation, Task
-from search.training import DivergedError, Trial
+from search.training import checkpoint, checkpoint_folder, latency, model_files
+from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
+from search.training.evaluation import evaluate, overall
+from search.training.pack import Pack
+from search.training.peak_memory import Peak
+from search.training.trial import DivergedError, Trial
 
 Report = dict[str, Any]
 
@@ -274,7 +275,7 @@ def _latency(trial: Trial, study: StudyConfig, resources: Resources) -> float | 
     try:
         with torch.no_grad():
             trial.method = trained.deployed(trial.backbone)
-        return serving.latency(trial, resources.tasks, resources.backbone)
+        return latency.latency(trial, resources.tasks, resources.backbone)
     finally:
         trial.method = trained
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from search import probe, trial
 from search.config import study_file
 from search.config.study_config import StudyConfig
-from search.memory import Peak
 from search.study import Assignment, Key
+from search.training import probe, worker
+from search.training.peak_memory import Peak
 from tests.search.conftest import write_study
 
 
@@ -24,7 +24,7 @@ def config(study: dict[str, Any], tmp_path: Any) -> StudyConfig:
 
 def job(config: StudyConfig, method: str, values: dict[str, Any]) -> dict[str, Any]:
     assignment = Assignment(Key(method, "finalists", 0), values, {"topics": 1.0}, seed=0)
-    return trial.Job.of(config, assignment).to_dict()
+    return worker.Job.of(config, assignment).to_dict()
 
 
 def test_a_peak_is_of_the_work_after_it_was_made() -> None:
@@ -57,11 +57,11 @@ def test_an_encoder_that_only_training_needs_is_not_served(config: StudyConfig) 
 
 def test_a_trial_reports_its_step_and_its_memory(config: StudyConfig, tmp_path: Any) -> None:
     reports: list[dict[str, Any]] = []
-    trial.train(trial.Job(**job(config, "head_only", {})), reports.append)
+    worker.train(worker.Job(**job(config, "head_only", {})), reports.append)
     assert len(reports) == 3
     assert all(report["step_seconds"] > 0 and report["peak_memory_bytes"] > 2**20 for report in reports)
     assert all(report["latency_seconds"] is None for report in reports), "nobody asked"
-    assert set(trial._failure("x")) == set(reports[0])
+    assert set(worker._failure("x")) == set(reports[0])
 
 
 def test_latency_is_measured_at_the_end_where_it_is_an_objective(
@@ -73,7 +73,7 @@ def test_latency_is_measured_at_the_end_where_it_is_an_objective(
         study["search"]["measured_costs"] = costs
         config = study_file.load(write_study({**study, "study": f"of-{len(costs)}"}, tmp_path))
         reports: list[dict[str, Any]] = []
-        trial.train(trial.Job(**job(config, "p_tuning", {"num_virtual_tokens": 4})), reports.append)
+        worker.train(worker.Job(**job(config, "p_tuning", {"num_virtual_tokens": 4})), reports.append)
         latencies = [report["latency_seconds"] for report in reports]
         assert latencies[:2] == [None, None]
         assert latencies[2] > 0 if costs else latencies[2] is None

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from methods.backbone.backbone import Backbone
-from search.batches import by_length, collate, given
 from search.tasks import Split
+from search.training.batches import by_length, collate, given
 
 _BATCH_SIZE = 64
 

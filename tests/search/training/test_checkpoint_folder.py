@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from pyarrow.fs import FileSystem
 
-from search import checkpoint_folder, held_out, trial
-from search.checkpoint_folder import CheckpointFolder, CheckpointFolderError, under
 from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.errors import StudyFileError
 from search.study import Assignment, Key
+from search.training import checkpoint_folder, test_scores, worker
+from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError, under
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, progress, run, start, trials, wait_until
 from tests.search.servers import Bucket
@@ -35,9 +35,9 @@ def load(study: dict[str, Any], folder: Path, place: str) -> StudyConfig:
     return study_file.load(write_study({**study, "tracking": {"checkpoints": place}}, folder))
 
 
-def job(config: StudyConfig) -> trial.Job:
+def job(config: StudyConfig) -> worker.Job:
     key = Key("prompt_tuning", "search", 0)
-    return trial.Job.of(config, Assignment(key, {}, {"topics": 1.0}, seed=0))
+    return worker.Job.of(config, Assignment(key, {}, {"topics": 1.0}, seed=0))
 
 
 class Killed(Exception):
@@ -52,20 +52,20 @@ def test_a_trial_goes_on_from_a_bucket(study: dict[str, Any], tmp_path: Path, bu
             raise Killed
 
     with pytest.raises(Killed):
-        trial.train(job(config), until_step_4)
+        worker.train(job(config), until_step_4)
     reports: list[dict[str, Any]] = []
-    trial.train(job(config), reports.append)
+    worker.train(job(config), reports.append)
     assert [(report["step"], report["resumed"]) for report in reports] == [(4, True), (6, False)]
     kept = "tiny/prompt_tuning-000/step-{:08d}.safetensors"
     assert bucket.names() == [kept.format(4), kept.format(6)], "the last two"
     assert reports[-1]["checkpoint"] == bucket.uri.replace("kept?", f"kept/{kept.format(6)}?")
 
-    here = trial.Job.of(
+    here = worker.Job.of(
         load(study, tmp_path, str(tmp_path / "here")),
         Assignment(Key("prompt_tuning", "search", 0), {}, {"topics": 1.0}, seed=0),
     )
     elsewhere: list[dict[str, Any]] = []
-    trial.train(here, elsewhere.append)
+    worker.train(here, elsewhere.append)
     assert [report["loss"] for report in elsewhere][-2:] == [report["loss"] for report in reports]
 
 
@@ -74,12 +74,12 @@ def test_a_damaged_one_in_a_bucket_costs_one_interval(
 ) -> None:
     config = load(study, tmp_path, bucket.uri)
     whole: list[dict[str, Any]] = []
-    trial.train(job(config), whole.append)
+    worker.train(job(config), whole.append)
     system, path = FileSystem.from_uri(whole[-1]["checkpoint"])
     with system.open_output_stream(path) as file:
         file.write(b"\0" * 100)
     reports: list[dict[str, Any]] = []
-    trial.train(job(config), reports.append)
+    worker.train(job(config), reports.append)
     assert [(report["step"], report["resumed"]) for report in reports] == [(4, True), (6, False)]
 
 
@@ -88,10 +88,10 @@ def test_a_bucket_that_is_away_is_no_missing_checkpoint(
 ) -> None:
     """It would be trained anew from its first step, and nobody would know why."""
     config = load(study, tmp_path, bucket.uri)
-    trial.train(job(config), lambda report: None)
+    worker.train(job(config), lambda report: None)
     bucket.stop()
     with pytest.raises(CheckpointFolderError, match="cannot be read from s3://bucket/kept/tiny"):
-        trial.train(job(config), lambda report: None)
+        worker.train(job(config), lambda report: None)
 
 
 def test_check_writes_to_the_bucket_and_leaves_nothing(
@@ -185,4 +185,4 @@ def test_a_finished_trial_without_its_checkpoint_is_not_scored(study: dict[str, 
     with pytest.raises(
         CheckpointFolderError, match="holds no readable checkpoint, which is needed to score on test"
     ):
-        held_out.score(job(config).to_dict())
+        test_scores.score(job(config).to_dict())

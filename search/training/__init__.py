@@ -1,0 +1,1 @@
+"""One worker: model, batches, training, evaluation, checkpoints. Knows neither Optuna nor MLflow."""
