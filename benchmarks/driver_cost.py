@@ -38,7 +38,7 @@ from ray.tune.schedulers import TrialScheduler
 from search import driver
 from search.config.study_config import StudyConfig
 from search.searcher import HalvingScheduler, StudySearcher
-from search.study import Study
+from search.study.study import Study
 from search.tracking import Tracker
 
 METHODS = ("prompt_tuning", "p_tuning_v2", "p_tuning", "head_only", "prefix_tuning", "prompt_pool")

@@ -19,7 +19,7 @@ from methods.space import Choice, Float, Int
 from search.config.study_config import StudyConfig
 from search.searcher import HalvingScheduler, StudySearcher
 from search.seeds import derive
-from search.study import Study
+from search.study.study import Study
 
 SLOTS = 4
 """Trials at once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from search.study import Study, evaluations
+from search.study.study import Study, evaluations
 
 _KEEP_INTERVAL = 10.0
 """Seconds of GPUs that a killed driver may forget, times the GPUs."""

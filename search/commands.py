@@ -45,7 +45,7 @@ def status(
             remote.status(config, console)
         else:
             from search.progress import Progress
-            from search.study import Study
+            from search.study.study import Study
 
             console.print(Progress(Study(config, must_exist=True), console).table())
 

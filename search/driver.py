@@ -31,7 +31,7 @@ from search.gauges import Gauges
 from search.mlflow_store import TrackingError
 from search.progress import Progress
 from search.searcher import HalvingScheduler, StopWhen, StudySearcher
-from search.study import Study
+from search.study.study import Study
 from search.tracking import Tracker
 from search.training import checkpoint_folder, probe, test_scores, worker
 

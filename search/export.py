@@ -12,11 +12,12 @@ from safetensors import safe_open
 from methods import saved
 from methods.heads.heads import Head
 from methods.method import Method
-from search import finalists, peft_folder
+from search import peft_folder
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StudyFileError
 from search.peft_folder import NotForPeftError
-from search.study import Assignment, Key, Study
+from search.study import finalists
+from search.study.study import Assignment, Key, Study
 from search.training import checkpoint, model_files
 from search.training.checkpoint_folder import CheckpointFolder
 from search.training.trial import Trial

@@ -14,7 +14,7 @@ from ray import tune
 from ray.util.metrics import Gauge
 
 from search.results import best
-from search.study import Study
+from search.study.study import Study
 
 _INTERVAL = 5.0  # seconds; Ray's agents export every ten
 _STATES = ("COMPLETE", "RUNNING", "PRUNED", "FAIL", "WAITING")

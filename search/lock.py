@@ -23,7 +23,7 @@ import filelock
 from search.errors import StorageError
 
 if TYPE_CHECKING:
-    from search.study import Study
+    from search.study.study import Study
 
 TERM = 30.0
 """Seconds after which a lease that was not renewed is over."""

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from search import finalists
 from search.results import best
-from search.study import Key, Study
+from search.study import finalists
+from search.study.study import Key, Study
 
 _INTERVAL = 1.0  # seconds between two looks at the storage
 

@@ -13,10 +13,10 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 import methods
-from search import finalists
 from search.config.spaces import LOSS_WEIGHT
 from search.seeds import derive
-from search.study import Key, Study, evaluations, known_of, loss_weights
+from search.study import finalists
+from search.study.study import Key, Study, evaluations, known_of, loss_weights
 from search.training import probe, test_scores
 
 Row = dict[str, Any]

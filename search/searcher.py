@@ -18,7 +18,7 @@ from ray.tune.search import Searcher
 
 from search.budget import Budget
 from search.strategy import early_stopping
-from search.study import Key, Study, evaluations
+from search.study.study import Key, Study, evaluations
 from search.training.worker import Job
 
 METRIC = "validation"

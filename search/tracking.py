@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search import mlflow_store, results, trial_run
 from search.mlflow_store import TrackingError
-from search.study import Key, Study, evaluations
+from search.study.study import Key, Study, evaluations
 from search.study_run import StudyRun
 from search.training import test_scores
 

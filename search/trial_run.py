@@ -10,7 +10,7 @@ from typing import Any
 from mlflow.entities import Metric, Param
 from optuna.trial import FrozenTrial
 
-from search.study import Key, evaluations, known_of, loss_weights
+from search.study.study import Key, evaluations, known_of, loss_weights
 
 _FACTS = (
     "trained_parameters",

@@ -16,9 +16,9 @@ import torch
 from optuna.trial import TrialState
 
 from methods import parameters
-from search import finalists
 from search.config.study_config import StudyConfig
-from search.study import Assignment, Key, Study
+from search.study import finalists
+from search.study.study import Assignment, Key, Study
 from search.training import latency, worker
 from search.training.pack import Pack
 from search.training.peak_memory import Peak

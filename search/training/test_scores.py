@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 from optuna.trial import TrialState
 
-from search import finalists
 from search.config.study_config import StudyConfig
-from search.study import Assignment, Key, Study
+from search.study import finalists
+from search.study.study import Assignment, Key, Study
 from search.training import checkpoint
 from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from search.training.evaluation import overall

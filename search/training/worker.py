@@ -25,7 +25,7 @@ from methods.backbone.backbone import Backbone
 from search import tasks
 from search.config.study_config import ModelConfig, StudyConfig
 from search.config.values import Scalar
-from search.study import Assignment
+from search.study.study import Assignment
 from search.tasks import Evaluation, Task
 from search.training import checkpoint, checkpoint_folder, latency, model_files
 from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError

@@ -18,7 +18,7 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study import evaluations
+from search.study.study import evaluations
 
 PROGRAM = [sys.executable, "-c", "from search.cli import main; main()"]
 METHODS = ("head_only", "prompt_tuning", "p_tuning_v2")

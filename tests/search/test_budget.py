@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from search.budget import Budget, seconds_used
-from search.study import Assignment, Study
-from tests.search.test_study import end, load
+from search.study.study import Assignment, Study
+from tests.search.study.test_study import end, load
 
 
 class Clock:

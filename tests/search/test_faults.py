@@ -24,7 +24,7 @@ from search.config.study_config import StudyConfig
 from search.errors import StorageError
 from search.storage import retrying
 from search.storage.retrying import Patient
-from search.study import Assignment, Key
+from search.study.study import Assignment, Key
 from search.training import checkpoint, worker
 from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from search.training.pack import Pack

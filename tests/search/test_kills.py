@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from search.study import evaluations
+from search.study.study import evaluations
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, mlflow_runs, progress, start, trials, wait_until
 

@@ -14,7 +14,7 @@ import pytest
 from search import lock
 from search.config import study_file
 from search.lock import StudyHeldError
-from search.study import Study
+from search.study.study import Study
 from tests.search.conftest import write_study
 
 

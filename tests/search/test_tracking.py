@@ -16,7 +16,7 @@ from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.mlflow_store import TrackingError, uri
 from search.storage.optuna_storage import without_passwords
-from search.study import Assignment, Key, Study
+from search.study.study import Assignment, Key, Study
 from search.tracking import Tracker
 from search.training import test_scores
 from tests.search.conftest import write_study

@@ -20,7 +20,7 @@ from search import mlflow_store, winner
 from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.export import Exported
-from search.study import Study
+from search.study.study import Study
 from search.study_run import StudyRun
 from search.tracking import Tracker
 from tests.methods.conftest import family_language_model

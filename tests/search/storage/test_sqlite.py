@@ -16,7 +16,7 @@ import pytest
 from search import mlflow_store
 from search.config import study_file
 from search.storage import sqlite
-from search.study import Study
+from search.study.study import Study
 from tests.search.conftest import write_study
 
 RECORD_AND_DIE = """

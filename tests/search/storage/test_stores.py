@@ -14,7 +14,7 @@ from search import mlflow_store, winner
 from search.config.study_config import StudyConfig
 from search.errors import StorageError
 from search.mlflow_store import TrackingError
-from search.study import Study
+from search.study.study import Study
 from search.study_run import StudyRun
 from search.tracking import Tracker
 from tests.search.servers import PASSWORD, Postgres, TrackingServer

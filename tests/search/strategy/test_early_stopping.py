@@ -10,8 +10,8 @@ import pytest
 
 from search.searcher import HalvingScheduler, StudySearcher
 from search.strategy.early_stopping import rungs, stops
-from search.study import Assignment, Study
-from tests.search.test_study import end, load
+from search.study.study import Assignment, Study
+from tests.search.study.test_study import end, load
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ import pytest
 from optuna.trial import TrialState
 
 from methods.space import Choice, Float, Int
-from search import identity, plan
+from search import plan
 from search.config import study_file
 from search.errors import NoStudyError, StudyChangedError, StudyFileError
 from search.strategy import allocation, grid, sampling
-from search.study import Assignment, Key, Study
-from tests.search.test_study import by_rate, end, load, run
+from search.study import identity
+from search.study.study import Assignment, Key, Study
+from tests.search.study.test_study import by_rate, end, load, run
 
 FINITE = {
     "learning_rate": [0.01, 0.03],

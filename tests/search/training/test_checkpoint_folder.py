@@ -14,7 +14,7 @@ from pyarrow.fs import FileSystem
 from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.errors import StudyFileError
-from search.study import Assignment, Key
+from search.study.study import Assignment, Key
 from search.training import checkpoint_folder, test_scores, worker
 from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError, under
 from tests.search.conftest import write_study

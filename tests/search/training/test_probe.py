@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from search.config import study_file
 from search.config.study_config import StudyConfig
-from search.study import Assignment, Key
+from search.study.study import Assignment, Key
 from search.training import probe, worker
 from search.training.peak_memory import Peak
 from tests.search.conftest import write_study

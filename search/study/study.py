@@ -1,4 +1,4 @@
-"""The study: what was tried (`search/records.py`), and what is to run next."""
+"""The study: what was tried (`search/study/records.py`), and what is to run next."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from optuna.trial import TrialState
 
-from search import finalists
 from search.config.study_config import StudyConfig
 from search.config.values import Scalar
-from search.records import Key, Records, Stage, evaluations, known_of, loss_weights
 from search.seeds import derive
 from search.storage.trials import Trials
 from search.strategy import allocation
 from search.strategy.sampling import Proposals
+from search.study import finalists
+from search.study.records import Key, Records, Stage, evaluations, known_of, loss_weights
 
 __all__ = ["Assignment", "Key", "Stage", "Study", "evaluations", "known_of", "loss_weights"]
 

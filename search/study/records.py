@@ -15,13 +15,13 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search import identity, warm_start
 from search.config import spaces
 from search.config.study_config import StudyConfig
 from search.config.values import Scalar
 from search.errors import NoStudyError
 from search.storage import optuna_storage
 from search.storage.trials import STEP, Directions, Trials
+from search.study import identity, warm_start
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

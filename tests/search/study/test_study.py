@@ -9,11 +9,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search import finalists
 from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StorageError, StudyChangedError
-from search.study import Assignment, Key, Study, evaluations
+from search.study import finalists
+from search.study.study import Assignment, Key, Study, evaluations
 from tests.search.conftest import write_study
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from optuna.trial import FrozenTrial, TrialState
 
 if TYPE_CHECKING:
-    from search.study import Study
+    from search.study.study import Study
 
 Role = Literal["best", "cheapest", "default"]
 
