@@ -115,9 +115,10 @@ def check(study: StudyFile, set_: Overrides = None, address: Address = None) -> 
 
         remote.check(study, overrides, config, console)
         return
-    from search import plan, plan_table
+    from search import plan_table
+    from search.plan import check
 
-    plan_table.render(plan.check(config, test=True), console)
+    plan_table.render(check.check(config, test=True), console)
 
 
 @app.command(epilog="Example: promptfront launch examples/quickstart.yaml --set search.trials_per_method=20")

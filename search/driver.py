@@ -22,13 +22,14 @@ from ray import tune
 from rich.console import Console
 
 from clusters.connect import connected, refuse_unshared
-from search import interruption, lock, plan, provenance, results
+from search import interruption, lock, provenance, results
 from search.budget import Budget
 from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.errors import HaltedError, NoStudyError, PromptfrontError, StorageError, StudyFileError
 from search.gauges import Gauges
 from search.mlflow_store import TrackingError
+from search.plan import check
 from search.progress import Progress
 from search.searcher import HalvingScheduler, StopWhen, StudySearcher
 from search.study.study import Study
@@ -282,7 +283,7 @@ def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> 
 
 def _facts(config: StudyConfig) -> dict[str, Any]:
     """Checks the plan against the model and the data, and collects where the results come from."""
-    checked = plan.check(config, probe=False)
+    checked = check.check(config, probe=False)
     return {
         **provenance.collect(config, checked.loaded),
         "backbone": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from search.plan import Plan
+from search.plan.check import Plan
 
 _LABELS_SHOWN = 12
 

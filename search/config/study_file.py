@@ -1,7 +1,7 @@
 """Reads a study file: YAML and `--set` overrides in, a validated `StudyConfig` out; and writes one back.
 
 Everything that can be known without the model and the data is checked here, all at once;
-`search/plan.py` checks the rest.
+`search/plan/check.py` checks the rest.
 """
 
 from __future__ import annotations

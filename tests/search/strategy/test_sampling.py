@@ -12,9 +12,9 @@ import pytest
 from optuna.trial import TrialState
 
 from methods.space import Choice, Float, Int
-from search import plan
 from search.config import study_file
 from search.errors import NoStudyError, StudyChangedError, StudyFileError
+from search.plan import check
 from search.strategy import allocation, grid, sampling
 from search.study import identity
 from search.study.study import Assignment, Key, Study
@@ -95,7 +95,7 @@ def test_what_does_not_apply_multiplies_nothing(study: dict[str, Any], tmp_path:
     fixed = {"learning_rate": 0.01, "head_learning_rate": 0.01, "num_virtual_tokens": 2, "pool_size": 5}
     pool = {**fixed, "selection": ["top_k", "mix"], "top_k": {"min": 1, "max": 3}}
     config = load({**study, "methods": {"prompt_pool": pool}}, tmp_path, sampler="grid", trials_per_method=50)
-    assert plan.check(config, probe=False).methods[0].trials == 4
+    assert check.check(config, probe=False).methods[0].trials == 4
     done = searched(run(Study(config), by_rate))
     assert len(set(configs(done))) == len(done) == 4
     assert [a.config.get("top_k") for a in done if a.config["selection"] == "mix"] == [None]

@@ -20,10 +20,11 @@ import methods
 from methods import saved
 from methods.backbone.backbone import Backbone
 from methods.parameters import trained_parameters
-from search import plan, tasks
+from search import tasks
 from search.config import study_file, task_config
 from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
+from search.plan import check
 from search.tasks.text_generation import GenerationSplit, TextGeneration, bleu, exact_match, rouge_l
 from search.training.batches import collate, given
 from search.training.evaluation import evaluate, predict
@@ -321,7 +322,7 @@ def study(tmp_path: Path, folder: Path, **methods_: Any) -> Path:
 
 def test_check_counts_what_is_trained(tmp_path: Path, folder: Path) -> None:
     config = study_file.load(study(tmp_path, folder, head_only={}, prompt_tuning={"num_virtual_tokens": 4}))
-    found = plan.check(config)
+    found = check.check(config)
     assert found.head_parameters == 0
     assert [method.trained_parameters for method in found.methods] == [(0, 0), (64, 64)]
     assert found.seconds is not None
@@ -333,4 +334,4 @@ def test_check_refuses_virtual_tokens_where_a_decoder_writes(tmp_path: Path, tok
         study(tmp_path, folder, p_tuning={"num_virtual_tokens": 4, "placement": ["before", "around"]})
     )
     with pytest.raises(StudyFileError, match="must be before where a decoder writes text, not around"):
-        plan.check(config, probe=False)
+        check.check(config, probe=False)

@@ -13,10 +13,11 @@ from transformers import BertConfig, BertForMaskedLM, BertModel, GPT2Config, GPT
 import methods
 from methods import saved
 from methods.backbone.backbone import Backbone
-from search import plan, tasks
+from search import tasks
 from search.config import study_file, task_config
 from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
+from search.plan import check
 from search.training.evaluation import evaluate, predict
 from search.training.pack import Pack
 from search.training.trial import Trial
@@ -181,4 +182,4 @@ def test_a_model_without_a_head_for_words_is_refused(tmp_path: Path, tiny_tokeni
     }
     config = study_file.load(write_study(content, tmp_path))
     with pytest.raises(StudyFileError, match=r"model.name_or_path: .* lacks \d+ tensors"):
-        plan.check(config)
+        check.check(config)

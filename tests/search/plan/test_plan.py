@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from search import plan, plan_table
+from search import plan_table
 from search.config.study_config import ModelConfig
 from search.config.study_file import load
 from search.errors import StudyFileError
+from search.plan import check
 from search.training import model_files
 from tests.search.conftest import write_study
 
@@ -22,7 +23,7 @@ from tests.search.conftest import write_study
 def problems(study: dict[str, Any], folder: Path, *overrides: str) -> list[str]:
     """The lines of the error that checking the study raises."""
     with pytest.raises(StudyFileError) as caught:
-        plan.check(load(write_study(study, folder), overrides), probe=False)
+        check.check(load(write_study(study, folder), overrides), probe=False)
     return [line.strip() for line in str(caught.value).splitlines()[1:]]
 
 
@@ -33,7 +34,7 @@ def model_copy(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def test_counts(study_file: Path) -> None:
-    made = plan.check(load(study_file), probe=False)
+    made = check.check(load(study_file), probe=False)
     by_name = {method.method: method for method in made.methods}
     assert by_name["head_only"].trained_parameters == (0, 0)
     assert by_name["prompt_tuning"].trained_parameters == (2 * 16, 6 * 16)
@@ -49,7 +50,7 @@ def test_the_probe_makes_a_time_estimate_and_leaves_threads_alone(study_file: Pa
     import torch
 
     threads = torch.get_num_threads()
-    made = plan.check(load(study_file))
+    made = check.check(load(study_file))
     assert made.seconds is not None
     assert all(method.seconds_per_trial for method in made.methods)
     assert torch.get_num_threads() == threads
@@ -57,7 +58,7 @@ def test_the_probe_makes_a_time_estimate_and_leaves_threads_alone(study_file: Pa
 
 def test_more_prompt_or_model_needs_more_memory(study: Any, tmp_path: Path) -> None:
     def memory(*overrides: str) -> int:
-        made = plan.check(load(write_study(study, tmp_path), overrides), probe=False)
+        made = check.check(load(write_study(study, tmp_path), overrides), probe=False)
         return made.methods[1].memory_bytes
 
     assert memory() < memory("methods.prompt_tuning.num_virtual_tokens=20")
@@ -65,7 +66,7 @@ def test_more_prompt_or_model_needs_more_memory(study: Any, tmp_path: Path) -> N
 
 
 def test_render_shows_what_matters(study_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan_table.render(plan.check(load(study_file)), Console(width=120))
+    plan_table.render(check.check(load(study_file)), Console(width=120))
     shown = capsys.readouterr().out
     for expected in (
         "tiny",
@@ -117,11 +118,11 @@ def test_texts_longer_than_the_models_positions(study: Any, tmp_path: Path) -> N
 
 def test_on_a_cluster_this_machines_cores_do_not_matter(study: Any, tmp_path: Path) -> None:
     path = write_study(study, tmp_path)
-    plan.check(load(path, ["cluster.cpus_per_trial=1000", "cluster.address=auto"]), probe=False)
+    check.check(load(path, ["cluster.cpus_per_trial=1000", "cluster.address=auto"]), probe=False)
 
 
 def test_no_test_split_is_warned_of(study: Any, tmp_path: Path) -> None:
-    made = plan.check(load(write_study(study, tmp_path), ["tasks.0.data.test_split=null"]), probe=False)
+    made = check.check(load(write_study(study, tmp_path), ["tasks.0.data.test_split=null"]), probe=False)
     assert "test" not in made.tasks[0].rows
     (warning,) = made.warnings
     assert "without data.test_split no finalist is scored" in warning
@@ -129,21 +130,21 @@ def test_no_test_split_is_warned_of(study: Any, tmp_path: Path) -> None:
 
 def test_duplicates_are_warned_of(study: Any, tmp_path: Path) -> None:
     overrides = ["tasks.0.data.data_files.validation=train.csv"]
-    made = plan.check(load(write_study(study, tmp_path), overrides), probe=False)
+    made = check.check(load(write_study(study, tmp_path), overrides), probe=False)
     assert made.warnings == ("task topics: 60 of 60 rows of validation are in train too",)
 
 
 def test_the_test_split_is_read_only_where_asked(study: Any, tmp_path: Path) -> None:
     copied = load(write_study(study, tmp_path), ["tasks.0.data.data_files.test=train.csv"])
-    assert plan.check(copied, probe=False).warnings == ()
-    made = plan.check(copied, probe=False, test=True)
+    assert check.check(copied, probe=False).warnings == ()
+    made = check.check(copied, probe=False, test=True)
     assert made.warnings == ("task topics: 60 of 60 rows of test are in train too",)
     assert made.tasks[0].rows["test"] == 60
     (tmp_path / "wrong.csv").write_text("text,label\na cat,stars\n")
     wrong = load(write_study(study, tmp_path), ["tasks.0.data.data_files.test=wrong.csv"])
-    plan.check(wrong, probe=False)
+    check.check(wrong, probe=False)
     with pytest.raises(StudyFileError, match="stars"):
-        plan.check(wrong, probe=False, test=True)
+        check.check(wrong, probe=False, test=True)
 
 
 def locate(name: str) -> str:
@@ -267,13 +268,13 @@ def test_optuna_and_mlflow_in_one_database(
     assert "secret" not in found
     assert ("MLFLOW_TRACKING_URI" in found) != given
     study["tracking"]["storage"] = storage.format(folder=tmp_path) + "2"
-    plan.check(load(write_study(study, tmp_path)), probe=False)
+    check.check(load(write_study(study, tmp_path)), probe=False)
 
 
 def test_early_stopping_without_a_rung_is_said(study: dict[str, Any], tmp_path: Path) -> None:
     study["training"] |= {"max_steps": 40, "eval_steps": 20}
-    (warning,) = plan.check(load(write_study(study, tmp_path)), probe=False).warnings
+    (warning,) = check.check(load(write_study(study, tmp_path)), probe=False).warnings
     assert "search.early_stopping stops nobody" in warning
     assert "training.eval_steps of at most 13" in warning
     study["training"]["eval_steps"] = 13
-    assert plan.check(load(write_study(study, tmp_path)), probe=False).warnings == ()
+    assert check.check(load(write_study(study, tmp_path)), probe=False).warnings == ()

@@ -15,13 +15,14 @@ import methods
 from methods.backbone.backbone import Backbone, BackboneError
 from methods.backbone.shape import Shape
 from methods.parameters import deployed_parameters, trained_parameters
-from search import estimates, machine, mlflow_store, tasks
+from search import mlflow_store, tasks
 from search.config import messages, spaces
 from search.config.messages import Problem
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
 from search.errors import StudyFileError
-from search.estimates import Timer
+from search.plan import estimates, machine
+from search.plan.estimates import Timer
 from search.strategy import early_stopping, grid
 from search.strategy.sampling import fingerprint
 from search.tasks import Task
