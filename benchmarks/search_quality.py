@@ -34,7 +34,7 @@ from benchmarks.searches import SLOTS, Ours, Random, Rays, Search
 from benchmarks.surface import EVAL_STEPS, MAX_STEPS, METHODS, Surface, deployed, draw, shuffled
 from dashboards.findings.pairs import pairs
 from dashboards.findings.verdict import decide
-from search import results
+from search.results.rows import study_rows
 from search.seeds import derive
 from search.training import test_scores
 
@@ -147,7 +147,7 @@ def whole(surface: Surface, seed: int) -> dict[str, Any]:
         spend(search, surface)
         study = search.study
         test_scores.read(study, lambda jobs: enumerate(reading(surface, job) for job in jobs))
-        rows: Any = results.rows(study, "done", {"backbone": {}, "tasks": [{"name": "task"}]})
+        rows: Any = study_rows(study, "done", {"backbone": {}, "tasks": [{"name": "task"}]})
         return said(rows)
 
 

@@ -1,6 +1,6 @@
 """Result rows: the one input of `dashboards`, a plain dict that JSON can hold.
 
-`search/results.py` makes them from the Optuna storage. Every optional value may be None: a study may have
+`search/results/rows.py` makes them from the Optuna storage. Every optional value may be None: a study may have
 no finalists, no trials, or none that finished. Scores are on the metric's own scale, higher is better;
 times are seconds of wall clock; counts are numbers of scalars. Keys that are NotRequired came later: rows of
 an older study lack them, so they are read with `get`.

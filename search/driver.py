@@ -22,7 +22,7 @@ from ray import tune
 from rich.console import Console
 
 from clusters.connect import connected, refuse_unshared
-from search import interruption, lock, provenance, results
+from search import interruption, lock
 from search.budget import Budget
 from search.config import study_file
 from search.config.study_config import StudyConfig
@@ -31,6 +31,8 @@ from search.gauges import Gauges
 from search.mlflow_store import TrackingError
 from search.plan import check
 from search.progress import Progress
+from search.results import provenance
+from search.results.rows import study_rows, write_curves
 from search.searcher import HalvingScheduler, StopWhen, StudySearcher
 from search.study.study import Study
 from search.tracking import Tracker
@@ -133,7 +135,7 @@ def read_rows(config: StudyConfig) -> dict[str, Any]:
     study = Study(config, must_exist=True)
     finished = study.finished() and not test_scores.unread(study)
     outcome = _ended(study, Outcome.DONE) if finished else Outcome.INTERRUPTED
-    return results.rows(study, outcome.value, _with_test_hashes(study, _read_facts(config)))
+    return study_rows(study, outcome.value, _with_test_hashes(study, _read_facts(config)))
 
 
 def _ended(study: Study, outcome: Outcome) -> Outcome:
@@ -268,8 +270,8 @@ def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> 
         unwritten = []
     except TrackingError as error:
         unwritten = [str(error)]
-    rows = results.rows(study, said.value, _with_test_hashes(study, _read_facts(config)))
-    results.write_curves(study)
+    rows = study_rows(study, said.value, _with_test_hashes(study, _read_facts(config)))
+    write_curves(study)
     report = writer.write(rows, config.folder / "report")
     if unwritten:  # and waited for already
         return Launched(outcome, rows, unwritten)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dashboards.rows import Rows
     from search.config.study_config import StudyConfig
     from search.driver import Launched, Outcome
-    from search.export import Exported
+    from search.export.folder import Exported
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def launch(config: StudyConfig, console: Console) -> tuple[Launched, dict[str, A
 def export(config: StudyConfig, report: dict[str, Any], method: str | None, out: Path | None) -> Exported:
     """Writes a trained method as a folder with its model card; None is the verdict's."""
     from dashboards.report import page
-    from search.export import export as write
+    from search.export.folder import export as write
 
     exported = write(config, method or report["verdict"]["method"], out)
     card = page.card(report, asdict(exported), str(exported.folder))

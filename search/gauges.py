@@ -13,7 +13,7 @@ from typing import Any
 from ray import tune
 from ray.util.metrics import Gauge
 
-from search.results import best
+from search.results.rows import best
 from search.study.study import Study
 
 _INTERVAL = 5.0  # seconds; Ray's agents export every ten

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from search.results import best
+from search.results.rows import best
 from search.study import finalists
 from search.study.study import Key, Study
 

@@ -17,8 +17,9 @@ from mlflow.entities import Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import FrozenTrial, TrialState
 
-from search import mlflow_store, results, trial_run
+from search import mlflow_store, trial_run
 from search.mlflow_store import TrackingError
+from search.results.rows import metric
 from search.study.study import Key, Study, evaluations
 from search.study_run import StudyRun
 from search.training import test_scores
@@ -48,7 +49,7 @@ class Tracker:
         self._study = study
         self._backbone_parameters = backbone_parameters
         # Beside `best_validation`, which every study has: the name under which people look for it.
-        self._best = trial_run.metric_name(f"best_{results.metric(study)}".replace(" ", "_"))
+        self._best = trial_run.metric_name(f"best_{metric(study)}".replace(" ", "_"))
         self._ended: set[Key] = set()  # and written
         self._tested: set[Key] = set()
         self._logged: dict[Key, int] = {}

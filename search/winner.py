@@ -22,7 +22,7 @@ import methods
 from search import mlflow_store
 from search.config.study_config import StudyConfig
 from search.config.task_config import AnyTaskConfig
-from search.export import Exported
+from search.export.folder import Exported
 from search.study_run import StudyRun
 
 _SHA256 = "promptfront.sha256"

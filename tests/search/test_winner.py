@@ -19,7 +19,7 @@ from methods.heads import heads
 from search import mlflow_store, winner
 from search.config import study_file
 from search.config.study_config import StudyConfig
-from search.export import Exported
+from search.export.folder import Exported
 from search.study.study import Study
 from search.study_run import StudyRun
 from search.tracking import Tracker

@@ -24,8 +24,8 @@ from methods.backbone.injection import Injection
 from methods.heads import heads
 from methods.heads.generation import greedy
 from methods.method import Method, Rows
-from search import peft_folder
-from search.peft_folder import NotForPeftError
+from search.export import peft_folder
+from search.export.peft_folder import NotForPeftError
 from tests.methods.conftest import family_language_model, family_model, texts
 from tests.methods.test_contract import build
 

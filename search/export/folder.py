@@ -12,10 +12,10 @@ from safetensors import safe_open
 from methods import saved
 from methods.heads.heads import Head
 from methods.method import Method
-from search import peft_folder
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StudyFileError
-from search.peft_folder import NotForPeftError
+from search.export import peft_folder
+from search.export.peft_folder import NotForPeftError
 from search.study import finalists
 from search.study.study import Assignment, Key, Study
 from search.training import checkpoint, model_files

@@ -25,13 +25,13 @@ ENOUGH_TRIALS = 8
 """With fewer complete trials, importances would be made of noise."""
 
 
-def rows(study: Study, outcome: str, provenance: Row) -> Row:
+def study_rows(study: Study, outcome: str, provenance: Row) -> Row:
     """Everything known of a study.
 
     Args:
         study: at any moment of its life.
         outcome: "done", "interrupted", "budget ended" or "running".
-        provenance: as `search.provenance.collect` gave it, with `backbone` and `tasks` beside.
+        provenance: as `search.results.provenance.collect` gave it, with `backbone` and `tasks` beside.
     """
     config = study.config
     runs = study.late_facts("mlflow_run_id")
