@@ -39,7 +39,7 @@ from search import driver
 from search.config.study_config import StudyConfig
 from search.searcher import HalvingScheduler, StudySearcher
 from search.study.study import Study
-from search.tracking import Tracker
+from search.tracking.tracker import Tracker
 
 METHODS = ("prompt_tuning", "p_tuning_v2", "p_tuning", "head_only", "prefix_tuning", "prompt_pool")
 PARTS = ("ask", "reports", "tell", "log")

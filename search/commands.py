@@ -173,8 +173,8 @@ def export(
 
 def _registered(config: StudyConfig, uri: str) -> list[str]:
     """What to tell about a registered model."""
-    from search import mlflow_store
     from search.storage.optuna_storage import without_passwords
+    from search.tracking import mlflow_store
 
     store = without_passwords(mlflow_store.uri(config))
     serve = f"MLFLOW_TRACKING_URI={store} mlflow models serve --model-uri {uri} --env-manager local"
@@ -188,7 +188,7 @@ def ui(
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
     """Open the MLflow UI on the store of a study, on this machine only."""
-    from search.ui import serve
+    from search.tracking.ui import serve
 
     config = _find(study, output_dir) if study else None
     if config and config.cluster.jobs:

@@ -28,14 +28,14 @@ from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.errors import HaltedError, NoStudyError, PromptfrontError, StorageError, StudyFileError
 from search.gauges import Gauges
-from search.mlflow_store import TrackingError
 from search.plan import check
 from search.progress import Progress
 from search.results import provenance
 from search.results.rows import study_rows, write_curves
 from search.searcher import HalvingScheduler, StopWhen, StudySearcher
 from search.study.study import Study
-from search.tracking import Tracker
+from search.tracking.mlflow_store import TrackingError
+from search.tracking.tracker import Tracker
 from search.training import checkpoint_folder, probe, test_scores, worker
 
 # Tune's own output, its loggers, its signal handler and its snapshots have no use here. A trial's teardown may take

@@ -113,10 +113,10 @@ def export(config: StudyConfig, report: dict[str, Any], method: str | None, out:
 
 
 def log_winner(config: StudyConfig, exported: Exported, register: str | None) -> str:
-    """Logs an exported method as an MLflow model, and gives its URI; see `search/winner.py`."""
-    from search import winner
+    """Logs an exported method as an MLflow model, and gives its URI; see `search/tracking/logged_model.py`."""
+    from search.tracking import logged_model
 
-    return winner.log(config, exported, register)
+    return logged_model.log(config, exported, register)
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -18,12 +18,12 @@ ALLOWED = {
 }
 DOORS = {
     "mlflow": {
-        "search/mlflow_store.py",
-        "search/study_run.py",
-        "search/tracking.py",
-        "search/trial_run.py",
-        "search/winner.py",
-        "search/served_model.py",
+        "search/tracking/mlflow_store.py",
+        "search/tracking/study_run.py",
+        "search/tracking/tracker.py",
+        "search/tracking/trial_run.py",
+        "search/tracking/logged_model.py",
+        "search/tracking/served_model.py",
     },
     "ray": {
         "clusters/connect.py",

@@ -15,7 +15,7 @@ import methods
 from methods.backbone.backbone import Backbone, BackboneError
 from methods.backbone.shape import Shape
 from methods.parameters import deployed_parameters, trained_parameters
-from search import mlflow_store, tasks
+from search import tasks
 from search.config import messages, spaces
 from search.config.messages import Problem
 from search.config.spaces import Space
@@ -26,6 +26,7 @@ from search.plan.estimates import Timer
 from search.strategy import early_stopping, grid
 from search.strategy.sampling import fingerprint
 from search.tasks import Task
+from search.tracking import mlflow_store
 from search.training import checkpoint_folder, model_files
 from search.training.model_files import ModelFiles
 

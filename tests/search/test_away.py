@@ -14,13 +14,13 @@ from optuna.trial import TrialState
 
 from search.config import study_file
 from search.study.study import Study, evaluations
-from search.tracking import Tracker
+from search.tracking.tracker import Tracker
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, mlflow_runs, progress, some_ended, start, trials, wait_until
 from tests.search.servers import PASSWORD, LossyNetwork, Postgres, TrackingServer
 from tests.search.study.test_study import by_rate, run
-from tests.search.test_tracking import evaluate
-from tests.search.test_tracking import start as start_trial
+from tests.search.tracking.test_tracking import evaluate
+from tests.search.tracking.test_tracking import start as start_trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -21,9 +21,10 @@ from mlflow import MlflowClient
 
 import methods
 import search
-from search import entry, mlflow_store
+from search import entry
 from search.config import study_file
 from search.driver import Outcome
+from search.tracking import mlflow_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from search import mlflow_store
 from search.config import study_file
 from search.storage import sqlite
 from search.study.study import Study
+from search.tracking import mlflow_store
 from tests.search.conftest import write_study
 
 RECORD_AND_DIE = """

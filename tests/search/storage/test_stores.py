@@ -10,16 +10,16 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from search import mlflow_store, winner
 from search.config.study_config import StudyConfig
 from search.errors import StorageError
-from search.mlflow_store import TrackingError
 from search.study.study import Study
-from search.study_run import StudyRun
-from search.tracking import Tracker
+from search.tracking import logged_model, mlflow_store
+from search.tracking.mlflow_store import TrackingError
+from search.tracking.study_run import StudyRun
+from search.tracking.tracker import Tracker
 from tests.search.servers import PASSWORD, Postgres, TrackingServer
-from tests.search.test_tracking import REPORT, evaluate, start
-from tests.search.test_winner import CASES, config_of, export
+from tests.search.tracking.test_logged_model import CASES, config_of, export
+from tests.search.tracking.test_tracking import REPORT, evaluate, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -77,8 +77,8 @@ def assert_a_study_is_whole(config: StudyConfig, folder: Path) -> None:
     assert Path(page).read_text() == "<p>report</p>"
     assert Study(config, must_exist=True).trial(done).values == [0.7, 10]
     exported = export(config, folder / "exported", CASES["one label"])
-    assert winner.log(config, exported, register="tiny") == "models:/tiny/1"
-    assert winner.log(config, exported, register="tiny") == "models:/tiny/1"
+    assert logged_model.log(config, exported, register="tiny") == "models:/tiny/1"
+    assert logged_model.log(config, exported, register="tiny") == "models:/tiny/1"
 
 
 @pytest.fixture

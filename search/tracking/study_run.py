@@ -13,9 +13,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-from search import mlflow_store
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError
+from search.tracking import mlflow_store
 
 _KIND = "promptfront.kind"
 _EXPERIMENT_KIND = "mlflow.experimentKind"  # without it, MLflow's page opens for chat applications

@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 import methods
 from search.config import study_file
 from search.config.study_config import StudyConfig
-from search.mlflow_store import TrackingError, uri
 from search.storage.optuna_storage import without_passwords
 from search.study.study import Assignment, Key, Study
-from search.tracking import Tracker
+from search.tracking.mlflow_store import TrackingError, uri
+from search.tracking.tracker import Tracker
 from search.training import test_scores
 from tests.search.conftest import write_study
 

@@ -17,11 +17,11 @@ from mlflow.entities import Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import FrozenTrial, TrialState
 
-from search import mlflow_store, trial_run
-from search.mlflow_store import TrackingError
 from search.results.rows import metric
 from search.study.study import Key, Study, evaluations
-from search.study_run import StudyRun
+from search.tracking import mlflow_store, trial_run
+from search.tracking.mlflow_store import TrackingError
+from search.tracking.study_run import StudyRun
 from search.training import test_scores
 
 _TRIAL = "promptfront.trial"

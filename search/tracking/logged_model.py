@@ -19,11 +19,11 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
 import methods
-from search import mlflow_store
 from search.config.study_config import StudyConfig
 from search.config.task_config import AnyTaskConfig
 from search.export.folder import Exported
-from search.study_run import StudyRun
+from search.tracking import mlflow_store
+from search.tracking.study_run import StudyRun
 
 _SHA256 = "promptfront.sha256"
 _METHODS = Path(methods.__file__).parent

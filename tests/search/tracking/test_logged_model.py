@@ -16,13 +16,13 @@ import methods
 from methods import p_tuning_v2, saved
 from methods.backbone.backbone import Backbone
 from methods.heads import heads
-from search import mlflow_store, winner
 from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.export.folder import Exported
 from search.study.study import Study
-from search.study_run import StudyRun
-from search.tracking import Tracker
+from search.tracking import logged_model, mlflow_store
+from search.tracking.study_run import StudyRun
+from search.tracking.tracker import Tracker
 from tests.methods.conftest import family_language_model
 from tests.search.conftest import make_tokenizer
 
@@ -139,7 +139,7 @@ def test_the_model_answers_as_the_exported_folder_does(
     task, _, _, rows = CASES[case]
     config = config_of(study, decoder if case == "text" else tiny_model, task)
     exported = export(config, tmp_path / "exported", CASES[case])
-    winner.save(config, exported, tmp_path / "model")
+    logged_model.save(config, exported, tmp_path / "model")
     loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     assert loaded.predict(pd.DataFrame(rows)) == answers(exported, rows)
     assert loaded.metadata.signature.inputs.input_names() == list(rows)
@@ -158,7 +158,7 @@ def test_of_several_tasks_a_parameter_says_which(
     made_of = [CASES["one label"], CASES["answers"]]
     config = config_of(study, tiny_model, *(task for task, *_ in made_of))
     exported = export(config, tmp_path / "exported", *made_of)
-    winner.save(config, exported, tmp_path / "model")
+    logged_model.save(config, exported, tmp_path / "model")
     loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     texts = pd.DataFrame({"text": TEXTS})
     assert loaded.predict(texts) == answers(exported, {"text": TEXTS}, "task0")
@@ -170,7 +170,7 @@ def test_other_weights_are_refused(
     study: dict[str, Any], tiny_model: Path, decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_of(study, tiny_model, {})
-    winner.save(config, export(config, tmp_path / "exported", CASES["one label"]), tmp_path / "model")
+    logged_model.save(config, export(config, tmp_path / "exported", CASES["one label"]), tmp_path / "model")
     monkeypatch.setenv("PROMPTFRONT_MODEL", str(decoder))
     with pytest.raises(saved.SavedError, match="not those"):
         mlflow.pyfunc.load_model(str(tmp_path / "model"))
@@ -183,10 +183,10 @@ def test_it_is_logged_once_and_registered_on_request(
     config = config_of(study, tiny_model, {})
     Tracker(Study(config))
     exported = export(config, tmp_path / "exported", CASES["one label"])
-    logged = winner.log(config, exported)
-    assert winner.log(config, exported) == logged
-    assert winner.log(config, exported, register="tiny") == "models:/tiny/1"
-    assert winner.log(config, exported, register="tiny") == "models:/tiny/1"
+    logged = logged_model.log(config, exported)
+    assert logged_model.log(config, exported) == logged
+    assert logged_model.log(config, exported, register="tiny") == "models:/tiny/1"
+    assert logged_model.log(config, exported, register="tiny") == "models:/tiny/1"
     client = MlflowClient(mlflow_store.uri(config))
     experiment, run = StudyRun.find(client, config)
     assert [each.model_id for each in client.get_run(run).outputs.model_outputs] == [

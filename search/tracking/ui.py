@@ -29,8 +29,8 @@ def serve(config: StudyConfig | None, output_dir: Path, port: int, console: Cons
         NoStudyError: there is no store.
         PromptfrontError: the server ended by itself, as it does when the port is taken.
     """
-    from search import mlflow_store
     from search.storage import optuna_storage
+    from search.tracking import mlflow_store
 
     uri = mlflow_store.default_uri(output_dir) if config is None else mlflow_store.uri(config)
     if mlflow_store.is_server(uri):
@@ -70,8 +70,8 @@ def serve(config: StudyConfig | None, output_dir: Path, port: int, console: Cons
 
 def _page(config: StudyConfig | None, uri: str) -> str:
     """The study's runs; MLflow's own first page is about chat applications."""
-    from search import mlflow_store
-    from search.study_run import StudyRun
+    from search.tracking import mlflow_store
+    from search.tracking.study_run import StudyRun
 
     if config is None:
         return ""
