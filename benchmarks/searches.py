@@ -17,7 +17,7 @@ import methods
 from benchmarks.surface import EVAL_STEPS, MAX_STEPS, METHODS
 from methods.space import Choice, Float, Int
 from search.config.study_config import StudyConfig
-from search.searcher import HalvingScheduler, StudySearcher
+from search.driver.tune import HalvingScheduler, StudySearcher
 from search.seeds import derive
 from search.study.study import Study
 

@@ -18,7 +18,7 @@ from search.errors import PromptfrontError
 
 if TYPE_CHECKING:
     from search.config.study_config import StudyConfig
-    from search.driver import Launched
+    from search.driver.launch import Launched
 
 app = typer.Typer(
     help="Find which prompt-tuning method to use for a frozen model and given tasks, and what it costs.",
@@ -157,7 +157,7 @@ def _load(study: Path, set_: list[str] | None, address: str | None) -> tuple[Stu
 
 def _tell(config: StudyConfig, launched: Launched, report: dict[str, Any], study: Path) -> None:
     """Prints how the launch ended, and exits with its code."""
-    from search.driver import Outcome
+    from search.driver.launch import Outcome
 
     again = f"promptfront launch {study}"
     codes = {Outcome.INTERRUPTED: 130, Outcome.BUDGET_ENDED: 4, Outcome.NOTHING_FEASIBLE: 3}

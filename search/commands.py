@@ -44,7 +44,7 @@ def status(
 
             remote.status(config, console)
         else:
-            from search.progress import Progress
+            from search.driver.progress import Progress
             from search.study.study import Study
 
             console.print(Progress(Study(config, must_exist=True), console).table())
@@ -92,9 +92,9 @@ def report(
         return
     from dashboards.report import comparison
     from dashboards.report import report as dashboard
-    from search import driver
+    from search.driver import launch
 
-    rows = [cast("Rows", driver.read_rows(config)) for config in configs]
+    rows = [cast("Rows", launch.read_rows(config)) for config in configs]
     if len(rows) > 1:
         folder = out or output_dir / "comparisons" / "_".join(config.study for config in configs)[:150]
         content = comparison.write(rows, folder)
@@ -156,9 +156,10 @@ def export(
         remote.export(config, method, here, console)
         return
     from dashboards.report import report as dashboard
-    from search import driver, entry
+    from search import entry
+    from search.driver import launch
 
-    content = dashboard.build(cast("Rows", driver.read_rows(config)))
+    content = dashboard.build(cast("Rows", launch.read_rows(config)))
     exported = entry.export(config, content, method, out)
     lines = [f"exported {exported.folder}. In Python:", "", "    import methods"]
     lines += [f"    methods.load({str(exported.folder)!r}).predict(['Some text'])", ""]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dashboards.rows import Rows
     from search.config.study_config import StudyConfig
-    from search.driver import Launched, Outcome
+    from search.driver.launch import Launched, Outcome
     from search.export.folder import Exported
 
 
@@ -85,10 +85,10 @@ def launch(config: StudyConfig, console: Console) -> tuple[Launched, dict[str, A
         How it went, the content of report.json, and warnings about what could not be written.
     """
     from dashboards.report import report as dashboard
-    from search import driver
+    from search.driver import launch
 
-    writer = driver.Writer(write=dashboard.write, description=dashboard.leaderboard_markdown)
-    launched = driver.launch(config, console, writer)
+    writer = launch.Writer(write=dashboard.write, description=dashboard.leaderboard_markdown)
+    launched = launch.launch(config, console, writer)
     report = dashboard.build(cast("Rows", launched.rows))
     warnings = list(launched.unwritten)
     if not launched.rows["partial"] and report["verdict"]["method"] and not warnings:

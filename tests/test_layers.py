@@ -28,11 +28,11 @@ DOORS = {
     "ray": {
         "clusters/connect.py",
         "clusters/jobs.py",
-        "search/driver.py",
-        "search/searcher.py",
+        "search/driver/launch.py",
+        "search/driver/tune.py",
         "search/training/worker.py",
-        "search/progress.py",
-        "search/gauges.py",
+        "search/driver/progress.py",
+        "search/driver/gauges.py",
     },
     "datasets": {"search/tasks/sources.py"},
 }

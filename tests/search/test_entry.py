@@ -23,7 +23,7 @@ import methods
 import search
 from search import entry
 from search.config import study_file
-from search.driver import Outcome
+from search.driver.launch import Outcome
 from search.tracking import mlflow_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from search.searcher import HalvingScheduler, StudySearcher
+from search.driver.tune import HalvingScheduler, StudySearcher
 from search.strategy.early_stopping import rungs, stops
 from search.study.study import Assignment, Study
 from tests.search.study.test_study import end, load

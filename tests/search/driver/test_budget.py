@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from search.budget import Budget, seconds_used
+from search.driver.budget import Budget, seconds_used
 from search.study.study import Assignment, Study
 from tests.search.study.test_study import end, load
 

@@ -16,7 +16,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from search.budget import Budget
+from search.driver.budget import Budget
 from search.strategy import early_stopping
 from search.study.study import Key, Study, evaluations
 from search.training.worker import Job

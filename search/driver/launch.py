@@ -22,17 +22,17 @@ from ray import tune
 from rich.console import Console
 
 from clusters.connect import connected, refuse_unshared
-from search import interruption, lock
-from search.budget import Budget
 from search.config import study_file
 from search.config.study_config import StudyConfig
+from search.driver import lock, signals
+from search.driver.budget import Budget
+from search.driver.gauges import Gauges
+from search.driver.progress import Progress
+from search.driver.tune import HalvingScheduler, StopWhen, StudySearcher
 from search.errors import HaltedError, NoStudyError, PromptfrontError, StorageError, StudyFileError
-from search.gauges import Gauges
 from search.plan import check
-from search.progress import Progress
 from search.results import provenance
 from search.results.rows import study_rows, write_curves
-from search.searcher import HalvingScheduler, StopWhen, StudySearcher
 from search.study.study import Study
 from search.tracking.mlflow_store import TrackingError
 from search.tracking.tracker import Tracker
@@ -112,7 +112,7 @@ def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Write
     tracker = Tracker(study, facts["backbone"]["parameters"])
     if ended_before:
         return _write(study, tracker, _ended(study, Outcome.NOTHING_TO_DO), writer)
-    with interruption.awaited() as interrupted:
+    with signals.awaited() as interrupted:
         try:
             outcome = _run(study, tracker, console, interrupted)
         except KeyboardInterrupt:
@@ -159,7 +159,7 @@ def _run(study: Study, tracker: Tracker, console: Console, interrupted: threadin
     config = study.config
     searcher = StudySearcher(study)
     with connected(config.cluster.address) as resources:
-        interruption.heed(interrupted)  # Ray has put a handler of its own in place
+        signals.heed(interrupted)  # Ray has put a handler of its own in place
         if "://" not in (checkpoints := checkpoint_folder.of(config)):
             refuse_unshared(Path(checkpoints))
         request = _request(config, resources)

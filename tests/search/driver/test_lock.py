@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from search import lock
 from search.config import study_file
-from search.lock import StudyHeldError
+from search.driver import lock
+from search.driver.lock import StudyHeldError
 from search.study.study import Study
 from tests.search.conftest import write_study
 

@@ -1,0 +1,1 @@
+"""One launch: Ray Tune, the second stage, limits, lock, progress, signals."""
