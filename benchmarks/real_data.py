@@ -24,7 +24,7 @@ from typing import Any
 import e2e
 from rich.console import Console
 
-from search import entry
+from search import api
 from search.config.study_config import StudyConfig
 from search.driver import launch
 
@@ -56,7 +56,7 @@ def main() -> None:
     for name in given.studies:
         config = study(name, folder, given.out, given.methods)
         started = time.monotonic()
-        launched, _, _ = entry.launch(config, Console())
+        launched, _, _ = api.launch(config, Console())
         if launched.outcome is launch.Outcome.INTERRUPTED:
             raise SystemExit(130)
         print(

@@ -1,15 +1,15 @@
-"""The search over methods. `search.run` is the entry from Python; the command line is `search/cli.py`."""
+"""The search over methods. `search.run` is the entry from Python; the command line is `search/cli/main.py`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.entry import Results
+    from search.api import Results
 
 
 def run(config: Any, console: Any = None) -> Results:
-    """Runs a study, or goes on with it; see `search.entry.run`."""
-    from search import entry
+    """Runs a study, or goes on with it; see `search.api.run`."""
+    from search import api
 
-    return entry.run(config, console)
+    return api.run(config, console)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import methods
-from search.cli import app
+from search.cli.main import app
 from search.config import study_file
 from tests.methods import families
 from tests.methods.conftest import FAMILIES

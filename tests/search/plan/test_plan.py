@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from search import plan_table
+from search.cli import plan_table
 from search.config.study_config import ModelConfig
 from search.config.study_file import load
 from search.errors import StudyFileError

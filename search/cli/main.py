@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from search import commands
-from search.commands import OUTPUTS, SUBMITTED, console
+from search.cli import commands
+from search.cli.commands import OUTPUTS, SUBMITTED, console
 from search.errors import PromptfrontError
 
 if TYPE_CHECKING:
@@ -111,11 +111,11 @@ def check(study: StudyFile, set_: Overrides = None, address: Address = None) -> 
     """Validate a study file against model and data, and show the plan."""
     config, overrides = _load(study, set_, address)
     if config.cluster.jobs:
-        from search import remote
+        from search.cli import remote
 
         remote.check(study, overrides, config, console)
         return
-    from search import plan_table
+    from search.cli import plan_table
     from search.plan import check
 
     plan_table.render(check.check(config, test=True), console)
@@ -127,14 +127,14 @@ def launch(study: StudyFile, set_: Overrides = None, address: Address = None) ->
     config, overrides = _load(study, set_, address)
     record = OUTPUTS / config.study / SUBMITTED
     if config.cluster.jobs:
-        from search import remote
+        from search.cli import remote
 
         remote.launch(study, overrides, config, record, console)
         return
     record.unlink(missing_ok=True)  # from now on the study is this machine's
-    from search import entry
+    from search import api
 
-    launched, report, warnings = entry.launch(config, console)
+    launched, report, warnings = api.launch(config, console)
     for warning in warnings:
         console.print(
             f"[yellow]warning:[/] {_escape(warning)}. Launch again to write what is missing.", soft_wrap=True
@@ -187,7 +187,7 @@ def _tell(config: StudyConfig, launched: Launched, report: dict[str, Any], study
 @app.command(epilog="Example: promptfront methods")
 def methods() -> None:
     """List the methods, with their hyperparameters and ranges."""
-    from search.catalogue import render
+    from search.cli.methods_table import render
 
     render(console)
 

@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 
 import methods
 import search
-from search import entry
+from search import api
 from search.config import study_file
 from search.driver.launch import Outcome
 from search.tracking import mlflow_store
@@ -89,7 +89,7 @@ def test_a_study_from_a_notebook_to_a_served_model(
     study["methods"] = {"head_only": {}, "p_tuning_v2": {"num_virtual_tokens": 2}}
     study["search"]["trials_per_method"] = 2
 
-    async def cell() -> entry.Results:
+    async def cell() -> api.Results:
         """As in a notebook, whose cells run inside an event loop."""
         return search.run(study)
 
@@ -114,7 +114,7 @@ def test_a_study_from_a_notebook_to_a_served_model(
     assert search.run(study_file.parse(study)).outcome is Outcome.NOTHING_TO_DO
     assert len(client.search_logged_models([experiment.experiment_id])) == 1, "logged once"
 
-    exported = entry.export(config, found.report, None, None)
-    uri = entry.log_winner(config, exported, "tiny")
+    exported = api.export(config, found.report, None, None)
+    uri = api.log_winner(config, exported, "tiny")
     with served(uri, store) as address:
         assert ask(address, TEXTS) == methods.load(exported.folder).predict(TEXTS)

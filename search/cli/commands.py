@@ -40,7 +40,7 @@ def status(
     for name in names:
         config = _find(name, output_dir)
         if config.cluster.jobs:
-            from search import remote
+            from search.cli import remote
 
             remote.status(config, console)
         else:
@@ -57,7 +57,7 @@ def logs(
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
     """Show what a study that was submitted through Ray Jobs prints."""
-    from search import remote
+    from search.cli import remote
 
     remote.logs(_submitted(study, output_dir), follow, console)
 
@@ -65,7 +65,7 @@ def logs(
 @app.command(epilog="Example: promptfront stop quickstart")
 def stop(study: StudyName, output_dir: OutputDir = OUTPUTS) -> None:
     """Stop a study that was submitted through Ray Jobs; launch again to go on with it."""
-    from search import remote
+    from search.cli import remote
 
     remote.stop(_submitted(study, output_dir), console)
 
@@ -81,7 +81,7 @@ def report(
     """Write the report anew, of a study in any state; of several, a comparison."""
     configs = [_find(study, output_dir) for study in studies]
     if remote_ones := [config for config in configs if config.cluster.jobs]:
-        from search import remote
+        from search.cli import remote
 
         if len(configs) > 1:
             raise NoStudyError(
@@ -148,7 +148,7 @@ def export(
     """Write a trained method as a folder that methods.load reads, and plain peft where it has a form of it."""
     config = _find(study, output_dir)
     if config.cluster.jobs:
-        from search import remote
+        from search.cli import remote
 
         if register or name:
             raise NoStudyError("models of a cluster's study are registered there: export it on a node of it")
@@ -156,11 +156,11 @@ def export(
         remote.export(config, method, here, console)
         return
     from dashboards.report import report as dashboard
-    from search import entry
+    from search import api
     from search.driver import launch
 
     content = dashboard.build(cast("Rows", launch.read_rows(config)))
-    exported = entry.export(config, content, method, out)
+    exported = api.export(config, content, method, out)
     lines = [f"exported {exported.folder}. In Python:", "", "    import methods"]
     lines += [f"    methods.load({str(exported.folder)!r}).predict(['Some text'])", ""]
     for task, reason in exported.peft.items():
@@ -168,7 +168,7 @@ def export(
             f"peft, {task}: " + ("loads it, with the same logits" if reason is None else f"no: {reason}")
         )
     if register or name:
-        lines += ["", *_registered(config, entry.log_winner(config, exported, name or config.study))]
+        lines += ["", *_registered(config, api.log_winner(config, exported, name or config.study))]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
@@ -193,7 +193,7 @@ def ui(
 
     config = _find(study, output_dir) if study else None
     if config and config.cluster.jobs:
-        from search import remote
+        from search.cli import remote
 
         config = remote.fetch_runs(config, output_dir / config.study, console)
     serve(config, output_dir, port, console)
