@@ -218,6 +218,3 @@ def cluster(
 
 
 app.registered_commands += commands.app.registered_commands
-
-if __name__ == "__main__":  # in a job, where the package may not be installed
-    main()

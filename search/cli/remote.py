@@ -21,7 +21,7 @@ from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, PromptfrontError, StudyFileError
 
-_PROGRAM = "python -m search.cli.main"
+_PROGRAM = "python -m search.cli"
 
 
 class Inputs:

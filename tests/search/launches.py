@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.study.study import evaluations
 
-PROGRAM = [sys.executable, "-c", "from search.cli import main; main()"]
+PROGRAM = [sys.executable, "-c", "from search.cli.main import main; main()"]
 METHODS = ("head_only", "prompt_tuning", "p_tuning_v2")
 
 

@@ -18,7 +18,7 @@ COMMANDS = (
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from search.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from search.cli.main import main; main()", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=240, check=False)
 
 
@@ -26,7 +26,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
 def test_help_and_version_import_nothing_heavy(option: str) -> None:
     program = (
         f"import sys; sys.argv = ['promptfront', {option!r}]\n"
-        "from search.cli import main\n"
+        "from search.cli.main import main\n"
         "try: main()\n"
         "finally: print(sorted({'torch', 'ray', 'mlflow', 'transformers', 'optuna', 'datasets'} & set(sys.modules)))"
     )

@@ -22,7 +22,7 @@ from tests.search.conftest import write_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-DASHBOARD = Path(__file__).parents[2] / "dashboards" / "grafana" / "promptfront.json"
+DASHBOARD = Path(__file__).parents[3] / "dashboards" / "grafana" / "promptfront.json"
 Samples = list[tuple[str, dict[str, str], float]]
 
 
@@ -64,11 +64,11 @@ def test_a_studys_gauges_and_the_dashboard(
 ) -> None:
     address, endpoint = node
     write_study(study, tmp_path)
-    command = "from search.cli import main; main()"
+    command = "from search.cli.main import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", command, "launch", "study.yaml", "--address", address],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(DASHBOARD.parents[2])},
+        env={**os.environ, "PYTHONPATH": str(DASHBOARD.parents[3])},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -43,7 +43,7 @@ def test_a_killed_process_loses_nothing_that_it_told(study: dict[str, Any], tmp_
     path = write_study(study, tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", RECORD_AND_DIE, str(path)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         check=False,
     )
     assert done.returncode == -signal.SIGKILL
@@ -63,7 +63,7 @@ def test_what_a_killed_process_has_half_made_is_made_anew(tmp_path: Path) -> Non
     address = f"sqlite:///{tmp_path}/mlflow.db"
     make = f"from search import mlflow_store; mlflow_store.connect({address!r}).search_experiments()"
     process = subprocess.Popen(
-        [sys.executable, "-c", make], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        [sys.executable, "-c", make], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     )
     while not any(tables(file) >= 20 for file in tmp_path.glob("mlflow*[bp]")):
         assert process.poll() is None

@@ -20,7 +20,7 @@ from tests.search.servers import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-PROGRAM = [sys.executable, "-c", "from search.cli import main; main()"]
+PROGRAM = [sys.executable, "-c", "from search.cli.main import main; main()"]
 RUNS = "a[href*='/runs/']"
 FILTER = "tags.promptfront.stage = 'search' and params.method != 'full'"
 T = TypeVar("T")
@@ -30,7 +30,7 @@ T = TypeVar("T")
 def page(study: dict[str, Any], tmp_path: Path) -> Iterator[tuple[str, str]]:
     """URL that `promptfront ui` prints for a launched study, and the password."""
     write_study({**study, "output_dir": "outputs"}, tmp_path)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONUNBUFFERED": "1"}
     subprocess.run(
         [*PROGRAM, "launch", "study.yaml"], cwd=tmp_path, env=environment, check=True, capture_output=True
     )
