@@ -62,16 +62,16 @@ def test_a_halved_batch_makes_the_same_steps(config: StudyConfig, method: str, t
 _IN_LITTLE_MEMORY = """
 import json, resource, sys
 import torch
-from search import trial
+from search.training import worker
 # Near such a limit oneDNN may not find room for its own code again, whatever the batch; the test below has its words.
 torch.backends.mkldnn.set_flags(False)
-job = trial.Job(**json.loads(sys.argv[1]))
-trial.load(job.study)
+job = worker.Job(**json.loads(sys.argv[1]))
+worker.load(job.study)
 pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 limit = pages + int(sys.argv[2]) * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 reports = []
-trial.train(job, reports.append)
+worker.train(job, reports.append)
 print(json.dumps([json.loads(report["metrics"]) for report in reports]))
 """
 
@@ -97,7 +97,7 @@ _NO_MEMORY_LEFT = """
 import resource
 import torch
 from torch.nn import functional
-from search import trial
+from search.training import worker
 weight = torch.randn(512, 512)
 rows = [torch.randn(count, 512) for count in range(1, 200, 7)]
 functional.gelu(functional.linear(rows[-1], weight))
@@ -108,14 +108,14 @@ try:
     while True:
         ballast.append(torch.empty(2**14))
 except RuntimeError as error:
-    assert trial.out_of_memory(error)
+    assert worker.out_of_memory(error)
 found = {}
 for each in rows:
     for function in (lambda x: functional.linear(x, weight), functional.gelu):
         try:
             function(each)
         except RuntimeError as error:
-            found[str(error).partition(":")[0]] = trial.out_of_memory(error)
+            found[str(error).partition(":")[0]] = worker.out_of_memory(error)
 print(found)
 """
 

@@ -22,8 +22,8 @@ from tests.search.conftest import write_study
 RECORD_AND_DIE = """
 import os, pathlib, signal, sys
 from optuna.trial import TrialState
-from search import study_file
-from search.study import Study
+from search.config import study_file
+from search.study.study import Study
 study = Study(study_file.load(pathlib.Path(sys.argv[1])))
 key = study.next().key
 for step in range(1, 21):
@@ -61,7 +61,7 @@ def test_a_killed_process_loses_nothing_that_it_told(study: dict[str, Any], tmp_
 def test_what_a_killed_process_has_half_made_is_made_anew(tmp_path: Path) -> None:
     """MLflow makes its database in many steps, and cannot go on with one that lacks some of them."""
     address = f"sqlite:///{tmp_path}/mlflow.db"
-    make = f"from search import mlflow_store; mlflow_store.connect({address!r}).search_experiments()"
+    make = f"from search.tracking import mlflow_store; mlflow_store.connect({address!r}).search_experiments()"
     process = subprocess.Popen(
         [sys.executable, "-c", make], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     )
