@@ -91,9 +91,9 @@ def init(
     kind: Annotated[str, typer.Option(help="Kind of the task")] = "sequence_classification",
 ) -> None:
     """Write a commented study file to start from."""
-    from search.config.messages import did_you_mean
     from search.config.task_config import KINDS
     from search.config.template import template
+    from search.errors import did_you_mean
 
     if kind not in KINDS:
         raise PromptfrontError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from methods.space import Allowed, Choice, Int, Scalar, Text
-from search.config import messages
+from search import errors
 from search.config.values import HyperparameterConfig, RangeConfig
 
 
@@ -20,13 +20,13 @@ def problem(allowed: Allowed, override: HyperparameterConfig) -> str:
         if text := _value_problem(allowed, value):
             return text
     if len(set(map(repr, values))) < len(values):
-        return f"must not list a value twice: {messages.show(values)}"
+        return f"must not list a value twice: {errors.show(values)}"
     return ""
 
 
 def _range_problem(allowed: Allowed, override: RangeConfig) -> str:
     if isinstance(allowed, Choice):
-        names = ", ".join(map(messages.show, allowed.choices))
+        names = ", ".join(map(errors.show, allowed.choices))
         return f"must be a value or a list of {names}, not a range"
     if isinstance(allowed, Text):
         return "must be a text or a list of texts, not a range"
@@ -45,13 +45,13 @@ def _value_problem(allowed: Allowed, value: Scalar) -> str:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(allowed, Choice):
         same = [choice for choice in allowed.choices if type(choice) is type(value) and choice == value]
-        names = ", ".join(map(messages.show, allowed.choices))
-        hint = messages.did_you_mean(value, allowed.choices)
-        return "" if same else f"must be one of {names}, not {messages.show(value)}{hint}"
+        names = ", ".join(map(errors.show, allowed.choices))
+        hint = errors.did_you_mean(value, allowed.choices)
+        return "" if same else f"must be one of {names}, not {errors.show(value)}{hint}"
     if isinstance(allowed, Text):
-        return "" if isinstance(value, str) else f"must be a text in quotes, not {messages.show(value)}"
+        return "" if isinstance(value, str) else f"must be a text in quotes, not {errors.show(value)}"
     if isinstance(allowed, Int):
         whole = isinstance(value, int) and number
-        return "" if whole else f"must be a whole number, not {messages.show(value)}"
+        return "" if whole else f"must be a whole number, not {errors.show(value)}"
     finite = number and math.isfinite(value)  # type: ignore[arg-type]
-    return "" if finite else f"must be a number, not {messages.show(value)}"
+    return "" if finite else f"must be a number, not {errors.show(value)}"

@@ -18,10 +18,11 @@ import methods
 from methods.backbone.shape import Shape
 from methods.method import MethodConfig
 from methods.space import Allowed, Choice, Float, Int, Range, Scalar
-from search.config import messages, overriding
-from search.config.messages import Problem
+from search import errors
+from search.config import overriding
 from search.config.task_config import TaskConfig
 from search.config.values import HyperparameterConfig, RangeConfig
+from search.errors import Problem
 
 _MOST_CORNERS = 256
 
@@ -68,7 +69,7 @@ def space(
     """
     found = problems(method, overrides, tasks)
     if found:
-        raise messages.study_file_error(found, "the study's methods")
+        raise errors.study_file_error(found, "the study's methods")
     config = methods.get(method).Config
     kinds = {name: field.metadata["allowed"] for name, field in config.fields().items()}
     fixed: dict[str, Scalar] = {}
@@ -124,7 +125,7 @@ def problems(
     path = f"methods.{method}"
     if method not in methods.names():
         there_are = f"there are: {', '.join(methods.names())}"
-        return [Problem(path, f"unknown method{messages.did_you_mean(method, methods.names())}; {there_are}")]
+        return [Problem(path, f"unknown method{errors.did_you_mean(method, methods.names())}; {there_are}")]
     config = methods.get(method).Config
     fields, unused = config.fields(), _unused(config, tasks)
     found = []
@@ -137,7 +138,7 @@ def problems(
                 )
         else:
             text = (
-                f"unknown hyperparameter of {method}{messages.did_you_mean(name, fields)}; "
+                f"unknown hyperparameter of {method}{errors.did_you_mean(name, fields)}; "
                 f"there are: {', '.join(fields)}"
             )
         if text:
@@ -153,7 +154,7 @@ def _idle(config: type[MethodConfig], overrides: Mapping[str, HyperparameterConf
         if other not in overrides and isinstance(searched, Choice):
             tried = list(searched.choices)
         if value not in (tried if isinstance(tried, list) else [tried]):
-            return f"has no effect unless {other} is {messages.show(value)}, which is not tried"
+            return f"has no effect unless {other} is {errors.show(value)}, which is not tried"
     return ""
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from search import errors
 from search.config import messages, spaces
-from search.config.messages import Problem
 from search.config.study_config import StudyConfig
 from search.config.task_config import FILE_FORMATS
 from search.config.values import HyperparameterConfig
-from search.errors import StudyFileError
+from search.errors import Problem, StudyFileError
 from search.strategy import grid
 
 _FLOAT = re.compile(
@@ -87,14 +87,14 @@ def _validated(content: dict[str, Any], path: Path, found: list[Problem]) -> Stu
         config = StudyConfig.model_validate(content)
     except ValidationError as error:
         found += messages.problems(error)
-        raise messages.study_file_error(found + _method_problems(content), path) from None
+        raise errors.study_file_error(found + _method_problems(content), path) from None
     for method, hyperparameters in config.methods.items():
         found += spaces.problems(method, hyperparameters, config.tasks)
     found += _jobs_problems(config)
     if not found and config.search.sampler == "grid":
         found += grid.problems(config.methods, config.tasks)
     if found:
-        raise messages.study_file_error(found, path)
+        raise errors.study_file_error(found, path)
     return config
 
 
@@ -125,7 +125,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise StudyFileError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise StudyFileError(
-            f"{path} must hold sections such as model: and tasks:, not {messages.show(content)}"
+            f"{path} must hold sections such as model: and tasks:, not {errors.show(content)}"
         )
     unshared: dict[str, Any] = _unshared(content)
     return unshared

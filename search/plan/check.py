@@ -15,12 +15,11 @@ import methods
 from methods.backbone.backbone import Backbone, BackboneError
 from methods.backbone.shape import Shape
 from methods.parameters import deployed_parameters, trained_parameters
-from search import tasks
-from search.config import messages, spaces
-from search.config.messages import Problem
+from search import errors, tasks
+from search.config import spaces
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
-from search.errors import StudyFileError
+from search.errors import Problem, StudyFileError
 from search.plan import estimates, machine
 from search.plan.estimates import Timer
 from search.strategy import early_stopping, grid
@@ -114,7 +113,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
                 problems += _writing_problems(config, method, method_spaces[method], model.backbone)
         found += problems
     if found:
-        raise messages.study_file_error(found, f"study {config.study}")
+        raise errors.study_file_error(found, f"study {config.study}")
     checkpoint_folder.try_out(config)
     backbone = model.backbone
     assert backbone is not None, "a model that cannot be read has a problem"
@@ -207,13 +206,13 @@ def _tasks(
                 loaded.append(task)
                 rows = {split: len(task.splits[split]) for split in task.splits}
         except StudyFileError as error:
-            found.append(messages.problem(error, f"tasks.{index}."))
+            found.append(errors.problem(error, f"tasks.{index}."))
         try:
             if section.data.test_split is not None and "test" not in rows:
                 count = tasks.count(section, "test")
                 rows["test"] = min(count, section.max_test_samples or count)
         except StudyFileError as error:
-            found.append(messages.problem(error, f"tasks.{index}."))
+            found.append(errors.problem(error, f"tasks.{index}."))
         if loaded and "train" in rows:
             plans.append(TaskPlan(section.name, loaded[-1].labels, rows))
     return loaded, tuple(plans)

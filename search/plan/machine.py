@@ -6,8 +6,8 @@ import os
 
 import torch
 
-from search.config.messages import Problem
 from search.config.study_config import StudyConfig
+from search.errors import Problem
 
 
 def problems(config: StudyConfig) -> list[Problem]:

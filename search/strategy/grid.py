@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from methods.space import Choice, Float, Int, Range, Scalar
 from search.config import spaces
-from search.config.messages import Problem
 from search.config.task_config import TaskConfig
 from search.config.values import HyperparameterConfig
+from search.errors import Problem
 
 
 def size(ranges: Mapping[str, Range]) -> int | None:

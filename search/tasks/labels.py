@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from search.config import messages
+from search import errors
 from search.config.task_config import SequenceClassificationConfig
 from search.errors import StudyFileError
 from search.tasks.sources import Table
@@ -64,7 +64,7 @@ class _One:
         else:
             self._values = _named(_label(v, split, row) for row, v in enumerate(train.columns[column]))
             if len(self._values) < 2:
-                only = messages.show(next(iter(self._values)))
+                only = errors.show(next(iter(self._values)))
                 raise StudyFileError(f"label: must have two values or more in {split!r}; it has {only} alone")
             if len(self._values) > max(_FEW_LABELS, len(train) // 2):
                 raise StudyFileError(
@@ -140,7 +140,7 @@ class _Several:
         value = table.columns[self._column][row]
         if not isinstance(value, list):
             raise StudyFileError(
-                f"label: {self._column} must hold a list of labels; {place(row, split)} has {messages.show(value)}"
+                f"label: {self._column} must hold a list of labels; {place(row, split)} has {errors.show(value)}"
             )
         return value
 
@@ -159,7 +159,7 @@ class _Number:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not math.isfinite(value):
                 raise StudyFileError(
-                    f"label: {self._column} must hold numbers; {place(row, split)} has {messages.show(value)}"
+                    f"label: {self._column} must hold numbers; {place(row, split)} has {errors.show(value)}"
                 )
             found.append([float(value)])
         return found
@@ -186,7 +186,7 @@ def _label(value: Any, split: str, row: int) -> Label:
         return int(value)
     if not isinstance(value, str | int):
         raise StudyFileError(
-            f"label: must be text or whole numbers; {place(row, split)} has {messages.show(value)}"
+            f"label: must be text or whole numbers; {place(row, split)} has {errors.show(value)}"
         )
     return value
 
@@ -199,6 +199,6 @@ def _known(
         return numbers[value]
     advice = "; the labels of this split are not public" if value == -1 else ""
     raise StudyFileError(
-        f"label: {place(row, split)} has {messages.show(value)}, which is no label of {train!r}: "
+        f"label: {place(row, split)} has {errors.show(value)}, which is no label of {train!r}: "
         f"{', '.join(names)}{advice}"
     )

@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from methods.backbone.shape import Architecture
 from methods.heads import spans
 from methods.heads.spans import SpansError, Window
-from search.config import messages
+from search import errors
 from search.config.task_config import QuestionAnsweringConfig
 from search.errors import StudyFileError
 from search.tasks import sources
@@ -179,15 +179,15 @@ def _answers(
     if not isinstance(value, dict) or not {"text", "answer_start"} <= value.keys():
         raise StudyFileError(
             f"answers: {config.answers} must hold {{text: [...], answer_start: [...]}}; {place(row, split)} has "
-            f"{messages.show(value)}"
+            f"{errors.show(value)}"
         )
     found = []
     for start, text in zip(value["answer_start"], value["text"], strict=False):
         if not isinstance(start, int) or not text or context[start : start + len(text)] != text:
             there = context[start : start + len(text)] if isinstance(start, int) else None
             raise StudyFileError(
-                f"answers: {place(row, split)} has the answer {messages.show(text)} at character "
-                f"{messages.show(start)}, where its context has {messages.show(there)}"
+                f"answers: {place(row, split)} has the answer {errors.show(text)} at character "
+                f"{errors.show(start)}, where its context has {errors.show(there)}"
             )
         found.append((start, text))
     if len(value["answer_start"]) != len(value["text"]):

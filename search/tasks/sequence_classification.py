@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from methods.backbone.shape import Architecture
 from methods.heads import written
 from methods.heads.written import WrittenError
-from search.config import messages
+from search import errors
 from search.config.task_config import SequenceClassificationConfig
 from search.config.values import template_columns
 from search.errors import StudyFileError
@@ -296,9 +296,7 @@ def _tokenize(rows: Sequence[Text], split: str, tokenizer: PreTrainedTokenizerBa
     made = []
     for number, (row, ids) in enumerate(zip(rows, encoded["input_ids"], strict=True)):
         if not ids:
-            raise StudyFileError(
-                f"text: the tokenizer makes no token of {messages.show(row.text)} in {split}"
-            )
+            raise StudyFileError(f"text: the tokenizer makes no token of {errors.show(row.text)} in {split}")
         mine = types[number] if types and any(types[number]) else None
         made.append(Row(ids, row.targets, token_type_ids=mine))
     return Split(made, sources.fingerprint((row.text, row.pair, *map(str, row.targets)) for row in rows))

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from search.config import messages
+from search import errors
 from search.config.task_config import FILE_FORMATS, DataConfig
 from search.errors import StudyFileError
 from search.seeds import derive
@@ -253,7 +253,7 @@ def _require_columns(columns: Mapping[str, str], there: Iterable[str], split: st
     there = [str(name) for name in there]
     for name, field in columns.items():
         if name not in there:
-            hint = messages.did_you_mean(name, there)
+            hint = errors.did_you_mean(name, there)
             raise StudyFileError(
                 f"{field}: no column {name!r} in the split {split!r}{where}{hint}; "
                 f"there are: {', '.join(there)}"
@@ -263,7 +263,7 @@ def _require_columns(columns: Mapping[str, str], there: Iterable[str], split: st
 def _no_split(field: str, split: str, there: Iterable[str]) -> StudyFileError:
     there = [str(name) for name in there]
     advice = "; write null if there is none" if field == "data.test_split" else ""
-    hint = messages.did_you_mean(split, there)
+    hint = errors.did_you_mean(split, there)
     return StudyFileError(f"{field}: no split {split!r}{hint}; there are: {', '.join(there)}{advice}")
 
 

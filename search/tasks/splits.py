@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from search.config import messages
+from search import errors
 from search.config.task_config import TaskConfig
 from search.config.values import template_columns
 from search.errors import StudyFileError
@@ -111,7 +111,7 @@ def texts(template: str, table: Table, field: str, split: str, numbers: Sequence
         wrong = [name for name, value in values.items() if not isinstance(value, str | int | float | None)]
         if wrong:
             raise StudyFileError(
-                f"{field}: {wrong[0]} must hold text; {place(number, split)} has {messages.show(values[wrong[0]])}"
+                f"{field}: {wrong[0]} must hold text; {place(number, split)} has {errors.show(values[wrong[0]])}"
             )
         empty = [name for name, value in values.items() if value is None]
         text = str(values[template]) if template in values else template.format_map(values)

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 
 from methods.backbone.shape import Architecture
 from methods.heads import words as methods_words
-from search.config import messages
+from search import errors
 from search.config.task_config import TokenClassificationConfig
 from search.errors import StudyFileError
 from search.tasks import sources
@@ -162,7 +162,7 @@ def _sentence(
     unknown = next((tag for tag in tags if tag not in numbers), None)
     if unknown is not None:
         raise StudyFileError(
-            f"label: {place(row, split)} has {messages.show(unknown)}, which is no tag of "
+            f"label: {place(row, split)} has {errors.show(unknown)}, which is no tag of "
             f"{config.data.train_split!r}: {', '.join(numbers)}"
         )
     return Sentence(words, [numbers[tag] for tag in tags])
@@ -176,7 +176,7 @@ def _list(table: Table, column: str, field: str, row: int, split: str, what: str
         value = [declared[number] for number in value]
     if not isinstance(value, list) or not value or not all(isinstance(part, str) and part for part in value):
         raise StudyFileError(
-            f"{field}: {column} must hold a list of {what}; {place(row, split)} has {messages.show(value)}"
+            f"{field}: {column} must hold a list of {what}; {place(row, split)} has {errors.show(value)}"
         )
     return value
 
@@ -194,7 +194,7 @@ def _tokenize(
         there = [(at, tag) for at, tag in zip(positions, sentence.targets, strict=True) if at is not None]
         if not there:
             raise StudyFileError(
-                f"text: the tokenizer makes no token of {messages.show(' '.join(sentence.words))} in {split}"
+                f"text: the tokenizer makes no token of {errors.show(' '.join(sentence.words))} in {split}"
             )
         rows.append(Row(ids, [tag for _, tag in there], [at for at, _ in there]))
         unread += len(positions) - len(there)

@@ -14,9 +14,8 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.config.messages import Problem
 from search.config.study_config import StudyConfig
-from search.errors import StorageError
+from search.errors import Problem, StorageError
 from search.storage import sqlite
 from search.storage.optuna_storage import password_hint, without_passwords
 

@@ -16,10 +16,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from methods.backbone.backbone import Backbone, BackboneError
-from search.config import messages
-from search.config.messages import Problem
+from search import errors
 from search.config.study_config import ModelConfig
-from search.errors import StudyFileError
+from search.errors import Problem, StudyFileError
 
 transformers_logging.disable_progress_bar()  # loading takes a second, and a launch shows progress of its own
 
@@ -45,16 +44,16 @@ def inspect(model: ModelConfig, language_model: bool = False) -> ModelFiles:
     try:
         path = locate(model)
     except StudyFileError as error:
-        return ModelFiles("", None, None, (messages.problem(error),))
+        return ModelFiles("", None, None, (errors.problem(error),))
     loaded, backbone = None, None
     try:
         verify(path, model.sha256)
     except StudyFileError as error:
-        found.append(messages.problem(error))
+        found.append(errors.problem(error))
     try:
         loaded = tokenizer(path, model.trust_remote_code)
     except StudyFileError as error:
-        found.append(messages.problem(error))
+        found.append(errors.problem(error))
     try:
         backbone = Backbone.without_weights(
             path, trust_remote_code=model.trust_remote_code, language_model=language_model
