@@ -174,10 +174,10 @@ def export(
 
 def _registered(config: StudyConfig, uri: str) -> list[str]:
     """What to tell about a registered model."""
-    from search.storage.optuna_storage import without_passwords
-    from search.tracking import mlflow_store
+    from search.config import places
+    from search.config.places import without_passwords
 
-    store = without_passwords(mlflow_store.uri(config))
+    store = without_passwords(places.mlflow_uri(config))
     serve = f"MLFLOW_TRACKING_URI={store} mlflow models serve --model-uri {uri} --env-manager local"
     return ["registered in MLflow. To serve it on this machine:", "", f"    {serve}"]
 

@@ -22,7 +22,7 @@ from ray import tune
 from rich.console import Console
 
 from clusters.connect import connected, refuse_unshared
-from search.config import study_file
+from search.config import places, study_file
 from search.config.study_config import StudyConfig
 from search.driver import lock, signals
 from search.driver.budget import Budget
@@ -36,7 +36,7 @@ from search.results.rows import study_rows, write_curves
 from search.study.study import Study
 from search.tracking.mlflow_store import TrackingError
 from search.tracking.tracker import Tracker
-from search.training import checkpoint_folder, probe, test_scores, worker
+from search.training import probe, test_scores, worker
 
 # Tune's own output, its loggers, its signal handler and its snapshots have no use here. A trial's teardown may take
 # longer than Tune's two seconds, after which it would lose the trial's slot for ever.
@@ -160,7 +160,7 @@ def _run(study: Study, tracker: Tracker, console: Console, interrupted: threadin
     searcher = StudySearcher(study)
     with connected(config.cluster.address) as resources:
         signals.heed(interrupted)  # Ray has put a handler of its own in place
-        if "://" not in (checkpoints := checkpoint_folder.of(config)):
+        if "://" not in (checkpoints := places.checkpoint_place(config)):
             refuse_unshared(Path(checkpoints))
         request = _request(config, resources)
         searcher.limit = _limit(config, resources, request)

@@ -16,7 +16,7 @@ from methods.backbone.backbone import Backbone, BackboneError
 from methods.backbone.shape import Shape
 from methods.parameters import deployed_parameters, trained_parameters
 from search import errors, tasks
-from search.config import spaces
+from search.config import places, spaces
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
 from search.errors import Problem, StudyFileError
@@ -25,7 +25,6 @@ from search.plan.estimates import Timer
 from search.strategy import early_stopping, grid
 from search.strategy.sampling import fingerprint
 from search.tasks import Task
-from search.tracking import mlflow_store
 from search.training import checkpoint_folder, model_files
 from search.training.model_files import ModelFiles
 
@@ -97,7 +96,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         StudyFileError: something cannot be; a line for each problem.
         CheckpointFolderError: checkpoints are elsewhere, and cannot be written there.
     """
-    found: list[Problem] = machine.problems(config) + mlflow_store.problems(config)
+    found: list[Problem] = machine.problems(config) + places.mlflow_problems(config)
     model = model_files.inspect(config.model, config.language_model)
     found += model.problems
     loaded, task_plans = _tasks(config, model, found, test)

@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 
-from search.config import study_file
+from search.config import places, study_file
 from search.config.study_config import StudyConfig
-from search.storage import optuna_storage
 from search.tasks import Task
 from search.training import model_files
 
@@ -38,8 +37,8 @@ def collect(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, Any]:
         "model": {"name": config.model.name_or_path, "sha256": model_files.weights_sha256(path)},
         "data": {task.name: {name: split.sha256 for name, split in task.splits.items()} for task in tasks},
         "machine": _machine(),
-        "command": optuna_storage.without_passwords(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
-        "study_file": optuna_storage.without_passwords(study_file.dump(config)),
+        "command": places.without_passwords(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "study_file": places.without_passwords(study_file.dump(config)),
     }
 
 

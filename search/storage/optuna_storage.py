@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
+from search.config.places import password_hint, without_passwords
 from search.errors import NoStudyError, StorageError
 from search.storage import sqlite
 from search.storage.retrying import Patient
@@ -68,22 +67,3 @@ def connect(url: str, create: bool = True) -> BaseStorage:
         raise StorageError(text + password_hint(text)) from error
     patient: BaseStorage = Patient(found, without_passwords(url, url))
     return patient
-
-
-def without_passwords(text: str, *urls: str) -> str:
-    """Text with the passwords of all URLs in it replaced, and those of `urls` wherever they stand."""
-    text = re.sub(r"(://[^\s:/@]*):[^\s/]*@", r"\1:***@", text)
-    for url in urls:
-        secret = urlsplit(url).password
-        for form in {secret, unquote(secret)} if secret else ():
-            text = text.replace(form, "***")
-    return text
-
-
-def password_hint(text: str) -> str:
-    """What to do about a database's error, if it is about its password or its driver; else nothing."""
-    if "password" in text and ("authentication failed" in text or "no password supplied" in text):
-        return " Set PGPASSWORD, or PGPASSFILE, to the password of that user."
-    if "No module named 'psycopg" in text:
-        return " Install the driver: pip install 'promptfront[postgres]'."
-    return ""

@@ -19,6 +19,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
 import methods
+from search.config import places
 from search.config.study_config import StudyConfig
 from search.config.task_config import AnyTaskConfig
 from search.export.folder import Exported
@@ -46,7 +47,7 @@ def log(config: StudyConfig, exported: Exported, register: str | None = None) ->
     Raises:
         TrackingError: MLflow cannot be reached.
     """
-    address = mlflow_store.uri(config)
+    address = places.mlflow_uri(config)
     with mlflow_store.errors(address):
         client = mlflow_store.connect(address)
         experiment, run = StudyRun.find(client, config)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from search.config.places import is_server, password_hint, without_passwords
 from search.config.study_config import StudyConfig
-from search.errors import Problem, StorageError
+from search.errors import StorageError
 from search.storage import sqlite
-from search.storage.optuna_storage import password_hint, without_passwords
 
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -28,47 +28,8 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
-_PORTS = {"sqlite": None, "postgresql": 5432, "mysql": 3306}  # of databases that both can have
-
-
 class TrackingError(StorageError):
     """MLflow cannot be reached, or refuses what we write."""
-
-
-def uri(config: StudyConfig) -> str:
-    """Where MLflow keeps the study: the study file's, else MLFLOW_TRACKING_URI, else SQLite in output_dir."""
-    return config.tracking.mlflow_uri or default_uri(config.output_dir)
-
-
-def default_uri(output_dir: Path) -> str:
-    """Where MLflow keeps studies that do not say: MLFLOW_TRACKING_URI, else SQLite in output_dir."""
-    database = (output_dir / "mlflow.db").absolute().as_posix()
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
-
-
-def problems(config: StudyConfig) -> list[Problem]:
-    """Why MLflow cannot keep the study where `uri` says: Optuna is there, and both call a table alembic_version."""
-    storage, address = config.storage_url, uri(config)
-    if address.partition(":")[0].partition("+")[0] not in _PORTS or _database(storage) != _database(address):
-        return []
-    given = "" if config.tracking.mlflow_uri else "is not given, and MLFLOW_TRACKING_URI "
-    text = "must be another database than tracking.storage: Optuna and MLflow have a table of the same name; both are"
-    return [Problem("tracking.mlflow_uri", f"{given}{text} {without_passwords(storage, storage)}")]
-
-
-def _database(url: str) -> tuple[object, ...]:
-    """The same for all ways to write the same database: user, password, driver and options do not matter."""
-    parsed = make_url(url)
-    backend = parsed.get_backend_name()
-    if backend == "sqlite":
-        return (backend, Path(parsed.database or "").absolute())
-    host = parsed.host or parsed.query.get("host") or "localhost"
-    return (backend, host, parsed.port or _PORTS[backend], parsed.database or parsed.username)
-
-
-def is_server(address: str) -> bool:
-    """Whether it is a tracking server, and not a database."""
-    return address.startswith(("http://", "https://"))
 
 
 def connect(address: str) -> MlflowClient:

@@ -17,6 +17,7 @@ from mlflow.entities import Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import FrozenTrial, TrialState
 
+from search.config import places
 from search.results.rows import metric
 from search.study.study import Key, Study, evaluations
 from search.tracking import mlflow_store, trial_run
@@ -55,7 +56,7 @@ class Tracker:
         self._logged: dict[Key, int] = {}
         self._in_doubt = False
         self._lock = threading.Lock()
-        self._uri = mlflow_store.uri(study.config)
+        self._uri = places.mlflow_uri(study.config)
         with mlflow_store.errors(self._uri):
             self._client = mlflow_store.connect(self._uri)
             self._whole = StudyRun(self._client, study.config, self._uri)

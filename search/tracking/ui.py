@@ -29,12 +29,11 @@ def serve(config: StudyConfig | None, output_dir: Path, port: int, console: Cons
         NoStudyError: there is no store.
         PromptfrontError: the server ended by itself, as it does when the port is taken.
     """
-    from search.storage import optuna_storage
-    from search.tracking import mlflow_store
+    from search.config import places
 
-    uri = mlflow_store.default_uri(output_dir) if config is None else mlflow_store.uri(config)
-    if mlflow_store.is_server(uri):
-        shown = optuna_storage.without_passwords(uri)
+    uri = places.default_mlflow_uri(output_dir) if config is None else places.mlflow_uri(config)
+    if places.is_server(uri):
+        shown = places.without_passwords(uri)
         console.print(f"This study is tracked by a server: {shown}", highlight=False)
         return
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():

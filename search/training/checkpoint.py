@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from methods import parameters
-from search.training.checkpoint_folder import CheckpointFolder, under
+from search.config.places import under
+from search.training.checkpoint_folder import CheckpointFolder
 from search.training.trial import Trial
 
 _KEPT = 2

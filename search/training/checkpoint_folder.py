@@ -12,11 +12,11 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, copy_files
 from safetensors import SafetensorError
 
+from search.config.places import checkpoint_place, under
 from search.config.study_config import StudyConfig
 from search.errors import HaltedError
 
@@ -138,30 +138,13 @@ class CheckpointFolder:
         )
 
 
-def of(config: StudyConfig, *names: str) -> str:
-    """The path, absolute, or the URI of a study's checkpoints; with names, of what is inside."""
-    kept = config.tracking.checkpoints
-    if kept is None:
-        return under(str(config.folder.absolute() / "checkpoints"), *names)
-    kept = kept.removeprefix("file://")
-    return under(kept if "://" in kept else str(Path(kept).expanduser().absolute()), config.study, *names)
-
-
-def under(place: str, *names: str) -> str:
-    """The path or URI of what is in a place; a URI's options stay at its end."""
-    if "://" not in place:
-        return str(Path(place, *names))
-    parts = urlsplit(place)
-    return urlunsplit(parts._replace(path="/".join([parts.path.rstrip("/"), *names])))
-
-
 def try_out(config: StudyConfig) -> None:
     """Writes a file where the study's checkpoints are elsewhere, and removes it.
 
     Raises:
         CheckpointFolderError: it cannot be written.
     """
-    if "://" in (place := of(config)):
+    if "://" in (place := checkpoint_place(config)):
         name = f".writable-{os.urandom(8).hex()}"
         folder = CheckpointFolder(place)
         folder.write(name, lambda path: path.touch())

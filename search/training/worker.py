@@ -23,11 +23,12 @@ from ray import tune
 import methods
 from methods.backbone.backbone import Backbone
 from search import tasks
+from search.config import places
 from search.config.study_config import ModelConfig, StudyConfig
 from search.config.values import Scalar
 from search.study.study import Assignment
 from search.tasks import Evaluation, Task
-from search.training import checkpoint, checkpoint_folder, latency, model_files
+from search.training import checkpoint, latency, model_files
 from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from search.training.evaluation import evaluate, overall
 from search.training.pack import Pack
@@ -71,7 +72,7 @@ class Job:
             config=assignment.config,
             loss_weights=assignment.loss_weights,
             seed=assignment.seed,
-            folder=checkpoint_folder.of(config, str(key)),
+            folder=places.checkpoint_place(config, str(key)),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,9 +22,8 @@ from mlflow import MlflowClient
 import methods
 import search
 from search import api
-from search.config import study_file
+from search.config import places, study_file
 from search.driver.launch import Outcome
-from search.tracking import mlflow_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -104,7 +103,7 @@ def test_a_study_from_a_notebook_to_a_served_model(
     assert found.finalists["test"].notna().any()
 
     config = study_file.parse(study)
-    store = mlflow_store.uri(config)
+    store = places.mlflow_uri(config)
     method = found.verdict["method"]
     assert method is not None, "the study has a verdict, and its method is an MLflow model"
     client = MlflowClient(store)

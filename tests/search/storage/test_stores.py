@@ -10,10 +10,11 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
+from search.config import places
 from search.config.study_config import StudyConfig
 from search.errors import StorageError
 from search.study.study import Study
-from search.tracking import logged_model, mlflow_store
+from search.tracking import logged_model
 from search.tracking.mlflow_store import TrackingError
 from search.tracking.study_run import StudyRun
 from search.tracking.tracker import Tracker
@@ -63,7 +64,7 @@ def assert_a_study_is_whole(config: StudyConfig, folder: Path) -> None:
     (folder / "report").mkdir()
     (folder / "report" / "report.html").write_text("<p>report</p>")
     tracker.finish("FINISHED", REPORT, "# Leaderboard", folder / "report")
-    client = MlflowClient(mlflow_store.uri(config))
+    client = MlflowClient(places.mlflow_uri(config))
     experiment, whole = StudyRun.find(client, config)
     runs = {run.info.run_name: run for run in client.search_runs([experiment])}
     assert runs["tiny"].data.metrics["prompt_tuning_test_mean"] == 0.75

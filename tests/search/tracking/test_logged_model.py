@@ -16,11 +16,11 @@ import methods
 from methods import p_tuning_v2, saved
 from methods.backbone.backbone import Backbone
 from methods.heads import heads
-from search.config import study_file
+from search.config import places, study_file
 from search.config.study_config import StudyConfig
 from search.export.folder import Exported
 from search.study.study import Study
-from search.tracking import logged_model, mlflow_store
+from search.tracking import logged_model
 from search.tracking.study_run import StudyRun
 from search.tracking.tracker import Tracker
 from tests.methods.conftest import family_language_model
@@ -187,7 +187,7 @@ def test_it_is_logged_once_and_registered_on_request(
     assert logged_model.log(config, exported) == logged
     assert logged_model.log(config, exported, register="tiny") == "models:/tiny/1"
     assert logged_model.log(config, exported, register="tiny") == "models:/tiny/1"
-    client = MlflowClient(mlflow_store.uri(config))
+    client = MlflowClient(places.mlflow_uri(config))
     experiment, run = StudyRun.find(client, config)
     assert [each.model_id for each in client.get_run(run).outputs.model_outputs] == [
         logged.removeprefix("models:/")

@@ -13,10 +13,10 @@ from optuna.trial import TrialState
 
 import methods
 from search.config import study_file
+from search.config.places import mlflow_uri, without_passwords
 from search.config.study_config import StudyConfig
-from search.storage.optuna_storage import without_passwords
 from search.study.study import Assignment, Key, Study
-from search.tracking.mlflow_store import TrackingError, uri
+from search.tracking.mlflow_store import TrackingError
 from search.tracking.tracker import Tracker
 from search.training import test_scores
 from tests.search.conftest import write_study
@@ -82,7 +82,7 @@ def evaluate(study: Study, key: Key, step: int, validation: float) -> None:
 
 
 def runs(config: StudyConfig) -> dict[str, Run]:
-    client = MlflowClient(uri(config))
+    client = MlflowClient(mlflow_uri(config))
     experiment = client.get_experiment_by_name(config.study)
     return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
 
@@ -123,10 +123,10 @@ def test_each_trial_is_a_child_run_with_its_curve_and_status(config: StudyConfig
     assert "init_text" not in found[str(pruned)].data.params, "a parameter that does not apply"
     assert metrics["seconds"] == 6.0
     assert {name: metrics[name] for name in COUNTS} == COUNTS
-    history = MlflowClient(uri(config)).get_metric_history(run.info.run_id, "validation")
+    history = MlflowClient(mlflow_uri(config)).get_metric_history(run.info.run_id, "validation")
     assert [(metric.step, metric.value) for metric in history] == [(2, 0.5), (4, 0.8), (6, 0.7)]
     assert study.late_facts("mlflow_run_id")[complete] == run.info.run_id
-    artifact = MlflowClient(uri(config)).download_artifacts(
+    artifact = MlflowClient(mlflow_uri(config)).download_artifacts(
         found[str(failed)].info.run_id, "error.txt", str(tmp_path)
     )
     assert "loss is nan" in Path(artifact).read_text()
@@ -159,7 +159,7 @@ def test_a_second_driver_goes_on_with_the_same_runs(config: StudyConfig) -> None
     assert {name: run.info.run_id for name, run in after.items()} == {
         n: r.info.run_id for n, r in before.items()
     }
-    history = MlflowClient(uri(config)).get_metric_history(after[str(key)].info.run_id, "validation")
+    history = MlflowClient(mlflow_uri(config)).get_metric_history(after[str(key)].info.run_id, "validation")
     assert [metric.step for metric in history] == [2, 4, 6]
 
 
@@ -194,11 +194,11 @@ def test_a_run_whose_driver_died_before_its_status_is_ended(config: StudyConfig)
     study.tell(key, TrialState.COMPLETE, 0.7)
     Tracker(study).sync()
     run_id = runs(config)[str(key)].info.run_id
-    MlflowClient(uri(config)).update_run(run_id, status="RUNNING")
+    MlflowClient(mlflow_uri(config)).update_run(run_id, status="RUNNING")
     Tracker(Study(config)).sync()
     run = runs(config)[str(key)]
     assert (run.info.run_id, run.info.status) == (run_id, "FINISHED")
-    history = MlflowClient(uri(config)).get_metric_history(run_id, "validation")
+    history = MlflowClient(mlflow_uri(config)).get_metric_history(run_id, "validation")
     assert [metric.step for metric in history] == [6]
 
 
@@ -210,7 +210,7 @@ def test_a_curve_may_be_longer_than_what_mlflow_takes_at_once(config: StudyConfi
     study.tell(key, TrialState.COMPLETE, 0.5)
     Tracker(study).sync()
     run = runs(config)[str(key)]
-    history = MlflowClient(uri(config)).get_metric_history(run.info.run_id, "loss")
+    history = MlflowClient(mlflow_uri(config)).get_metric_history(run.info.run_id, "loss")
     assert [metric.step for metric in history] == list(range(1, 301)), "1,200 metrics"
     assert run.data.params["method"] == key.method
 
@@ -226,7 +226,7 @@ def test_nothing_is_left_running(config: StudyConfig, tmp_path: Path) -> None:
     assert {run.info.status for run in found.values()} == {"KILLED"}
     assert found["tiny"].data.tags["mlflow.note.content"].startswith("# Leaderboard\n")
     assert "mlflow.user" in found["tiny"].data.tags
-    client = MlflowClient(uri(config))
+    client = MlflowClient(mlflow_uri(config))
     assert client.get_experiment_by_name("tiny").tags["mlflow.experimentKind"] == "custom_model_development"
     assert [file.path for file in client.list_artifacts(found["tiny"].info.run_id, "report")] == [
         "report/report.html"
@@ -259,9 +259,9 @@ def test_nothing_is_left_running(config: StudyConfig, tmp_path: Path) -> None:
 
 
 def test_the_environment_names_the_store(config: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert uri(config).endswith("/outputs/mlflow.db")
+    assert mlflow_uri(config).endswith("/outputs/mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5001")
-    assert uri(config) == "http://127.0.0.1:5001"
+    assert mlflow_uri(config) == "http://127.0.0.1:5001"
 
 
 def test_a_store_out_of_reach_is_named(study: dict[str, Any], tmp_path: Path) -> None:

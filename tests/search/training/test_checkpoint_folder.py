@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from pyarrow.fs import FileSystem
 
-from search.config import study_file
+from search.config import places, study_file
+from search.config.places import under
 from search.config.study_config import StudyConfig
 from search.errors import StudyFileError
 from search.study.study import Assignment, Key
 from search.training import checkpoint_folder, test_scores, worker
-from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError, under
+from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, progress, run, start, trials, wait_until
 from tests.search.servers import Bucket
@@ -157,7 +158,7 @@ def test_the_options_of_a_uri_stay_at_its_end() -> None:
 def test_a_folder_may_be_a_uri_too(study: dict[str, Any], tmp_path: Path) -> None:
     for place in (str(tmp_path / "kept"), f"file://{tmp_path}/kept"):
         config = load(study, tmp_path, place)
-        assert checkpoint_folder.of(config, "x") == str(tmp_path / "kept" / "tiny" / "x")
+        assert places.checkpoint_place(config, "x") == str(tmp_path / "kept" / "tiny" / "x")
     assert CheckpointFolder(f"file://{tmp_path}/none").names() == []
 
 
