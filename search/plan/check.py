@@ -20,7 +20,7 @@ from search.config import places, spaces
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
 from search.errors import Problem, StudyFileError
-from search.plan import estimates, machine
+from search.plan import estimates, resources
 from search.plan.estimates import Timer
 from search.strategy import early_stopping, grid
 from search.strategy.sampling import fingerprint
@@ -96,7 +96,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         StudyFileError: something cannot be; a line for each problem.
         CheckpointFolderError: checkpoints are elsewhere, and cannot be written there.
     """
-    found: list[Problem] = machine.problems(config) + places.mlflow_problems(config)
+    found: list[Problem] = resources.problems(config) + places.mlflow_problems(config)
     model = model_files.inspect(config.model, config.language_model)
     found += model.problems
     loaded, task_plans = _tasks(config, model, found, test)
@@ -125,7 +125,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         _method_plan(config, method, space, backbone, loaded, timer)
         for method, space in method_spaces.items()
     )
-    parallel = machine.parallel_trials(config)
+    parallel = resources.parallel_trials(config)
     seconds = _seconds(config, plans, parallel)
     return Plan(
         study=config.study,
