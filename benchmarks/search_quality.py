@@ -34,9 +34,9 @@ from benchmarks.searches import SLOTS, Ours, Random, Rays, Search
 from benchmarks.surface import EVAL_STEPS, MAX_STEPS, METHODS, Surface, deployed, draw, shuffled
 from dashboards.findings.pairs import pairs
 from dashboards.findings.verdict import decide
+from search.driver import second_stage
 from search.results.rows import study_rows
 from search.seeds import derive
-from search.training import test_scores
 
 FIRST = 1000
 """The first seed: the settings of our sampler were chosen on smaller ones."""
@@ -146,7 +146,7 @@ def whole(surface: Surface, seed: int) -> dict[str, Any]:
         search = Ours(seed, Path(folder), finalists=True, trials_per_method=12)
         spend(search, surface)
         study = search.study
-        test_scores.read(study, lambda jobs: enumerate(reading(surface, job) for job in jobs))
+        second_stage.score_on_test(study, lambda jobs: enumerate(reading(surface, job) for job in jobs))
         rows: Any = study_rows(study, "done", {"backbone": {}, "tasks": [{"name": "task"}]})
         return said(rows)
 

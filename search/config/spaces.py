@@ -12,14 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
-
 import methods
 from methods.backbone.shape import Shape
 from methods.method import MethodConfig
 from methods.space import Allowed, Choice, Float, Int, Range, Scalar
 from search import errors
-from search.config import overriding
+from search.config import overriding, spaces
 from search.config.task_config import TaskConfig
 from search.config.values import HyperparameterConfig, RangeConfig
 from search.errors import Problem
@@ -158,11 +156,6 @@ def _idle(config: type[MethodConfig], overrides: Mapping[str, HyperparameterConf
     return ""
 
 
-def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
-    """What Optuna is asked with, by hyperparameter."""
-    return {name: _distribution(range_) for name, range_ in space.ranges.items()}
-
-
 def default_weights(weights: Space) -> dict[str, Scalar]:
     """Equal weights as far as the ranges allow: the first trial."""
     return {name: _nearest(range_, 1.0) for name, range_ in weights.ranges.items()}
@@ -244,18 +237,34 @@ def _typed(allowed: Allowed, value: Scalar) -> Scalar:
     return float(value) if isinstance(allowed, Float) else value
 
 
-def _distribution(range_: Range) -> optuna.distributions.BaseDistribution:
-    match range_:
-        case Float(low, high, log):
-            return optuna.distributions.FloatDistribution(low, high, log=log)
-        case Int(low, high, log):
-            return optuna.distributions.IntDistribution(low, high, log=log)
-        case Choice(choices):
-            return optuna.distributions.CategoricalDistribution(choices)
-
-
 def _nearest(range_: Range, default: Scalar) -> Scalar:
     if isinstance(range_, Choice):
         return default if default in range_.choices else range_.choices[0]
     assert isinstance(default, int | float), "a range's default is a number"
     return min(max(default, range_.low), range_.high)
+
+
+def grid_problems(
+    given: Mapping[str, Mapping[str, HyperparameterConfig]], tasks: Sequence[TaskConfig]
+) -> list[Problem]:
+    """What a grid cannot exhaust: ranges of the methods and of the tasks' weights that are continuous."""
+    found = []
+    for method, overrides in given.items():
+        found += _continuous(f"methods.{method}.", spaces.space(method, overrides, tasks).ranges)
+    for index, task in enumerate(tasks):
+        name = f"{spaces.LOSS_WEIGHT}{task.name}"
+        ranges = {n: range_ for n, range_ in spaces.loss_weights(tasks).ranges.items() if n == name}
+        found += [Problem(f"tasks.{index}.loss_weight", problem.text) for problem in _continuous("", ranges)]
+    return found
+
+
+def _continuous(path: str, ranges: Mapping[str, Range]) -> list[Problem]:
+    return [
+        Problem(
+            f"{path}{name}",
+            f"is a range from {range_.low:g} to {range_.high:g}, which has no end for search.sampler grid; "
+            f"write a list, such as [{range_.low:g}, {float(spaces.middle({name: range_})[name]):.3g}, {range_.high:g}]",
+        )
+        for name, range_ in ranges.items()
+        if isinstance(range_, Float)
+    ]

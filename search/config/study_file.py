@@ -21,7 +21,6 @@ from search.config.study_config import StudyConfig
 from search.config.task_config import FILE_FORMATS
 from search.config.values import HyperparameterConfig
 from search.errors import Problem, StudyFileError
-from search.strategy import grid
 
 _FLOAT = re.compile(
     r"^[-+]?(?:(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
@@ -92,7 +91,7 @@ def _validated(content: dict[str, Any], path: Path, found: list[Problem]) -> Stu
         found += spaces.problems(method, hyperparameters, config.tasks)
     found += _jobs_problems(config)
     if not found and config.search.sampler == "grid":
-        found += grid.problems(config.methods, config.tasks)
+        found += spaces.grid_problems(config.methods, config.tasks)
     if found:
         raise errors.study_file_error(found, path)
     return config

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from search.study.study import Study, evaluations
+from search.study.records import curve
+from search.study.study import Study
 
 _KEEP_INTERVAL = 10.0
 """Seconds of GPUs that a killed driver may forget, times the GPUs."""
@@ -56,7 +57,7 @@ def seconds_used(study: Study) -> float:
     for _, each in study.trials():
         if each.datetime_start is not None:
             start = each.datetime_start.timestamp()
-            seconds = max((e["seconds"] for e in evaluations(each).values()), default=0.0)
+            seconds = max((e["seconds"] for e in curve(each).values()), default=0.0)
             spans.append(
                 (start, each.datetime_complete.timestamp() if each.datetime_complete else start + seconds)
             )

@@ -13,8 +13,7 @@ from typing import Any
 from ray import tune
 from ray.util.metrics import Gauge
 
-from search.results.rows import best
-from search.study.study import Study
+from search.study.study import Study, best
 
 _INTERVAL = 5.0  # seconds; Ray's agents export every ten
 _STATES = ("COMPLETE", "RUNNING", "PRUNED", "FAIL", "WAITING")

@@ -11,12 +11,11 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ray
 from optuna.trial import TrialState
 from ray import tune
 from rich.console import Console
@@ -24,19 +23,19 @@ from rich.console import Console
 from clusters.connect import connected, refuse_unshared
 from search.config import places, study_file
 from search.config.study_config import StudyConfig
-from search.driver import lock, signals
+from search.driver import lock, second_stage, signals, trainable
 from search.driver.budget import Budget
 from search.driver.gauges import Gauges
 from search.driver.progress import Progress
-from search.driver.tune import HalvingScheduler, StopWhen, StudySearcher
+from search.driver.tune import HalvingScheduler, StudySearcher, StudyStopper
 from search.errors import HaltedError, NoStudyError, PromptfrontError, StorageError, StudyFileError
-from search.plan import check
+from search.plan import check, resources
 from search.results import provenance
 from search.results.rows import study_rows, write_curves
+from search.study import finalists
 from search.study.study import Study
 from search.tracking.mlflow_store import TrackingError
 from search.tracking.tracker import Tracker
-from search.training import probe, test_scores, worker
 
 # Tune's own output, its loggers, its signal handler and its snapshots have no use here. A trial's teardown may take
 # longer than Tune's two seconds, after which it would lose the trial's slot for ever.
@@ -106,7 +105,7 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
 def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Writer) -> Launched:
     config = study.config
     (config.folder / "config.yaml").write_text(study_file.dump(config), encoding="utf-8")
-    ended_before = study.finished() and not test_scores.unread(study) and not probe.unmeasured(study)
+    ended_before = study.finished() and not finalists.untested(study) and not finalists.unmeasured(study)
     if not ended_before:  # a finished study keeps the provenance of the launch that made its results
         _write_facts(config, facts)
     tracker = Tracker(study, facts["backbone"]["parameters"])
@@ -133,7 +132,7 @@ def read_rows(config: StudyConfig) -> dict[str, Any]:
         NoStudyError: it does not exist, or was never launched.
     """
     study = Study(config, must_exist=True)
-    finished = study.finished() and not test_scores.unread(study)
+    finished = study.finished() and not finalists.untested(study)
     outcome = _ended(study, Outcome.DONE) if finished else Outcome.INTERRUPTED
     return study_rows(study, outcome.value, _with_test_hashes(study, _read_facts(config)))
 
@@ -158,14 +157,18 @@ def _run(study: Study, tracker: Tracker, console: Console, interrupted: threadin
     os.environ.update(_TUNE)
     config = study.config
     searcher = StudySearcher(study)
-    with connected(config.cluster.address) as resources:
+    with connected(config.cluster.address) as there:
         signals.heed(interrupted)  # Ray has put a handler of its own in place
         if "://" not in (checkpoints := places.checkpoint_place(config)):
             refuse_unshared(Path(checkpoints))
-        request = _request(config, resources)
-        searcher.limit = _limit(config, resources, request)
+        request = resources.per_trial(config.cluster, there.get("GPU", 0))
+        searcher.limit = resources.at_once(config, there)
+        if searcher.limit < 1:
+            raise StudyFileError(
+                f"a trial asks for {request}, the cluster has {there}: lower cluster.cpus_per_trial or gpus_per_trial"
+            )
         budget = Budget(study, request.get("gpu", 0.0))
-        stopper = StopWhen(searcher, interrupted, budget)
+        stopper = StudyStopper(searcher, interrupted, budget)
         with tracker.following(), tempfile.TemporaryDirectory() as folder:
             with Progress(study, console) as progress:
                 _tune(searcher, stopper, progress, request, folder)
@@ -176,10 +179,14 @@ def _run(study: Study, tracker: Tracker, console: Console, interrupted: threadin
                 return Outcome.INTERRUPTED
             if study.finished():
                 console.print("Scoring the finalists on the test split ...")
-                test_scores.read(study, lambda jobs: _score_all(jobs, request, interrupted))
+                second_stage.score_on_test(
+                    study, lambda jobs: second_stage.score_all(jobs, request, interrupted)
+                )
                 console.print("Measuring what they cost, one at a time ...")
-                probe.read(study, lambda jobs: _measure_all(jobs, request, interrupted))
-                if test_scores.unread(study) or probe.unmeasured(study):
+                second_stage.measure_costs(
+                    study, lambda jobs: second_stage.measure_all(jobs, request, interrupted)
+                )
+                if finalists.untested(study) or finalists.unmeasured(study):
                     return Outcome.INTERRUPTED
                 return _ended(study, Outcome.DONE)
         if not (stopper.budget_ended or study.out_of_trials):
@@ -190,10 +197,10 @@ def _run(study: Study, tracker: Tracker, console: Console, interrupted: threadin
 
 
 def _tune(
-    searcher: StudySearcher, stopper: StopWhen, progress: Progress, request: dict[str, float], folder: str
+    searcher: StudySearcher, stopper: StudyStopper, progress: Progress, request: dict[str, float], folder: str
 ) -> None:
     tuner = tune.Tuner(
-        tune.with_resources(worker.run, request),
+        tune.with_resources(trainable.run, request),
         tune_config=tune.TuneConfig(
             search_alg=searcher, scheduler=HalvingScheduler(searcher), num_samples=-1, reuse_actors=True
         ),
@@ -218,47 +225,6 @@ def _ours(error: BaseException) -> BaseException:
     while found is not None and not isinstance(found, PromptfrontError):
         found = found.__cause__ or found.__context__
     return found or error
-
-
-def _score_all(
-    jobs: list[dict[str, Any]], request: dict[str, float], interrupted: threading.Event
-) -> Iterator[tuple[int, test_scores.Reading]]:
-    """Scores jobs where a GPU is, if trials ask for one; else here, where the libraries are loaded already."""
-    if "gpu" not in request:
-        for index, job in enumerate(jobs):
-            if interrupted.is_set():
-                return
-            yield index, test_scores.score(job)
-        return
-    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request["gpu"])(test_scores.score)
-    pending = {remote.remote(job): index for index, job in enumerate(jobs)}
-    while pending and not interrupted.is_set():
-        ready, _ = ray.wait(list(pending), timeout=1)
-        for done in ready:
-            try:
-                yield pending.pop(done), ray.get(done)
-            except (
-                ray.exceptions.RayTaskError
-            ) as error:  # without the worker's traceback, where it is for the user
-                raise error.cause if isinstance(error.cause, PromptfrontError) else error from None
-
-
-def _measure_all(
-    jobs: list[dict[str, Any]], request: dict[str, float], interrupted: threading.Event
-) -> Iterator[tuple[int, probe.Probe]]:
-    """Probes jobs one after the other, in a worker with what a trial has; one that cannot be probed has an `error`."""
-    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request.get("gpu", 0))(probe.measure)
-    for index, job in enumerate(jobs):
-        pending = remote.remote(job)
-        while not interrupted.is_set() and not ray.wait([pending], timeout=1)[0]:
-            pass
-        if interrupted.is_set():
-            ray.cancel(pending, force=True)
-            return
-        try:
-            yield index, ray.get(pending)
-        except ray.exceptions.RayError as error:
-            yield index, {"error": str(error)}
 
 
 def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> Launched:
@@ -312,25 +278,7 @@ def _write_facts(config: StudyConfig, facts: dict[str, Any]) -> None:
 
 def _with_test_hashes(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
     """The test splits are hashed where they are read."""
-    for reading in study.late_facts(test_scores.TEST).values():
+    for reading in study.facts_of_trials(finalists.TEST).values():
         for name, digest in reading["sha256"].items():
             facts["data"][name]["test"] = digest
     return facts
-
-
-def _request(config: StudyConfig, resources: dict[str, float]) -> dict[str, float]:
-    """What a trial asks of the cluster: a GPU where there is one, unless the study says otherwise."""
-    gpus = config.cluster.gpus_per_trial
-    if gpus is None:
-        gpus = 1.0 if resources.get("GPU", 0) >= 1 else 0.0
-    return {"cpu": config.cluster.cpus_per_trial, **({"gpu": gpus} if gpus else {})}
-
-
-def _limit(config: StudyConfig, resources: dict[str, float], request: dict[str, float]) -> int:
-    """Trials at once: as many as fit, so that none is proposed long before it can start."""
-    fit = min(int(resources.get(name.upper(), 0) // amount) for name, amount in request.items())
-    if fit < 1:
-        raise StudyFileError(
-            f"a trial asks for {request}, the cluster has {resources}: lower cluster.cpus_per_trial or gpus_per_trial"
-        )
-    return min(fit, config.cluster.max_concurrent_trials or fit)

@@ -81,8 +81,8 @@ def leased(study: Study, say: Callable[[str], object]) -> Iterator[None]:
         "token": uuid.uuid4().hex,
         "renewed": 0,
     }
-    study.record_whole(_LEASE, mine)
-    other = study.whole(_LEASE)
+    study.record_study_fact(_LEASE, mine)
+    other = study.fact_of_study(_LEASE)
     if other["token"] != mine["token"]:  # two have waited for the same end
         raise _refusal(f"the study {study.config.study!r}", other["who"])
     ended = threading.Event()
@@ -90,11 +90,11 @@ def leased(study: Study, say: Callable[[str], object]) -> Iterator[None]:
     def renew() -> None:
         while not ended.wait(_RENEWAL):
             with contextlib.suppress(StorageError):  # who runs the study meets it too, and says so
-                if study.whole(_LEASE)["token"] != mine["token"]:
+                if study.fact_of_study(_LEASE)["token"] != mine["token"]:
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
                 mine["renewed"] += 1
-                study.record_whole(_LEASE, mine)
+                study.record_study_fact(_LEASE, mine)
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()
@@ -104,20 +104,20 @@ def leased(study: Study, say: Callable[[str], object]) -> Iterator[None]:
         ended.set()
         thread.join()
         with contextlib.suppress(StorageError):  # it will be over without having been given back
-            if study.whole(_LEASE)["token"] == mine["token"]:
-                study.record_whole(_LEASE, None)
+            if study.fact_of_study(_LEASE)["token"] == mine["token"]:
+                study.record_study_fact(_LEASE, None)
 
 
 def _wait_for_the_last(study: Study, say: Callable[[str], object]) -> None:
     """Until the lease of a driver that is dead is over."""
-    before = study.whole(_LEASE)
+    before = study.fact_of_study(_LEASE)
     if before is None or _dead(before):
         return
     say(f"The study was being run by {before['who']}; waiting {TERM:.0f} s to see whether it still is ...")
     deadline = time.monotonic() + TERM
     while time.monotonic() < deadline:
         time.sleep(1)
-        now = study.whole(_LEASE)
+        now = study.fact_of_study(_LEASE)
         if now is None:
             return
         if now != before:

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from search.results.rows import best
 from search.study import finalists
-from search.study.study import Key, Study
+from search.study.records import Key
+from search.study.study import Study, best
 
 _INTERVAL = 1.0  # seconds between two looks at the storage
 

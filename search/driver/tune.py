@@ -6,7 +6,6 @@ resumed safely; Tune's restore forgets the scheduler. Here Tune only runs trials
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import Any
 
@@ -17,24 +16,22 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.driver.budget import Budget
-from search.strategy import early_stopping
-from search.study.study import Key, Study, evaluations
-from search.training.worker import Job
+from search.job import Report
+from search.strategy.early_stopping import SuccessiveHalving
+from search.study.records import Key, curve
+from search.study.study import Study
 
 METRIC = "validation"
-_COUNTS = ("trained_parameters", "deployed_parameters", "head_parameters")
-_COSTS = ("seconds", "step_seconds", "peak_memory_bytes", "latency_seconds")
-_KEPT = ("validation", "loss", "checkpoint", *_COSTS)
 
 
-class _NotInSnapshots:
+class _NotPickled:
     """Tune pickles what it is given for its own restore; we resume from the storage, so there is nothing to keep."""
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return (object, ())
 
 
-class StudySearcher(_NotInSnapshots, Searcher):
+class StudySearcher(_NotPickled, Searcher):
     """Hands Tune the study's next trial, and tells the study how each ended.
 
     Args:
@@ -68,24 +65,25 @@ class StudySearcher(_NotInSnapshots, Searcher):
         if assignment == "done":
             return Searcher.FINISHED
         self.keys[trial_id] = assignment.key
-        return Job.of(self.study.config, assignment).to_dict()
+        return assignment.job(self.study.config).to_dict()
 
-    def record(self, trial_id: str, result: dict[str, Any]) -> Key:
+    def record(self, trial_id: str, report: Report) -> Key:
         """Keeps a report in the study."""
         key = self.keys[trial_id]
-        if result["stops_study"]:
-            self.halted, self.stopping = result["error"], True
+        if report.stops_study:
+            self.halted, self.stopping = report.error, True
             return key
-        if result["error"] is not None:
-            self.errors[key] = result["error"]
+        if report.error is not None:
+            self.errors[key] = report.error
             return key
+        assert report.step is not None, "an evaluation has its step"
         known = self.study.trial(key).user_attrs
-        facts = {name: result[name] for name in _COUNTS if known.get(name) != result[name]}
-        if result["resumed"]:
-            facts["resumed"] = [*known.get("resumed", ()), result["step"]]
-        kept = {name: result.get(name) for name in _KEPT}  # a checkpoint of before may lack a cost
-        nested = {name: json.loads(result[name]) for name in ("task_scores", "metrics")}
-        self.study.record_evaluation(key, result["step"], {**kept, **nested}, **facts)
+        facts: dict[str, Any] = {
+            name: count for name, count in report.counts.items() if known.get(name) != count
+        }
+        if report.resumed:
+            facts["resumed"] = [*known.get("resumed", ()), report.step]
+        self.study.record_evaluation(key, report.step, report.evaluation, **facts)
         return key
 
     def on_trial_complete(
@@ -95,7 +93,7 @@ class StudySearcher(_NotInSnapshots, Searcher):
         key = self.keys.pop(trial_id, None)
         if key is None:
             return
-        done = evaluations(self.study.trial(key))
+        done = curve(self.study.trial(key))
         last = done[max(done)] if done else None
         complete = last is not None and max(done) >= self.study.config.training.max_steps
         if key in self.errors:
@@ -117,48 +115,46 @@ class StudySearcher(_NotInSnapshots, Searcher):
         """Nothing: the storage has it all."""
 
 
-class HalvingScheduler(_NotInSnapshots, FIFOScheduler):
+class HalvingScheduler(_NotPickled, FIFOScheduler):
     """Records every report, and stops search trials that fall behind (`search/strategy/early_stopping.py`)."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()
         self._searcher = searcher
         config = searcher.study.config
-        self._rungs = early_stopping.rungs(
-            config.training.max_steps, config.training.eval_steps, config.search.eta
-        )
+        self._halving = SuccessiveHalving(config.search, config.training)
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         if result.get("error") is None and "step" not in result:
             return TrialScheduler.CONTINUE  # Tune's own last word on a function that has returned
-        key = self._searcher.record(trial.trial_id, result)
-        if result["error"] is None and not result["resumed"]:
-            # It gets on. Tune counts the losses of a whole life, and fails what is lost again and again where it stands.
+        report = Report.from_result(result)
+        key = self._searcher.record(trial.trial_id, report)
+        if report.error is not None:
+            return TrialScheduler.CONTINUE
+        if not report.resumed:
+            # The trial moved on, so Tune's failure count starts again: max_failures means losses at one step.
             trial.run_metadata.num_failures = 0
-        if result["error"] is not None or not self._falls_behind(key, result):
+        if not self._falls_behind(key, report):
             return TrialScheduler.CONTINUE
         self._searcher.pruned.add(key)
         return TrialScheduler.STOP
 
-    def _falls_behind(self, key: Key, result: dict[str, Any]) -> bool:
-        study = self._searcher.study
-        if (
-            key.stage != "search"
-            or not study.config.search.early_stopping
-            or result["step"] not in self._rungs
-        ):
+    def _falls_behind(self, key: Key, report: Report) -> bool:
+        if key.stage != "search":
             return False
-        peers = [
-            score
-            for number, score in study.scores_at(key.method, result["step"]).items()
+        study = self._searcher.study
+        assert report.step is not None
+        assert report.validation is not None
+        assert report.deployed_parameters is not None
+        others = [
+            (score, study.trial(Key(key.method, "search", number)).user_attrs["deployed_parameters"])
+            for number, score in study.scores_at(key.method, report.step).items()
             if number != key.number
-            and study.trial(Key(key.method, "search", number)).user_attrs["deployed_parameters"]
-            <= result["deployed_parameters"]
         ]
-        return early_stopping.stops(result["validation"], peers, study.config.search.eta)
+        return self._halving.stops(report.step, report.validation, report.deployed_parameters, others)
 
 
-class StopWhen(_NotInSnapshots, Stopper):
+class StudyStopper(_NotPickled, Stopper):
     """Ends the study cleanly, on a signal or when its budget is used up; running trials can be resumed.
 
     Args:

@@ -17,11 +17,12 @@ from search.errors import NoStudyError, StudyFileError
 from search.export import peft_folder
 from search.export.peft_folder import NotForPeftError
 from search.study import finalists
-from search.study.study import Assignment, Key, Study
+from search.study.records import Key
+from search.study.study import Assignment, Study
 from search.training import checkpoint, model_files
 from search.training.checkpoint_folder import CheckpointFolder
 from search.training.trial import Trial
-from search.training.worker import Job, Resources, build, load
+from search.training.worker import Resources, build, load
 
 _COMPARED = 16
 """Rows of validation on which peft's logits are compared with ours."""
@@ -74,9 +75,9 @@ def export(config: StudyConfig, method: str | None, out: Path | None) -> Exporte
     study = Study(config, must_exist=True)
     key = _trained(study, method)
     facts = study.trial(key).user_attrs
-    job = Job.of(config, Assignment.of(key, facts))
+    job = Assignment.of(key, facts).job(config)
     resources = load(job.study)
-    trial = build(job, config, resources)
+    trial = build(job, resources)
     if not checkpoint.restore(trial, CheckpointFolder(job.folder)):
         raise NoStudyError(f"{job.folder} holds no readable checkpoint of {key}; train it again")
     folder = out or config.folder / "export" / method

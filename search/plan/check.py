@@ -6,7 +6,7 @@ has counts and estimates. Estimates are upper bounds: they take no early stoppin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,9 +20,9 @@ from search.config import places, spaces
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
 from search.errors import Problem, StudyFileError
-from search.plan import estimates, resources
+from search.plan import estimates, notes, resources
 from search.plan.estimates import Timer
-from search.strategy import early_stopping, grid
+from search.strategy import grid
 from search.strategy.sampling import fingerprint
 from search.tasks import Task
 from search.training import checkpoint_folder, model_files
@@ -125,7 +125,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         _method_plan(config, method, space, backbone, loaded, timer)
         for method, space in method_spaces.items()
     )
-    parallel = resources.parallel_trials(config)
+    parallel = max(1, resources.at_once(config, resources.of_this_machine()))
     seconds = _seconds(config, plans, parallel)
     return Plan(
         study=config.study,
@@ -140,44 +140,9 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         gpu_seconds=_gpu_seconds(config, seconds, parallel),
         warnings=(
             *(f"task {task.name}: {warning}" for task in loaded for warning in task.warnings),
-            *_missing_test_splits(config),
-            *_idle_limits(config),
-            *_idle_stopping(config),
+            *notes.of_settings(config),
         ),
     )
-
-
-def _missing_test_splits(config: StudyConfig) -> Iterator[str]:
-    for task in config.tasks:
-        if task.data.test_split is None:
-            yield (
-                f"task {task.name}: without data.test_split no finalist is scored on held-out data, "
-                "and the verdict will be none"
-            )
-
-
-def _idle_stopping(config: StudyConfig) -> Iterator[str]:
-    """Early stopping that never comes to a rung."""
-    training, search = config.training, config.search
-    if search.early_stopping and not early_stopping.rungs(
-        training.max_steps, training.eval_steps, search.eta
-    ):
-        latest = training.max_steps // search.eta
-        cure = f"training.eval_steps of at most {latest}" if latest else "more training.max_steps"
-        yield (
-            f"search.early_stopping stops nobody: it looks where 1/{search.eta} of the steps are done, and no trial is "
-            f"evaluated by then; {cure} would change that"
-        )
-
-
-def _idle_limits(config: StudyConfig) -> Iterator[str]:
-    without = config.cluster.gpus_per_trial == 0 or (
-        config.cluster.gpus_per_trial is None
-        and config.cluster.address is None
-        and not torch.cuda.device_count()
-    )
-    if config.search.max_gpu_hours is not None and without:
-        yield "search.max_gpu_hours limits nothing: trials ask for no GPU; search.max_hours does"
 
 
 def _tasks(
@@ -287,9 +252,7 @@ def _trials(config: StudyConfig, method: str, space: Space) -> int:
 
 def _gpu_seconds(config: StudyConfig, seconds: float | None, parallel: int) -> float | None:
     """What trials hold of GPUs, at most; None where they ask for none, or where their seconds are not known."""
-    gpus = config.cluster.gpus_per_trial
-    if gpus is None:
-        gpus = 1.0 if torch.cuda.device_count() else 0.0
+    gpus = resources.per_trial(config.cluster, resources.of_this_machine()["GPU"]).get("gpu")
     return (seconds - _START_SECONDS) * parallel * gpus if seconds is not None and gpus else None
 
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-import optuna
 import pandas as pd
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 import methods
-from search.config.spaces import LOSS_WEIGHT
+from search.job import COSTS, COUNTS
+from search.results.importances import importances
 from search.seeds import derive
 from search.study import finalists
-from search.study.study import Key, Study, evaluations, known_of, loss_weights
-from search.training import probe, test_scores
+from search.study.records import Key, curve, known_of, loss_weights
+from search.study.study import Study, metric
 
 Row = dict[str, Any]
-
-ENOUGH_TRIALS = 8
-"""With fewer complete trials, importances would be made of noise."""
 
 
 def study_rows(study: Study, outcome: str, provenance: Row) -> Row:
@@ -34,7 +30,7 @@ def study_rows(study: Study, outcome: str, provenance: Row) -> Row:
         provenance: as `search.results.provenance.collect` gave it, with `backbone` and `tasks` beside.
     """
     config = study.config
-    runs = study.late_facts("mlflow_run_id")
+    runs = study.facts_of_trials("mlflow_run_id")
     return {
         "study": config.study,
         "partial": outcome != "done",
@@ -71,18 +67,10 @@ def write_curves(study: Study) -> None:
             "metrics": json.dumps(evaluation["metrics"]),
         }
         for key, trial in study.trials()
-        for step, evaluation in evaluations(trial).items()
+        for step, evaluation in curve(trial).items()
     ]
     if table:
         pd.DataFrame(table).to_parquet(study.config.folder / "curves.parquet")
-
-
-def metric(study: Study) -> str:
-    """Name of what is optimized."""
-    metrics, objective = {task.metric for task in study.config.tasks}, study.config.search.objective
-    if len(metrics) == 1 and (len(study.config.tasks) == 1 or objective == "mean"):
-        return metrics.pop()
-    return f"{objective} score"
 
 
 def _search(study: Study) -> Row:
@@ -92,51 +80,6 @@ def _search(study: Study) -> Row:
         **{name: getattr(search, name) for name in ("allocation", "measured_costs")},
         **{name: getattr(training, name) for name in ("max_steps", "eval_steps")},
     }
-
-
-def importances(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float] | None:
-    """Each hyperparameter's share of the variance of the validation score, the largest first.
-
-    Hutter et al. (2014), "An Efficient Approach for Assessing Hyperparameter Importance" (fANOVA), over the complete
-    trials of one method. Of one that applies to some trials only, its share among those.
-
-    Returns:
-        None where fewer than `ENOUGH_TRIALS` are complete, or where no hyperparameter or no score varies.
-    """
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    applying = {
-        name: [trial for trial in complete if _applies(trial, name)]
-        for name in dict.fromkeys(name for trial in complete for name in trial.params)
-    }
-    found = _shares(complete, [name for name in applying if len(applying[name]) == len(complete)], seed)
-    for name, own in applying.items():
-        if len(own) < len(complete):
-            beside = [other for other in applying if all(_applies(trial, other) for trial in own)]
-            found |= {key: share for key, share in _shares(own, beside, seed).items() if key == name}
-    return dict(sorted(found.items(), key=lambda item: -item[1])) or None
-
-
-def _applies(trial: FrozenTrial, name: str) -> bool:
-    """Whether something sampled has an effect on the trial."""
-    return name.startswith(LOSS_WEIGHT) or name in trial.user_attrs["config"]
-
-
-def _shares(complete: Sequence[FrozenTrial], names: Sequence[str], seed: int) -> dict[str, float]:
-    """fANOVA over trials to which all the names apply; empty where it would say nothing."""
-    varied = {name for name in names if len({repr(trial.params[name]) for trial in complete}) > 1}
-    if len(complete) < ENOUGH_TRIALS or not varied or len({trial.values[0] for trial in complete}) < 2:
-        return {}
-    table = optuna.create_study(direction="maximize")
-    for trial in complete:
-        table.add_trial(
-            optuna.trial.create_trial(
-                params={name: trial.params[name] for name in names},
-                distributions={name: trial.distributions[name] for name in names},
-                value=trial.values[0],
-            )
-        )
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
-    return optuna.importance.get_param_importances(table, evaluator=evaluator, params=sorted(varied))
 
 
 def _method(study: Study, method: str) -> Row:
@@ -163,9 +106,9 @@ def _method(study: Study, method: str) -> Row:
 
 
 def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
-    curve = evaluations(trial)
+    points = curve(trial)
     facts = known_of(trial)
-    last = curve[max(curve)] if curve else None
+    last = points[max(points)] if points else None
     return {
         "number": key.number,
         "method": key.method,
@@ -175,11 +118,7 @@ def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
         "validation": last["validation"] if last else None,
         "task_scores": last["task_scores"] if last else {},
         "metrics": last["metrics"] if last else {},
-        **{
-            name: facts.get(name)
-            for name in (*_COUNTS, "step_seconds", "peak_memory_bytes", "latency_seconds")
-        },
-        "seconds": last["seconds"] if last else None,
+        **{name: facts.get(name) for name in (*COUNTS, *COSTS)},
         "started": _time(trial.datetime_start),
         "ended": _time(trial.datetime_complete),
         "error": facts.get("error"),
@@ -189,20 +128,17 @@ def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
         "mlflow_run_id": run_id,
         "curve": [
             {"step": step, **{name: value[name] for name in ("loss", "validation", "seconds")}}
-            for step, value in curve.items()
+            for step, value in points.items()
         ],
     }
-
-
-_COUNTS = ("trained_parameters", "deployed_parameters", "head_parameters")
 
 
 def _finalists(study: Study, method: str, run_ids: dict[Key, str]) -> list[Row]:
     roles = finalists.promoted(study, method)
     chosen = finalists.choose(study, method)
     search = study.of(method, "search")
-    tests = study.late_facts(test_scores.TEST)
-    probed = probe.probed(study, method)
+    tests = study.facts_of_trials(finalists.TEST)
+    probed = finalists.probed(study, method)
     found = []
     for number, retrained in finalists.runs(study, method).items():
         facts = search[number].user_attrs
@@ -213,8 +149,10 @@ def _finalists(study: Study, method: str, run_ids: dict[Key, str]) -> list[Row]:
                 "number": number,
                 "role": roles[number],
                 "chosen": number == chosen,
-                **{name: facts.get(name) for name in _COUNTS},
-                "probe": study.late(probed, probe.PROBE) if probed and number == chosen else None,
+                **{name: facts.get(name) for name in COUNTS},
+                "probe": study.fact_of_trial(probed, finalists.PROBE)
+                if probed and number == chosen
+                else None,
                 "runs": [
                     _run(study, Key(method, "finalists", trial.number), trial, tests, run_ids)
                     for trial in retrained
@@ -250,7 +188,7 @@ def _run(study: Study, key: Key, trial: FrozenTrial, tests: dict[Key, Row], run_
 
 def _examples(study: Study, key: Key) -> dict[str, list[float]] | None:
     """Each test example's score by task; None where the score is no mean over examples, or the file is gone."""
-    path = test_scores.predictions_path(study.config, key)
+    path = finalists.predictions_path(study.config, key)
     several = len(study.config.tasks) > 1
     if (several and study.config.search.objective == "worst") or not path.exists():
         return None
@@ -264,9 +202,3 @@ def _examples(study: Study, key: Key) -> dict[str, list[float]] | None:
 def _time(value: datetime | None) -> str | None:
     """Optuna keeps local times without a zone; results have UTC."""
     return None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds")
-
-
-def best(study: Study, method: str) -> float | None:
-    """The best validation score of a method's completed search trials."""
-    scores = [t.values[0] for t in study.of(method, "search") if t.state == TrialState.COMPLETE]
-    return max(scores, default=None)

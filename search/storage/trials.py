@@ -23,7 +23,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from search.config.values import Scalar
+from methods.space import Scalar
 from search.storage.optuna_storage import MADE
 
 Directions = list[Literal["maximize", "minimize"]]

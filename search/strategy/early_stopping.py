@@ -1,4 +1,4 @@
-"""Asynchronous successive halving that knows both objectives.
+"""Early stopping: asynchronous successive halving that knows what a trial deploys.
 
 Li et al. (2020), "A System for Massively Parallel Hyperparameter Tuning", https://arxiv.org/abs/1810.05934. The rungs
 are the evaluations nearest to max_steps / eta^k. What differs: at a rung, a trial is compared with the trials of its
@@ -8,7 +8,37 @@ one; it is stopped if at least `eta` of them exist and it is outside their top 1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from search.config.study_config import SearchConfig, TrainingConfig
+
+
+class SuccessiveHalving:
+    """The rule, with a study's settings.
+
+    Args:
+        search: whether trials are stopped early, and eta.
+        training: steps and evaluations.
+    """
+
+    def __init__(self, search: SearchConfig, training: TrainingConfig) -> None:
+        self._eta = search.eta
+        found = rungs(training.max_steps, training.eval_steps, search.eta)
+        self._rungs = found if search.early_stopping else ()
+
+    def stops(self, step: int, score: float, deployed: int, others: Iterable[tuple[float, int]]) -> bool:
+        """Whether a trial is stopped at a step.
+
+        Args:
+            step: of its evaluation.
+            score: its validation score there, higher is better.
+            deployed: its deployed parameters.
+            others: score at the same step and deployed parameters of the other trials of its method.
+        """
+        if step not in self._rungs:
+            return False
+        peers = [other for other, parameters in others if parameters <= deployed]
+        return falls_behind(score, peers, self._eta)
 
 
 def rungs(max_steps: int, eval_steps: int, eta: int) -> tuple[int, ...]:
@@ -21,7 +51,7 @@ def rungs(max_steps: int, eval_steps: int, eta: int) -> tuple[int, ...]:
     return tuple(sorted(rung for rung in found if 0 < rung < max_steps))
 
 
-def stops(value: float, peers: Sequence[float], eta: int) -> bool:
+def falls_behind(value: float, peers: Sequence[float], eta: int) -> bool:
     """Whether a trial that reached a rung with `value` (higher is better) is stopped there.
 
     Args:

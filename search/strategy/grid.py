@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from methods.space import Choice, Float, Int, Range, Scalar
-from search.config import spaces
-from search.config.task_config import TaskConfig
-from search.config.values import HyperparameterConfig
-from search.errors import Problem
+from methods.space import Choice, Int, Range, Scalar
 
 
 def size(ranges: Mapping[str, Range]) -> int | None:
@@ -45,29 +41,3 @@ def _count(range_: Range) -> int | None:
     if isinstance(range_, Choice):
         return len(range_.choices)
     return range_.high - range_.low + 1 if isinstance(range_, Int) else None
-
-
-def problems(
-    given: Mapping[str, Mapping[str, HyperparameterConfig]], tasks: Sequence[TaskConfig]
-) -> list[Problem]:
-    """What a grid cannot exhaust: ranges of the methods and of the tasks' weights that are continuous."""
-    found = []
-    for method, overrides in given.items():
-        found += _continuous(f"methods.{method}.", spaces.space(method, overrides, tasks).ranges)
-    for index, task in enumerate(tasks):
-        name = f"{spaces.LOSS_WEIGHT}{task.name}"
-        ranges = {n: range_ for n, range_ in spaces.loss_weights(tasks).ranges.items() if n == name}
-        found += [Problem(f"tasks.{index}.loss_weight", problem.text) for problem in _continuous("", ranges)]
-    return found
-
-
-def _continuous(path: str, ranges: Mapping[str, Range]) -> list[Problem]:
-    return [
-        Problem(
-            f"{path}{name}",
-            f"is a range from {range_.low:g} to {range_.high:g}, which has no end for search.sampler grid; "
-            f"write a list, such as [{range_.low:g}, {float(spaces.middle({name: range_})[name]):.3g}, {range_.high:g}]",
-        )
-        for name, range_ in ranges.items()
-        if isinstance(range_, Float)
-    ]

@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from methods.space import Range
-from search.config import spaces
+from methods.space import Choice, Float, Int, Range, Scalar
+from search.config.spaces import Space
 from search.config.study_config import SearchConfig
-from search.config.values import Scalar
 from search.storage.trials import Directions
 from search.strategy import grid
 
@@ -59,7 +58,7 @@ class Proposals:
     ) -> None:
         self._search, self._ranges, self._directions = search, dict(ranges), directions
         self._resolve, self._seed = resolve, seed
-        self._distributions = spaces.distributions(spaces.Space({}, self._ranges))
+        self._distributions = distributions(Space({}, self._ranges))
         self._tried: set[str] = set()
         self._known: dict[int, FrozenTrial] = {}
         self._copies: dict[int, int] = {}
@@ -188,3 +187,18 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
     """The same for what would be the same trial, of what `spaces.resolved` gives; shares that differ by rounding are the same."""
     shares = {task: round(share, 9) for task, share in facts["loss_weights"].items()}
     return json.dumps({**facts["config"], "loss_weights": shares}, sort_keys=True)
+
+
+def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
+    """What Optuna is asked with, by hyperparameter."""
+    return {name: _distribution(range_) for name, range_ in space.ranges.items()}
+
+
+def _distribution(range_: Range) -> optuna.distributions.BaseDistribution:
+    match range_:
+        case Float(low, high, log):
+            return optuna.distributions.FloatDistribution(low, high, log=log)
+        case Int(low, high, log):
+            return optuna.distributions.IntDistribution(low, high, log=log)
+        case Choice(choices):
+            return optuna.distributions.CategoricalDistribution(choices)

@@ -8,15 +8,22 @@ the test split. On request the published default is retrained too, for compariso
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState
 
-if TYPE_CHECKING:
-    from search.study.study import Study
+from search.config.study_config import StudyConfig
+from search.study.records import Key, Records
 
 Role = Literal["best", "cheapest", "default"]
+
+TEST = "test"
+"""The fact of a trial that holds its test scores."""
+PROBE = "probe"
+"""The fact of a trial that holds its costs, measured alone."""
 
 
 class Missing(NamedTuple):
@@ -47,13 +54,13 @@ def promote(trials: list[FrozenTrial], epsilon: float, default: bool = False) ->
     return roles
 
 
-def promoted(study: Study, method: str) -> dict[int, Role]:
+def promoted(study: Records, method: str) -> dict[int, Role]:
     """The promotions of a method, from its search trials as they are now."""
     settings = study.config.finalists
     return promote(study.of(method, "search"), settings.epsilon, settings.default)
 
 
-def missing(study: Study, method: str) -> list[Missing]:
+def missing(study: Records, method: str) -> list[Missing]:
     """The runs that the promotions of a method ask for and that are not there."""
     there = {(t.user_attrs["from"], t.user_attrs["seed_index"]) for t in study.of(method, "finalists")}
     return [
@@ -64,7 +71,7 @@ def missing(study: Study, method: str) -> list[Missing]:
     ]
 
 
-def runs(study: Study, method: str) -> dict[int, list[FrozenTrial]]:
+def runs(study: Records, method: str) -> dict[int, list[FrozenTrial]]:
     """The retrained runs of each promoted search trial, by seed."""
     found: dict[int, list[FrozenTrial]] = {number: [] for number in promoted(study, method)}
     for trial in study.of(method, "finalists"):
@@ -76,7 +83,7 @@ def runs(study: Study, method: str) -> dict[int, list[FrozenTrial]]:
     return found
 
 
-def choose(study: Study, method: str) -> int | None:
+def choose(study: Records, method: str) -> int | None:
     """Number of the promoted search trial that is scored on test; None until all its runs have ended, or if all failed."""
     means: dict[int, float] = {}
     roles = promoted(study, method)
@@ -96,3 +103,42 @@ def choose(study: Study, method: str) -> int | None:
     enough = max(means.values()) - study.config.finalists.epsilon
     close = [number for number in means if means[number] >= enough]
     return min(close, key=lambda number: (search[number].values[1], -means[number], number))
+
+
+def untested(study: Records) -> list[Key]:
+    """Finalists' runs that are to be scored on test and have not been."""
+    if any(task.data.test_split is None for task in study.config.tasks):
+        return []
+    done = study.facts_of_trials(TEST)
+    return [key for key in chosen_runs(study) if key not in done]
+
+
+def chosen_runs(study: Records) -> Iterator[Key]:
+    """The completed runs of each method's chosen finalist."""
+    for method in study.config.methods:
+        number = choose(study, method)
+        if number is not None:
+            for trial in runs(study, method)[number]:
+                if trial.state == TrialState.COMPLETE:
+                    yield Key(method, "finalists", trial.number)
+
+
+def predictions_path(config: StudyConfig, key: Key) -> Path:
+    """Where the run's predictions on test are."""
+    return config.folder / "predictions" / f"{key}.parquet"
+
+
+def unmeasured(study: Records) -> list[Key]:
+    """Of each method's chosen finalist the first completed run, where it was not probed."""
+    done = study.facts_of_trials(PROBE)
+    return [
+        key for key in (probed(study, method) for method in study.config.methods) if key and key not in done
+    ]
+
+
+def probed(study: Records, method: str) -> Key | None:
+    """The run that stands for a method's chosen finalist; its runs differ in their seeds only."""
+    number = choose(study, method)
+    retrained = runs(study, method)[number] if number is not None else []
+    done = [run.number for run in retrained if run.state == TrialState.COMPLETE]
+    return Key(method, "finalists", min(done)) if done else None

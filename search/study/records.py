@@ -15,12 +15,13 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from methods.space import Scalar
 from search.config import spaces
 from search.config.study_config import StudyConfig
-from search.config.values import Scalar
 from search.errors import NoStudyError
 from search.storage import optuna_storage
 from search.storage.trials import STEP, Directions, Trials
+from search.strategy import sampling
 from search.study import identity, warm_start
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -113,15 +114,15 @@ class Records:
             costs.append(float(value))
         return costs, unmeasured
 
-    def record_late(self, key: Key, name: str, value: Any) -> None:
+    def record_trial_fact(self, key: Key, name: str, value: Any) -> None:
         """Keeps a fact of a trial that may have ended."""
         self._trials[key.method, key.stage].record_fact(f"{name}:{key.number}", value)
 
-    def late(self, key: Key, name: str) -> Any:
-        """A fact kept by `record_late`, or None."""
+    def fact_of_trial(self, key: Key, name: str) -> Any:
+        """A fact kept by `record_trial_fact`, or None."""
         return self._trials[key.method, key.stage].facts.get(f"{name}:{key.number}")
 
-    def late_facts(self, name: str) -> dict[Key, Any]:
+    def facts_of_trials(self, name: str) -> dict[Key, Any]:
         """The fact `name` of every trial that has it."""
         return {
             Key(method, stage, int(attribute.split(":")[1])): value  # type: ignore[arg-type]
@@ -130,12 +131,12 @@ class Records:
             if attribute.startswith(f"{name}:")
         }
 
-    def record_whole(self, name: str, value: Any) -> None:
+    def record_study_fact(self, name: str, value: Any) -> None:
         """Keeps a fact of the study as a whole."""
         self._first.record_fact(name, value)
 
-    def whole(self, name: str) -> Any:
-        """A fact kept by `record_whole`, perhaps by another process, or None."""
+    def fact_of_study(self, name: str) -> Any:
+        """A fact kept by `record_study_fact`, perhaps by another process, or None."""
         return self._first.fact_now(name)
 
     @property
@@ -157,12 +158,12 @@ class Records:
 
     def record_gpu_seconds(self, seconds: float) -> None:
         """Keeps how long trials have held GPUs, in all launches, times their number."""
-        self.record_whole("gpu_seconds", seconds)
+        self.record_study_fact("gpu_seconds", seconds)
 
     @property
     def gpu_seconds(self) -> float:
         """What `record_gpu_seconds` kept last."""
-        return float(self.whole("gpu_seconds") or 0.0)
+        return float(self.fact_of_study("gpu_seconds") or 0.0)
 
     # Reading
 
@@ -224,13 +225,13 @@ class Records:
         return spaces.resolved(method, params, self.spaces[method], self.loss_weights)
 
     def _distributions(self, method: str) -> dict[str, optuna.distributions.BaseDistribution]:
-        return spaces.distributions(self.spaces[method]) | spaces.distributions(self.loss_weights)
+        return sampling.distributions(self.spaces[method]) | sampling.distributions(self.loss_weights)
 
     def _defaults(self, method: str) -> dict[str, Scalar]:
         return spaces.default_params(method, self.spaces[method]) | spaces.default_weights(self.loss_weights)
 
 
-def evaluations(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
+def curve(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
     """The trial's evaluations by step, in their order."""
     found = {
         int(name[len(STEP) :]): value for name, value in trial.user_attrs.items() if name.startswith(STEP)
@@ -240,7 +241,7 @@ def evaluations(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
 
 def known_of(trial: FrozenTrial) -> dict[str, Any]:
     """All that is known of a trial as it is now: what its last evaluation has, and its facts."""
-    done = evaluations(trial)
+    done = curve(trial)
     return {**(done[max(done)] if done else {}), **trial.user_attrs}
 
 

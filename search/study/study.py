@@ -8,16 +8,16 @@ from typing import Any, Literal
 
 from optuna.trial import TrialState
 
+from methods.space import Scalar
+from search.config.places import checkpoint_place
 from search.config.study_config import StudyConfig
-from search.config.values import Scalar
+from search.job import Job
 from search.seeds import derive
 from search.storage.trials import Trials
 from search.strategy import allocation
 from search.strategy.sampling import Proposals
 from search.study import finalists
-from search.study.records import Key, Records, Stage, evaluations, known_of, loss_weights
-
-__all__ = ["Assignment", "Key", "Stage", "Study", "evaluations", "known_of", "loss_weights"]
+from search.study.records import Key, Records
 
 ENDED_EARLY = "ended_early"
 """Name of the fact that says why a method's search ended before its budget did."""
@@ -36,6 +36,19 @@ class Assignment:
     def of(cls, key: Key, facts: Mapping[str, Any]) -> Assignment:
         """From the facts that the storage keeps of a trial."""
         return cls(key, facts["config"], facts["loss_weights"], facts["seed"])
+
+    def job(self, config: StudyConfig) -> Job:
+        """What a worker needs to run it, in the study of `config`."""
+        return Job(
+            study=config.model_dump_json(),
+            method=self.key.method,
+            stage=self.key.stage,
+            number=self.key.number,
+            config=self.config,
+            loss_weights=self.loss_weights,
+            seed=self.seed,
+            folder=checkpoint_place(config, str(self.key)),
+        )
 
 
 class Study(Records):
@@ -217,3 +230,17 @@ class Study(Records):
 def _started(trials: Trials) -> int:
     """Trials that were handed out (the default waits as an enqueued trial until then)."""
     return len(trials) - trials.states[TrialState.WAITING]
+
+
+def metric(study: Study) -> str:
+    """Name of what is optimized."""
+    metrics, objective = {task.metric for task in study.config.tasks}, study.config.search.objective
+    if len(metrics) == 1 and (len(study.config.tasks) == 1 or objective == "mean"):
+        return metrics.pop()
+    return f"{objective} score"
+
+
+def best(study: Study, method: str) -> float | None:
+    """The best validation score of a method's completed search trials."""
+    scores = [t.values[0] for t in study.of(method, "search") if t.state == TrialState.COMPLETE]
+    return max(scores, default=None)

@@ -10,12 +10,13 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from methods.space import Scalar
 from search.config import spaces, study_file
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
-from search.config.values import Scalar
 from search.errors import NoStudyError
 from search.storage import optuna_storage
+from search.strategy import sampling
 
 _TOP = 3
 
@@ -80,11 +81,11 @@ def _params(method: str, trial: FrozenTrial, space: Space, weights: Space) -> di
     if config is None:
         return None
     params = {name: config.get(name, value) for name, value in spaces.default_params(method, space).items()}
-    if not _fits(params, spaces.distributions(space)):
+    if not _fits(params, sampling.distributions(space)):
         return None
     if spaces.resolved(method, params | spaces.default_weights(weights), space, weights)["config"] != config:
         return None
-    shares = spaces.distributions(weights)
+    shares = sampling.distributions(weights)
     sampled = trial.params if _fits(trial.params, shares) else spaces.default_weights(weights)
     return params | {name: sampled[name] for name in shares}
 

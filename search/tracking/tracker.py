@@ -18,12 +18,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import FrozenTrial, TrialState
 
 from search.config import places
-from search.results.rows import metric
-from search.study.study import Key, Study, evaluations
+from search.study import finalists
+from search.study.records import Key, curve
+from search.study.study import Study, metric
 from search.tracking import mlflow_store, trial_run
 from search.tracking.mlflow_store import TrackingError
 from search.tracking.study_run import StudyRun
-from search.training import test_scores
 
 _TRIAL = "promptfront.trial"
 _STATE = "promptfront.state"  # of a trial that has ended; what is written after it is the run's status
@@ -82,7 +82,7 @@ class Tracker:
 
     def _sync(self) -> None:
         with self._lock, self._written():
-            tests = self._study.late_facts(test_scores.TEST)
+            tests = self._study.facts_of_trials(finalists.TEST)
             for key, trial in self._study.trials():
                 # a trial that has no configuration yet is being proposed, in another thread
                 if (
@@ -155,8 +155,8 @@ class Tracker:
 
     def _go_on(self, key: Key, run: Run) -> None:
         """An earlier launch was cut short, or the trial was interrupted, or an answer was lost."""
-        if self._study.late(key, _RUN_ID) != run.info.run_id:
-            self._study.record_late(key, _RUN_ID, run.info.run_id)
+        if self._study.fact_of_trial(key, _RUN_ID) != run.info.run_id:
+            self._study.record_trial_fact(key, _RUN_ID, run.info.run_id)
         if run.info.status != "RUNNING":
             self._client.update_run(run.info.run_id, status="RUNNING")
         if run.data.params:  # they come first
@@ -173,8 +173,8 @@ class Tracker:
         """
         params = [] if key in self._logged else trial_run.params(key, trial)
         logged = self._logged.get(key, 0)
-        new = {step: value for step, value in evaluations(trial).items() if step > logged}
-        metrics = trial_run.curve(new) + (
+        new = {step: value for step, value in curve(trial).items() if step > logged}
+        metrics = trial_run.points(new) + (
             trial_run.final(trial, self._backbone_parameters, self._best) if status else []
         )
         tags = [RunTag(_STATE, trial.state.name)] if status else []
@@ -212,7 +212,7 @@ class Tracker:
             },
         )
         self._ids[str(key)] = run.info.run_id
-        self._study.record_late(key, _RUN_ID, run.info.run_id)
+        self._study.record_trial_fact(key, _RUN_ID, run.info.run_id)
 
     def _last_step(self, run: Run) -> int:
         if "validation" not in run.data.metrics:

@@ -10,17 +10,8 @@ from typing import Any
 from mlflow.entities import Metric, Param
 from optuna.trial import FrozenTrial
 
-from search.study.study import Key, evaluations, known_of, loss_weights
-
-_FACTS = (
-    "trained_parameters",
-    "deployed_parameters",
-    "head_parameters",
-    "seconds",
-    "step_seconds",
-    "peak_memory_bytes",
-    "latency_seconds",
-)
+from search.job import COSTS, COUNTS
+from search.study.records import Key, curve, known_of, loss_weights
 
 
 def params(key: Key, trial: FrozenTrial) -> list[Param]:
@@ -41,8 +32,8 @@ def origin(key: Key, facts: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def curve(steps: dict[int, dict[str, Any]]) -> list[Metric]:
-    """Evaluations by their step, as `evaluations` gives them."""
+def points(steps: dict[int, dict[str, Any]]) -> list[Metric]:
+    """Evaluations by their step, as `records.curve` gives them."""
     now = int(time.time() * 1000)
     found = []
     for step, evaluation in steps.items():
@@ -56,11 +47,11 @@ def curve(steps: dict[int, dict[str, Any]]) -> list[Metric]:
 def final(trial: FrozenTrial, backbone_parameters: int | None, best: str) -> list[Metric]:
     """Costs, and the best score with its step, under `best` too."""
     facts, now = known_of(trial), milliseconds(trial.datetime_complete)
-    final = {name: facts.get(name) for name in _FACTS}
+    final = {name: facts.get(name) for name in (*COUNTS, *COSTS)}
     if backbone_parameters and final["deployed_parameters"] is not None:
         final["backbone_share"] = final["deployed_parameters"] / backbone_parameters
     metrics = [Metric(name, float(value), now, 0) for name, value in final.items() if value is not None]
-    scores = {step: evaluation["validation"] for step, evaluation in evaluations(trial).items()}
+    scores = {step: evaluation["validation"] for step, evaluation in curve(trial).items()}
     if scores:
         step = max(scores, key=lambda step: scores[step])
         metrics += [Metric(name, scores[step], now, step) for name in ("best_validation", best)]

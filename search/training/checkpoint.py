@@ -6,7 +6,7 @@ The last two are kept, so that one that the disk has damaged costs one evaluatio
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from methods import parameters
 from search.config.places import under
+from search.job import Report
 from search.training.checkpoint_folder import CheckpointFolder
 from search.training.trial import Trial
 
@@ -24,16 +25,16 @@ class Restored(NamedTuple):
     """A checkpoint that a trial goes on from, by its path or URI, and what was to be reported of it."""
 
     path: str
-    report: dict[str, Any] | None
+    report: Report | None
 
 
-def save(trial: Trial, folder: CheckpointFolder, report: dict[str, Any] | None = None) -> str:
+def save(trial: Trial, folder: CheckpointFolder, report: Report | None = None) -> str:
     """Writes `step-N.safetensors` and removes all but the last two.
 
     Args:
         trial: at its present step.
         folder: of its checkpoints.
-        report: what will be reported of it, as JSON can hold it: the process may end before it is.
+        report: what will be reported of it: the process may end before it is.
 
     Returns:
         The file's path or URI.
@@ -49,7 +50,8 @@ def save(trial: Trial, folder: CheckpointFolder, report: dict[str, Any] | None =
     for index, state in trial.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
     content = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    facts = {"step": str(trial.step), "seconds": str(trial.seconds), "report": json.dumps(report)}
+    kept = None if report is None else report.to_result()
+    facts = {"step": str(trial.step), "seconds": str(trial.seconds), "report": json.dumps(kept)}
     written = folder.write(
         f"step-{trial.step:08d}.safetensors", lambda path: save_file(content, path, metadata=facts)
     )
@@ -73,7 +75,8 @@ def restore(trial: Trial, folder: CheckpointFolder) -> Restored | None:
             continue  # damaged: the one before it is as good, an interval older
         _load(trial, tensors)
         trial.step, trial.seconds = int(metadata["step"]), float(metadata["seconds"])
-        return Restored(under(folder.place, name), json.loads(metadata.get("report", "null")))
+        kept = json.loads(metadata.get("report", "null"))
+        return Restored(under(folder.place, name), None if kept is None else Report.from_result(kept))
     return None
 
 

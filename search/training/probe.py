@@ -8,24 +8,17 @@ has. Training: the median of a few real steps, and the most memory they held. Se
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any
 
 import torch
-from optuna.trial import TrialState
 
 from methods import parameters
-from search.config.study_config import StudyConfig
-from search.study import finalists
-from search.study.study import Assignment, Key, Study
+from search.job import Job
 from search.training import latency, worker
 from search.training.pack import Pack
 from search.training.peak_memory import Peak
 from search.training.trial import Trial
-
-PROBE = "probe"
-"""Name of the late fact that holds what was measured."""
 
 _WARM_UP = 2
 _STEPS = 8
@@ -35,43 +28,12 @@ _SECONDS = 20.0
 Probe = dict[str, Any]
 
 
-def unmeasured(study: Study) -> list[Key]:
-    """Of each method's chosen finalist the first completed run, where it was not probed."""
-    done = study.late_facts(PROBE)
-    return [
-        key for key in (probed(study, method) for method in study.config.methods) if key and key not in done
-    ]
-
-
-def probed(study: Study, method: str) -> Key | None:
-    """The run that stands for a method's chosen finalist; its runs differ in their seeds only."""
-    number = finalists.choose(study, method)
-    runs = finalists.runs(study, method)[number] if number is not None else []
-    done = [run.number for run in runs if run.state == TrialState.COMPLETE]
-    return Key(method, "finalists", min(done)) if done else None
-
-
-def read(study: Study, measure_all: Callable[[list[dict[str, Any]]], Iterator[tuple[int, Probe]]]) -> None:
-    """Probes what is unmeasured and records it.
-
-    Args:
-        study: with all its finalists ended.
-        measure_all: runs `measure` for each job alone, and yields (index of the job, its probe).
-    """
-    keys = unmeasured(study)
-    jobs = [
-        worker.Job.of(study.config, Assignment.of(key, study.trial(key).user_attrs)).to_dict() for key in keys
-    ]
-    for index, found in measure_all(jobs):
-        study.record_late(keys[index], PROBE, found)
-
-
 def measure(job: dict[str, Any]) -> Probe:
     """In a worker: the costs of a run; docs/report.md has the fields."""
-    parsed = worker.Job(**job)
-    study = StudyConfig.model_validate_json(parsed.study)
+    parsed = Job(**job)
+    study = worker.study_config(parsed.study)
     resources = worker.load(parsed.study)
-    probed = worker.build(parsed, study, resources)
+    probed = worker.build(parsed, resources)
     device = probed.backbone.device
     memory = Peak(device)
     step = _step_seconds(probed)

@@ -1,82 +1,34 @@
-"""One trial in a worker process: what Ray Tune calls.
+"""One trial in a worker process.
 
-The frozen model and the tokenized data are cached in the process, so a trial after the first (Tune reuses its
-actors) starts at once. A trial reports every evaluation, always with the same keys; if it cannot go on, it
-reports why. It writes nothing but its checkpoints.
+The frozen model and the tokenized data are kept in the process, so a trial after the first starts at once. A trial
+reports every evaluation, and writes nothing but its checkpoints.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import json
 import math
 import time
-import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from statistics import mean
 from typing import Any, NamedTuple
 
 import torch
-from ray import tune
 
 import methods
 from methods.backbone.backbone import Backbone
 from search import tasks
-from search.config import places
 from search.config.study_config import ModelConfig, StudyConfig
-from search.config.values import Scalar
-from search.study.study import Assignment
+from search.job import Job, Report
 from search.tasks import Evaluation, Task
 from search.training import checkpoint, latency, model_files
-from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
+from search.training.checkpoint_folder import CheckpointFolder
 from search.training.evaluation import evaluate, overall
 from search.training.pack import Pack
 from search.training.peak_memory import Peak
 from search.training.trial import DivergedError, Trial
-
-Report = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Job:
-    """All a worker needs, as plain values: Tune keeps them as the trial's config.
-
-    Attributes:
-        study: the study's configuration as JSON.
-        method, stage, number: the trial's key.
-        config: the method's hyperparameters.
-        loss_weights: each task's share of the loss.
-        seed: of the trial.
-        folder: for its checkpoints, an absolute path or a URI.
-    """
-
-    study: str
-    method: str
-    stage: str
-    number: int
-    config: dict[str, Scalar]
-    loss_weights: dict[str, float]
-    seed: int
-    folder: str
-
-    @classmethod
-    def of(cls, config: StudyConfig, assignment: Assignment) -> Job:
-        """The job of an assignment."""
-        key = assignment.key
-        return cls(
-            study=config.model_dump_json(),
-            method=key.method,
-            stage=key.stage,
-            number=key.number,
-            config=assignment.config,
-            loss_weights=assignment.loss_weights,
-            seed=assignment.seed,
-            folder=places.checkpoint_place(config, str(key)),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Resources(NamedTuple):
@@ -84,25 +36,6 @@ class Resources(NamedTuple):
 
     backbone: Backbone
     tasks: tuple[Task, ...]
-
-
-def run(job: dict[str, Any]) -> None:
-    """Trains and scores one trial, reporting to Tune.
-
-    An error is reported, with its traceback, rather than raised: Tune would start the trial anew, as it
-    should when a process or a node is lost, and must not when the configuration itself is the cause.
-    """
-    try:
-        train(Job(**job), tune.report)
-    except DivergedError as error:
-        tune.report(_failure(f"diverged: {error}"))
-    except CheckpointFolderError as error:
-        tune.report(_failure(str(error), stops_study=True))
-    except Exception as error:
-        if out_of_memory(error):
-            tune.report(_failure(f"out of memory, even with one row at a time: {error}"))
-        else:
-            tune.report(_failure(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"))
 
 
 def train(job: Job, report: Callable[[Report], Any]) -> Trial:
@@ -116,24 +49,22 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
         DivergedError: loss or gradient is not finite.
         CheckpointFolderError: its checkpoints cannot be written or read.
     """
-    study = StudyConfig.model_validate_json(job.study)
+    study = study_config(job.study)
     resources = load(job.study)
     memory = Peak(resources.backbone.device)
-    trial = build(job, study, resources)
+    trial = build(job, resources)
     folder = CheckpointFolder(job.folder)
     pack = Pack()
     pack.attach(trial)
     restored = checkpoint.restore(trial, folder)
-    if (
-        restored is not None and restored.report is not None
-    ):  # again: the process may have ended before it was heard
-        report({**restored.report, "checkpoint": restored.path, "resumed": True})
+    if restored is not None and restored.report is not None:
+        # reported again: the process may have ended before it was heard
+        report(dataclasses.replace(restored.report, checkpoint=restored.path, resumed=True))
     elif not trial.parameters or trial.done:  # a frozen model that writes, as it is
         trial.step = study.training.max_steps
-        evaluation = _evaluate(trial, study, resources, loss=None)
-        evaluation["latency_seconds"] = _latency(trial, study, resources)
-        path = checkpoint.save(trial, folder, evaluation)
-        report({**evaluation, "checkpoint": path})
+        found = _evaluate(trial, study, resources, loss=None)
+        found = dataclasses.replace(found, latency_seconds=_latency(trial, study, resources))
+        report(dataclasses.replace(found, checkpoint=checkpoint.save(trial, folder, found)))
     losses: list[float] = []
     started = time.perf_counter()
     while not trial.done:
@@ -143,17 +74,20 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
         losses.append(loss)
         if trial.step % study.training.eval_steps == 0 or trial.done:
             step_seconds = (time.perf_counter() - started) / len(losses)
-            evaluation = _evaluate(trial, study, resources, mean(losses))
+            found = _evaluate(trial, study, resources, mean(losses))
             trial.seconds += time.perf_counter() - started
             losses, started = [], time.perf_counter()
             if pack.gradient_accumulation_steps > 1:
-                accumulated = {"gradient_accumulation_steps": pack.gradient_accumulation_steps}
-                evaluation["metrics"] = json.dumps(json.loads(evaluation["metrics"]) | accumulated)
-            costs: Report = {"step_seconds": step_seconds, "peak_memory_bytes": memory.bytes()}
-            costs["latency_seconds"] = _latency(trial, study, resources)
-            evaluation |= {**costs, "seconds": trial.seconds}
-            path = checkpoint.save(trial, folder, evaluation)
-            report({**evaluation, "checkpoint": path})
+                accumulated = {"gradient_accumulation_steps": float(pack.gradient_accumulation_steps)}
+                found = dataclasses.replace(found, metrics=found.metrics | accumulated)
+            found = dataclasses.replace(
+                found,
+                seconds=trial.seconds,
+                step_seconds=step_seconds,
+                peak_memory_bytes=memory.bytes(),
+                latency_seconds=_latency(trial, study, resources),
+            )
+            report(dataclasses.replace(found, checkpoint=checkpoint.save(trial, folder, found)))
     return trial
 
 
@@ -182,9 +116,9 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def build(job: Job, study: StudyConfig, resources: Resources) -> Trial:
+def build(job: Job, resources: Resources) -> Trial:
     """The job's trial, at its start."""
-    module = methods.get(job.method)
+    study, module = study_config(job.study), methods.get(job.method)
     return Trial(
         module.Method,
         module.Config(**job.config),
@@ -197,12 +131,18 @@ def build(job: Job, study: StudyConfig, resources: Resources) -> Trial:
 
 
 @functools.lru_cache(maxsize=2)
+def study_config(study: str) -> StudyConfig:
+    """A study's configuration out of its JSON, parsed once in a process."""
+    return StudyConfig.model_validate_json(study)
+
+
+@functools.lru_cache(maxsize=2)
 def load(study: str, splits: tuple[str, ...] = ("train", "validation")) -> Resources:
     """The frozen model and the tokenized tasks of a study (its configuration as JSON)."""
-    config = StudyConfig.model_validate_json(study)
+    config = study_config(study)
     path = model_files.locate(config.model)
     tokenizer = model_files.tokenizer(path, config.model.trust_remote_code)
-    backbone = load_backbone(config.model.model_dump_json(), config.language_model)
+    backbone = load_backbone(config.model, config.language_model)
     architecture = backbone.shape.architecture
     loaded = tuple(
         tasks.load(task, tokenizer, config.model.max_length, config.seed, splits, architecture)
@@ -212,19 +152,20 @@ def load(study: str, splits: tuple[str, ...] = ("train", "validation")) -> Resou
 
 
 @functools.lru_cache(maxsize=1)
-def load_backbone(model: str, language_model: bool = False) -> Backbone:
-    """The frozen model (its section of the study as JSON), on the GPU where this process has one."""
-    section = ModelConfig.model_validate_json(model)
+def load_backbone(model: ModelConfig, language_model: bool = False) -> Backbone:
+    """The frozen model, on the GPU where this process has one."""
     return Backbone.load(
-        model_files.locate(section),
-        dtype=getattr(torch, section.dtype),
+        model_files.locate(model),
+        dtype=getattr(torch, model.dtype),
         device="cuda" if torch.cuda.is_available() else "cpu",
-        trust_remote_code=section.trust_remote_code,
+        trust_remote_code=model.trust_remote_code,
         language_model=language_model,
     )
 
 
-def evaluations(trial: Trial, split: str, study: StudyConfig, resources: Resources) -> dict[str, Evaluation]:
+def evaluate_tasks(
+    trial: Trial, split: str, study: StudyConfig, resources: Resources
+) -> dict[str, Evaluation]:
     """Each task's evaluation on "validation" or "test", by its name."""
     size = study.training.per_device_eval_batch_size
     while True:
@@ -242,7 +183,7 @@ def evaluations(trial: Trial, split: str, study: StudyConfig, resources: Resourc
 
 
 def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: float | None) -> Report:
-    found = evaluations(trial, "validation", study, resources)
+    found = evaluate_tasks(trial, "validation", study, resources)
     scores = {name: evaluation.score for name, evaluation in found.items()}
     score = overall(scores, study.search.objective)
     if not math.isfinite(score):
@@ -250,22 +191,15 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
     metrics = {
         f"{name}_{metric}": value for name, each in found.items() for metric, value in each.metrics.items()
     }
-    return {
-        "step": trial.step,
-        "validation": score,
-        "task_scores": json.dumps(scores),  # Tune flattens what is nested
-        "metrics": json.dumps({**metrics, **trial.method.metrics()}),
-        "loss": loss,
-        "seconds": trial.seconds,
-        "step_seconds": None,
-        "peak_memory_bytes": None,
-        "latency_seconds": None,
-        "checkpoint": None,
-        "resumed": False,
-        "stops_study": False,
-        "error": None,
+    return Report(
+        step=trial.step,
+        validation=score,
+        loss=loss,
+        task_scores=scores,
+        metrics={**metrics, **trial.method.metrics()},
+        seconds=trial.seconds,
         **asdict(trial.counts),
-    }
+    )
 
 
 def _latency(trial: Trial, study: StudyConfig, resources: Resources) -> float | None:
@@ -279,22 +213,3 @@ def _latency(trial: Trial, study: StudyConfig, resources: Resources) -> float | 
         return latency.latency(trial, resources.tasks, resources.backbone)
     finally:
         trial.method = trained
-
-
-def _failure(error: str, stops_study: bool = False) -> Report:
-    """A report of a trial that cannot go on; the keys are those of an evaluation, or Tune would stop.
-
-    Args:
-        error: why.
-        stops_study: the next trial would meet the same, and this one can go on later.
-    """
-    keys = ("step", "validation", "task_scores", "metrics", "loss", "seconds", "checkpoint")
-    costs = (
-        "step_seconds",
-        "peak_memory_bytes",
-        "latency_seconds",
-        "trained_parameters",
-        "deployed_parameters",
-        "head_parameters",
-    )
-    return {**dict.fromkeys((*keys, *costs)), "resumed": False, "stops_study": stops_study, "error": error}

@@ -18,7 +18,7 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.study import evaluations
+from search.study.records import curve
 
 PROGRAM = [sys.executable, "-c", "from search.cli.main import main; main()"]
 METHODS = ("head_only", "prompt_tuning", "p_tuning_v2")
@@ -110,7 +110,7 @@ def progress(folder: Path, storage: str | None = None) -> Callable[[], bool]:
     """Whether trials have been evaluated since this was called."""
 
     def count() -> int:
-        return sum(len(evaluations(trial)) for trial in trials(folder, storage).values())
+        return sum(len(curve(trial)) for trial in trials(folder, storage).values())
 
     before = count()
     return lambda: count() > before
@@ -138,7 +138,7 @@ def assert_whole(
     interval, last = settings["eval_steps"], settings["max_steps"]
     for where, trial in kept.items():
         if trial.state == TrialState.COMPLETE:
-            assert list(evaluations(trial)) == list(range(interval, last + 1, interval)), where
+            assert list(curve(trial)) == list(range(interval, last + 1, interval)), where
     runs = mlflow_runs(folder, database)
     assert set(runs.values()) <= {"FINISHED", "KILLED", "FAILED"}
     ids = [t["mlflow_run_id"] for t in content["trials"]]

@@ -7,10 +7,11 @@ import pytest
 
 import methods
 from methods.backbone.shape import Shape
-from methods.space import Choice, Float, Int
+from methods.space import Choice, Float, Int, Scalar
 from search.config import spaces, task_config
-from search.config.values import RangeConfig, Scalar
+from search.config.values import RangeConfig
 from search.errors import StudyFileError
+from search.strategy import sampling
 
 SHAPE = Shape(
     architecture="encoder",
@@ -79,7 +80,7 @@ def test_what_is_not_searched_by_default_can_be() -> None:
 
 def test_distributions_are_optunas() -> None:
     space = spaces.space("prompt_tuning", {"num_virtual_tokens": RangeConfig(min=4, max=9, log=True)})
-    found = spaces.distributions(space)
+    found = sampling.distributions(space)
     assert found["num_virtual_tokens"] == optuna.distributions.IntDistribution(4, 9, log=True)
     assert isinstance(found["learning_rate"], optuna.distributions.FloatDistribution)
     assert isinstance(found["init"], optuna.distributions.CategoricalDistribution)
@@ -87,7 +88,7 @@ def test_distributions_are_optunas() -> None:
 
 def test_what_optuna_draws_makes_a_configuration() -> None:
     space = spaces.space("prompt_tuning", {"readout": "first"})
-    trial = optuna.create_study().ask(spaces.distributions(space))
+    trial = optuna.create_study().ask(sampling.distributions(space))
     config = spaces.make_config("prompt_tuning", trial.params, space)
     assert config.readout == "first"
     assert config.problems(SHAPE, 12) == [] or trial.params["num_virtual_tokens"] > 28

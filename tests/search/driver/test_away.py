@@ -13,7 +13,8 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from search.config import study_file
-from search.study.study import Study, evaluations
+from search.study.records import curve
+from search.study.study import Study
 from search.tracking.tracker import Tracker
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, mlflow_runs, progress, some_ended, start, trials, wait_until
@@ -69,9 +70,7 @@ def test_training_goes_on_without_the_tracking_server(folder: Path, server: Trac
         query = "select run_uuid, step from metrics where key = 'validation'"
         points = Counter(connection.execute(query))
     assert set(points.values()) == {1}, "no evaluation is there twice"
-    assert len(points) == sum(len(evaluations(trial)) for trial in trials(folder).values()), (
-        "and none is missing"
-    )
+    assert len(points) == sum(len(curve(trial)) for trial in trials(folder).values()), "and none is missing"
 
 
 def test_a_study_waits_for_its_database(

@@ -22,9 +22,11 @@ from optuna.study import StudyDirection
 from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.errors import StorageError
+from search.job import Job, Report
 from search.storage import retrying
 from search.storage.retrying import Patient
-from search.study.study import Assignment, Key
+from search.study.records import Key
+from search.study.study import Assignment
 from search.training import checkpoint, worker
 from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from search.training.pack import Pack
@@ -37,8 +39,8 @@ def config(study: dict[str, Any], tmp_path: Path) -> StudyConfig:
     return study_file.load(write_study(study, tmp_path))
 
 
-def job(config: StudyConfig, method: str) -> worker.Job:
-    return worker.Job.of(config, Assignment(Key(method, "search", 0), {}, {"topics": 1.0}, seed=0))
+def job(config: StudyConfig, method: str) -> Job:
+    return Assignment(Key(method, "search", 0), {}, {"topics": 1.0}, seed=0).job(config)
 
 
 @pytest.mark.parametrize("method", ["prompt_tuning", "p_tuning", "prompt_pool", "full"])
@@ -47,7 +49,7 @@ def test_a_halved_batch_makes_the_same_steps(config: StudyConfig, method: str, t
     resources = worker.load(config.model_dump_json())
     losses, trained = [], []
     for halvings in (0, times):
-        one, pack = worker.build(job(config, method), config, resources), Pack()
+        one, pack = worker.build(job(config, method), resources), Pack()
         pack.attach(one)
         for _ in range(halvings):
             assert pack.halve()
@@ -62,17 +64,18 @@ def test_a_halved_batch_makes_the_same_steps(config: StudyConfig, method: str, t
 _IN_LITTLE_MEMORY = """
 import json, resource, sys
 import torch
+from search.job import Job
 from search.training import worker
 # Near such a limit oneDNN may not find room for its own code again, whatever the batch; the test below has its words.
 torch.backends.mkldnn.set_flags(False)
-job = worker.Job(**json.loads(sys.argv[1]))
+job = Job(**json.loads(sys.argv[1]))
 worker.load(job.study)
 pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 limit = pages + int(sys.argv[2]) * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 reports = []
 worker.train(job, reports.append)
-print(json.dumps([json.loads(report["metrics"]) for report in reports]))
+print(json.dumps([report.metrics for report in reports]))
 """
 
 
@@ -109,6 +112,7 @@ try:
         ballast.append(torch.empty(2**14))
 except RuntimeError as error:
     assert worker.out_of_memory(error)
+del ballast[-4:]  # Python itself needs a little, or it dies
 found = {}
 for each in rows:
     for function in (lambda x: functional.linear(x, weight), functional.gelu):
@@ -158,7 +162,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(config: StudyConfig, tmp_path: 
     """On a real file system without space."""
     with small_disk(tmp_path / "disk", "64k") as disk:
         resources = worker.load(config.model_dump_json())
-        one, pack = worker.build(job(config, "prompt_tuning"), config, resources), Pack()
+        one, pack = worker.build(job(config, "prompt_tuning"), resources), Pack()
         pack.attach(one)
         folder = CheckpointFolder(disk / "trial")
         checkpoint.save(one, folder)
@@ -204,20 +208,20 @@ def test_a_trial_goes_on_from_the_checkpoint_before_one_that_is_damaged(config: 
     class Killed(Exception):
         pass
 
-    def until_step_4(report: dict[str, Any]) -> None:
+    def until_step_4(report: Report) -> None:
         whole.append(report)
-        if report["step"] == 4:
+        if report.step == 4:
             raise Killed
 
-    whole: list[dict[str, Any]] = []
+    whole: list[Report] = []
     with pytest.raises(Killed):
         worker.train(given, until_step_4)
-    last = Path(whole[-1]["checkpoint"])
+    last = Path(whole[-1].checkpoint)
     last.write_bytes(last.read_bytes()[:100])
-    reports: list[dict[str, Any]] = []
+    reports: list[Report] = []
     worker.train(given, reports.append)
-    assert [(report["step"], report["resumed"]) for report in reports] == [(2, True), (4, False), (6, False)]
-    assert [report["loss"] for report in reports[:2]] == [report["loss"] for report in whole]
+    assert [(report.step, report.resumed) for report in reports] == [(2, True), (4, False), (6, False)]
+    assert [report.loss for report in reports[:2]] == [report.loss for report in whole]
 
 
 class Away(InMemoryStorage):

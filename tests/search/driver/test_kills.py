@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from search.study.study import evaluations
+from search.study.records import curve
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, mlflow_runs, progress, start, trials, wait_until
 
@@ -52,10 +52,10 @@ def test_kill_9_at_ten_random_moments(study: dict[str, Any], tmp_path: Path) -> 
         now = trials(tmp_path)
         for where, trial in before.items():
             assert now[where].params == trial.params or trial.state == TrialState.WAITING
-            assert evaluations(trial).items() <= evaluations(now[where]).items()
+            assert curve(trial).items() <= curve(now[where]).items()
             if trial.state.is_finished():
                 assert now[where].values == trial.values
-        in_mid_trial += any(t.state == TrialState.RUNNING and evaluations(t) for t in now.values())
+        in_mid_trial += any(t.state == TrialState.RUNNING and curve(t) for t in now.values())
         known = set(mlflow_runs(tmp_path))
         assert runs <= known
         before, runs = now, known

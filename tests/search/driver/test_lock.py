@@ -29,27 +29,27 @@ def lease(**changed: Any) -> dict[str, Any]:
 
 
 def test_a_lease_that_is_renewed_refuses_a_second_driver(opened: Study) -> None:
-    opened.record_whole("driver", lease())
+    opened.record_study_fact("driver", lease())
     renewal = threading.Timer(1.5, opened.record_whole, ("driver", lease(renewed=1)))
     renewal.start()
     with pytest.raises(StudyHeldError, match="process 7 on far"), lock.leased(opened, print):
         pass
-    assert opened.whole("driver") == lease(renewed=1)
+    assert opened.fact_of_study("driver") == lease(renewed=1)
 
 
 def test_a_lease_that_is_not_renewed_is_waited_for(opened: Study) -> None:
-    opened.record_whole("driver", lease())
+    opened.record_study_fact("driver", lease())
     said: list[str] = []
     with lock.leased(opened, said.append):
-        assert opened.whole("driver")["process"] == os.getpid()
+        assert opened.fact_of_study("driver")["process"] == os.getpid()
     assert "process 7 on far" in said[0]
-    assert opened.whole("driver") is None, "it is given back"
+    assert opened.fact_of_study("driver") is None, "it is given back"
 
 
 def test_a_process_of_this_host_that_has_ended_is_not_waited_for(opened: Study) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    opened.record_whole("driver", lease(host=lock.platform.node(), process=ended.pid))
+    opened.record_study_fact("driver", lease(host=lock.platform.node(), process=ended.pid))
     said: list[str] = []
     with lock.leased(opened, said.append):
         pass
@@ -59,10 +59,10 @@ def test_a_process_of_this_host_that_has_ended_is_not_waited_for(opened: Study) 
 def test_a_lease_is_renewed(opened: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "_RENEWAL", 0.05)
     with lock.leased(opened, print):
-        first = opened.whole("driver")["renewed"]
+        first = opened.fact_of_study("driver")["renewed"]
         waited = threading.Event()
         for _ in range(200):
-            if opened.whole("driver")["renewed"] > first:
+            if opened.fact_of_study("driver")["renewed"] > first:
                 break
             waited.wait(0.05)
-        assert opened.whole("driver")["renewed"] > first
+        assert opened.fact_of_study("driver")["renewed"] > first

@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 from ray.cluster_utils import Cluster
 
-from search.study.study import evaluations
+from search.study.records import curve
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, mlflow_runs, report, run, start, trials, wait_until
 
@@ -77,7 +77,7 @@ class Halfway:
 
     def __call__(self) -> bool:
         for where, trial in trials(self._folder).items():
-            done = evaluations(trial)
+            done = curve(trial)
             if trial.state == TrialState.RUNNING and where != self._seen and 1 <= len(done) <= 5:
                 self.where, self.step = where, max(done)
                 return True
@@ -127,10 +127,10 @@ def test_a_trial_that_gets_on_may_be_lost_often(folder: Path, cluster: Cluster) 
 
         def further() -> bool:
             found = trials(folder).get(where)
-            return found is not None and max(evaluations(found), default=0) > step  # noqa: B023
+            return found is not None and max(curve(found), default=0) > step  # noqa: B023
 
         wait_until(further, process)
-        step = max(evaluations(trials(folder)[where]))
+        step = max(curve(trials(folder)[where]))
         os.kill(worker(cluster)[1], signal.SIGKILL)
     assert process.wait(300) == 0, (folder / "launch.log").read_text()
     lost = trials(folder)[where]

@@ -125,7 +125,7 @@ def test_no_test_split_is_warned_of(study: Any, tmp_path: Path) -> None:
     made = check.check(load(write_study(study, tmp_path), ["tasks.0.data.test_split=null"]), probe=False)
     assert "test" not in made.tasks[0].rows
     (warning,) = made.warnings
-    assert "without data.test_split no finalist is scored" in warning
+    assert "task topics has no data.test_split" in warning
 
 
 def test_duplicates_are_warned_of(study: Any, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_optuna_and_mlflow_in_one_database(
 def test_early_stopping_without_a_rung_is_said(study: dict[str, Any], tmp_path: Path) -> None:
     study["training"] |= {"max_steps": 40, "eval_steps": 20}
     (warning,) = check.check(load(write_study(study, tmp_path)), probe=False).warnings
-    assert "search.early_stopping stops nobody" in warning
-    assert "training.eval_steps of at most 13" in warning
+    assert "search.early_stopping has no effect" in warning
+    assert "set training.eval_steps to 13 or less" in warning
     study["training"]["eval_steps"] = 13
     assert check.check(load(write_study(study, tmp_path)), probe=False).warnings == ()

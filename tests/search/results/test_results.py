@@ -5,7 +5,7 @@ from __future__ import annotations
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.results.rows import importances
+from search.results.importances import importances
 
 SPACE = {
     "learning_rate": optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from search.driver.tune import HalvingScheduler, StudySearcher
-from search.strategy.early_stopping import rungs, stops
+from search.strategy.early_stopping import falls_behind, rungs
 from search.study.study import Assignment, Study
 from tests.search.study.test_study import end, load
 
@@ -34,18 +34,18 @@ def test_rungs_are_evaluations_before_the_end(
 
 
 def test_nobody_is_stopped_before_eta_peers_exist() -> None:
-    assert not stops(0.1, [0.9, 0.8], eta=3)
-    assert stops(0.1, [0.9, 0.8, 0.7], eta=3)
+    assert not falls_behind(0.1, [0.9, 0.8], eta=3)
+    assert falls_behind(0.1, [0.9, 0.8, 0.7], eta=3)
 
 
 def test_the_top_share_goes_on() -> None:
     peers = [0.1, 0.2, 0.3, 0.4, 0.5]
-    assert not stops(0.45, peers, eta=3)  # second of six, and two may go on
-    assert stops(0.35, peers, eta=3)
+    assert not falls_behind(0.45, peers, eta=3)  # second of six, and two may go on
+    assert falls_behind(0.35, peers, eta=3)
 
 
 def test_ties_go_on() -> None:
-    assert not stops(0.9, [0.9, 0.9, 0.9], eta=3)
+    assert not falls_behind(0.9, [0.9, 0.9, 0.9], eta=3)
 
 
 def test_decisions_are_rebuilt_from_the_storage(study: dict[str, Any], tmp_path: Path) -> None:

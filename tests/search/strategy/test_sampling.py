@@ -17,7 +17,8 @@ from search.errors import NoStudyError, StudyChangedError, StudyFileError
 from search.plan import check
 from search.strategy import allocation, grid, sampling
 from search.study import identity
-from search.study.study import Assignment, Key, Study
+from search.study.records import Key
+from search.study.study import Assignment, Study
 from tests.search.study.test_study import by_rate, end, load, run
 
 FINITE = {

@@ -13,7 +13,8 @@ from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StorageError, StudyChangedError
 from search.study import finalists
-from search.study.study import Assignment, Key, Study, evaluations
+from search.study.records import Key, curve
+from search.study.study import Assignment, Study
 from tests.search.conftest import write_study
 
 
@@ -119,7 +120,7 @@ def test_an_interrupted_trial_comes_first_under_its_number(config: StudyConfig) 
     first.record_evaluation(cut.key, 2, {"validation": 0.4})
     resumed = Study(config)
     assert resumed.next() == cut
-    assert list(evaluations(resumed.trial(cut.key))) == [2]
+    assert list(curve(resumed.trial(cut.key))) == [2]
     assert resumed.trial(ended.key).state == TrialState.COMPLETE
 
 
@@ -236,8 +237,8 @@ def test_late_facts_outlive_the_trials_end(config: StudyConfig) -> None:
     assignment = study.next()
     assert isinstance(assignment, Assignment)
     end(study, assignment, 0.5)
-    study.record_late(assignment.key, "mlflow_run_id", "abc")
-    assert Study(config).late_facts("mlflow_run_id") == {assignment.key: "abc"}
+    study.record_trial_fact(assignment.key, "mlflow_run_id", "abc")
+    assert Study(config).facts_of_trials("mlflow_run_id") == {assignment.key: "abc"}
 
 
 def two_tasks(study: dict[str, Any], *weights: Any) -> dict[str, Any]:

@@ -15,10 +15,11 @@ import methods
 from search.config import study_file
 from search.config.places import mlflow_uri, without_passwords
 from search.config.study_config import StudyConfig
-from search.study.study import Assignment, Key, Study
+from search.study import finalists
+from search.study.records import Key
+from search.study.study import Assignment, Study
 from search.tracking.mlflow_store import TrackingError
 from search.tracking.tracker import Tracker
-from search.training import test_scores
 from tests.search.conftest import write_study
 
 SHA256 = {"train": "a" * 64, "validation": "b" * 64}
@@ -125,7 +126,7 @@ def test_each_trial_is_a_child_run_with_its_curve_and_status(config: StudyConfig
     assert {name: metrics[name] for name in COUNTS} == COUNTS
     history = MlflowClient(mlflow_uri(config)).get_metric_history(run.info.run_id, "validation")
     assert [(metric.step, metric.value) for metric in history] == [(2, 0.5), (4, 0.8), (6, 0.7)]
-    assert study.late_facts("mlflow_run_id")[complete] == run.info.run_id
+    assert study.facts_of_trials("mlflow_run_id")[complete] == run.info.run_id
     artifact = MlflowClient(mlflow_uri(config)).download_artifacts(
         found[str(failed)].info.run_id, "error.txt", str(tmp_path)
     )
@@ -169,9 +170,9 @@ def test_what_mlflow_missed_is_written_later(config: StudyConfig) -> None:
     key = start(study)
     evaluate(study, key, 6, 0.7)
     study.tell(key, TrialState.COMPLETE, 0.7, seconds=1.0)
-    study.record_late(
+    study.record_trial_fact(
         key,
-        test_scores.TEST,
+        finalists.TEST,
         {
             "test": 0.6,
             "task_scores": {"topics": 0.6},

@@ -15,7 +15,9 @@ from search.config import places, study_file
 from search.config.places import under
 from search.config.study_config import StudyConfig
 from search.errors import StudyFileError
-from search.study.study import Assignment, Key
+from search.job import Job, Report
+from search.study.records import Key
+from search.study.study import Assignment
 from search.training import checkpoint_folder, test_scores, worker
 from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from tests.search.conftest import write_study
@@ -36,9 +38,9 @@ def load(study: dict[str, Any], folder: Path, place: str) -> StudyConfig:
     return study_file.load(write_study({**study, "tracking": {"checkpoints": place}}, folder))
 
 
-def job(config: StudyConfig) -> worker.Job:
+def job(config: StudyConfig) -> Job:
     key = Key("prompt_tuning", "search", 0)
-    return worker.Job.of(config, Assignment(key, {}, {"topics": 1.0}, seed=0))
+    return Assignment(key, {}, {"topics": 1.0}, seed=0).job(config)
 
 
 class Killed(Exception):
@@ -48,40 +50,37 @@ class Killed(Exception):
 def test_a_trial_goes_on_from_a_bucket(study: dict[str, Any], tmp_path: Path, bucket: Bucket) -> None:
     config = load(study, tmp_path, bucket.uri)
 
-    def until_step_4(report: dict[str, Any]) -> None:
-        if report["step"] == 4:
+    def until_step_4(report: Report) -> None:
+        if report.step == 4:
             raise Killed
 
     with pytest.raises(Killed):
         worker.train(job(config), until_step_4)
-    reports: list[dict[str, Any]] = []
+    reports: list[Report] = []
     worker.train(job(config), reports.append)
-    assert [(report["step"], report["resumed"]) for report in reports] == [(4, True), (6, False)]
+    assert [(report.step, report.resumed) for report in reports] == [(4, True), (6, False)]
     kept = "tiny/prompt_tuning-000/step-{:08d}.safetensors"
     assert bucket.names() == [kept.format(4), kept.format(6)], "the last two"
-    assert reports[-1]["checkpoint"] == bucket.uri.replace("kept?", f"kept/{kept.format(6)}?")
+    assert reports[-1].checkpoint == bucket.uri.replace("kept?", f"kept/{kept.format(6)}?")
 
-    here = worker.Job.of(
-        load(study, tmp_path, str(tmp_path / "here")),
-        Assignment(Key("prompt_tuning", "search", 0), {}, {"topics": 1.0}, seed=0),
-    )
-    elsewhere: list[dict[str, Any]] = []
+    here = job(load(study, tmp_path, str(tmp_path / "here")))
+    elsewhere: list[Report] = []
     worker.train(here, elsewhere.append)
-    assert [report["loss"] for report in elsewhere][-2:] == [report["loss"] for report in reports]
+    assert [report.loss for report in elsewhere][-2:] == [report.loss for report in reports]
 
 
 def test_a_damaged_one_in_a_bucket_costs_one_interval(
     study: dict[str, Any], tmp_path: Path, bucket: Bucket
 ) -> None:
     config = load(study, tmp_path, bucket.uri)
-    whole: list[dict[str, Any]] = []
+    whole: list[Report] = []
     worker.train(job(config), whole.append)
-    system, path = FileSystem.from_uri(whole[-1]["checkpoint"])
+    system, path = FileSystem.from_uri(whole[-1].checkpoint)
     with system.open_output_stream(path) as file:
         file.write(b"\0" * 100)
-    reports: list[dict[str, Any]] = []
+    reports: list[Report] = []
     worker.train(job(config), reports.append)
-    assert [(report["step"], report["resumed"]) for report in reports] == [(4, True), (6, False)]
+    assert [(report.step, report.resumed) for report in reports] == [(4, True), (6, False)]
 
 
 def test_a_bucket_that_is_away_is_no_missing_checkpoint(
@@ -141,10 +140,10 @@ def test_a_study_whose_bucket_goes_away_stops_and_goes_on_when_it_is_back(
     report = json.loads((tmp_path / "outputs/tiny/report/report.json").read_text())
     assert all(
         each["checkpoint"].startswith("s3://bucket/kept/tiny/")
-        for each in report["trials"]
+        for each in report.trials
         if each["checkpoint"]
     )
-    assert report["trials"]
+    assert report.trials
     code, output = run("export", "tiny", "--method", "prompt_tuning", cwd=tmp_path)
     assert code == 0, output
 

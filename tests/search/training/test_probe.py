@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 
 from search.config import study_file
 from search.config.study_config import StudyConfig
-from search.study.study import Assignment, Key
+from search.job import Job, Report
+from search.study.records import Key
+from search.study.study import Assignment
 from search.training import probe, worker
 from search.training.peak_memory import Peak
 from tests.search.conftest import write_study
@@ -24,7 +26,7 @@ def config(study: dict[str, Any], tmp_path: Any) -> StudyConfig:
 
 def job(config: StudyConfig, method: str, values: dict[str, Any]) -> dict[str, Any]:
     assignment = Assignment(Key(method, "finalists", 0), values, {"topics": 1.0}, seed=0)
-    return worker.Job.of(config, assignment).to_dict()
+    return assignment.job(config).to_dict()
 
 
 def test_a_peak_is_of_the_work_after_it_was_made() -> None:
@@ -56,12 +58,11 @@ def test_an_encoder_that_only_training_needs_is_not_served(config: StudyConfig) 
 
 
 def test_a_trial_reports_its_step_and_its_memory(config: StudyConfig, tmp_path: Any) -> None:
-    reports: list[dict[str, Any]] = []
-    worker.train(worker.Job(**job(config, "head_only", {})), reports.append)
+    reports: list[Report] = []
+    worker.train(Job(**job(config, "head_only", {})), reports.append)
     assert len(reports) == 3
-    assert all(report["step_seconds"] > 0 and report["peak_memory_bytes"] > 2**20 for report in reports)
-    assert all(report["latency_seconds"] is None for report in reports), "nobody asked"
-    assert set(worker._failure("x")) == set(reports[0])
+    assert all(report.step_seconds > 0 and report.peak_memory_bytes > 2**20 for report in reports)
+    assert all(report.latency_seconds is None for report in reports), "nobody asked"
 
 
 def test_latency_is_measured_at_the_end_where_it_is_an_objective(
@@ -72,11 +73,11 @@ def test_latency_is_measured_at_the_end_where_it_is_an_objective(
     for costs in ([], ["latency_seconds"]):
         study["search"]["measured_costs"] = costs
         config = study_file.load(write_study({**study, "study": f"of-{len(costs)}"}, tmp_path))
-        reports: list[dict[str, Any]] = []
-        worker.train(worker.Job(**job(config, "p_tuning", {"num_virtual_tokens": 4})), reports.append)
-        latencies = [report["latency_seconds"] for report in reports]
+        reports: list[Report] = []
+        worker.train(Job(**job(config, "p_tuning", {"num_virtual_tokens": 4})), reports.append)
+        latencies = [report.latency_seconds for report in reports]
         assert latencies[:2] == [None, None]
         assert latencies[2] > 0 if costs else latencies[2] is None
-        written[len(costs)] = load_file(reports[-1]["checkpoint"])
+        written[len(costs)] = load_file(reports[-1].checkpoint)
     assert written[0].keys() == written[1].keys()
     assert all(torch.equal(tensor, written[1][name]) for name, tensor in written[0].items())

@@ -1,0 +1,99 @@
+"""The second stage after training: the finalists' scores on test, and what they cost, measured alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import ray
+
+from search.errors import PromptfrontError
+from search.job import Job
+from search.study.finalists import PROBE, TEST, predictions_path, unmeasured, untested
+from search.study.records import Key
+from search.study.study import Assignment, Study
+from search.training import probe, test_scores
+from search.training.probe import Probe
+from search.training.test_scores import Reading
+
+
+def score_on_test(study: Study, run: Callable[[list[dict[str, Any]]], Iterator[tuple[int, Reading]]]) -> None:
+    """Reads the test split: scores the runs that were not scored yet, and records the reading.
+
+    Args:
+        study: with all its finalists ended.
+        run: runs `test_scores.score` for each job, and yields (index of the job, its reading) as they end.
+    """
+    keys = untested(study)
+    if not keys:
+        return
+    study.count_reading()
+    jobs = [_job(study, key).to_dict() for key in keys]
+    for index, reading in run(jobs):
+        key = keys[index]
+        table = pd.DataFrame(reading.pop("predictions"))
+        path = predictions_path(study.config, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_parquet(path)
+        study.record_trial_fact(key, TEST, reading)
+
+
+def measure_costs(study: Study, run: Callable[[list[dict[str, Any]]], Iterator[tuple[int, Probe]]]) -> None:
+    """Measures what each method's chosen finalist costs, and records it.
+
+    Args:
+        study: with all its finalists ended.
+        run: runs `probe.measure` for each job alone, and yields (index of the job, its probe).
+    """
+    keys = unmeasured(study)
+    jobs = [_job(study, key).to_dict() for key in keys]
+    for index, found in run(jobs):
+        study.record_trial_fact(keys[index], PROBE, found)
+
+
+def score_all(
+    jobs: list[dict[str, Any]], request: dict[str, float], interrupted: threading.Event
+) -> Iterator[tuple[int, Reading]]:
+    """Scores jobs where a GPU is, if trials ask for one; else here, where the libraries are loaded already."""
+    if "gpu" not in request:
+        for index, job in enumerate(jobs):
+            if interrupted.is_set():
+                return
+            yield index, test_scores.score(job)
+        return
+    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request["gpu"])(test_scores.score)
+    pending = {remote.remote(job): index for index, job in enumerate(jobs)}
+    while pending and not interrupted.is_set():
+        ready, _ = ray.wait(list(pending), timeout=1)
+        for done in ready:
+            try:
+                yield pending.pop(done), ray.get(done)
+            except (
+                ray.exceptions.RayTaskError
+            ) as error:  # without the worker's traceback, where it is for the user
+                raise error.cause if isinstance(error.cause, PromptfrontError) else error from None
+
+
+def measure_all(
+    jobs: list[dict[str, Any]], request: dict[str, float], interrupted: threading.Event
+) -> Iterator[tuple[int, Probe]]:
+    """Probes jobs one after the other, in a worker with what a trial has; one that cannot be probed has an `error`."""
+    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request.get("gpu", 0))(probe.measure)
+    for index, job in enumerate(jobs):
+        pending = remote.remote(job)
+        while not interrupted.is_set() and not ray.wait([pending], timeout=1)[0]:
+            pass
+        if interrupted.is_set():
+            ray.cancel(pending, force=True)
+            return
+        try:
+            yield index, ray.get(pending)
+        except ray.exceptions.RayError as error:
+            yield index, {"error": str(error)}
+
+
+def _job(study: Study, key: Key) -> Job:
+    facts = study.trial(key).user_attrs
+    return Assignment.of(key, facts).job(study.config)

@@ -1,0 +1,36 @@
+"""What Ray Tune calls in a worker process: `search/training/worker.py`, its reports as Tune's results."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from ray import tune
+
+from search.job import Job, Report
+from search.training.checkpoint_folder import CheckpointFolderError
+from search.training.trial import DivergedError
+from search.training.worker import out_of_memory, train
+
+
+def run(job: dict[str, Any]) -> None:
+    """Trains and scores one trial.
+
+    An error is reported, with its traceback, rather than raised: Tune would start the trial anew, as it
+    should when a process or a node is lost, and must not when the configuration itself is the cause.
+    """
+    try:
+        train(Job(**job), _report)
+    except DivergedError as error:
+        _report(Report(error=f"diverged: {error}"))
+    except CheckpointFolderError as error:
+        _report(Report(error=str(error), stops_study=True))
+    except Exception as error:
+        if out_of_memory(error):
+            _report(Report(error=f"out of memory, even with one row at a time: {error}"))
+        else:
+            _report(Report(error=f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"))
+
+
+def _report(report: Report) -> None:
+    tune.report(report.to_result())
