@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from methods.saved import Predictor
+    from methods.saved.folder import Predictor
 
 
 class UnknownMethodError(ValueError):
@@ -46,7 +46,7 @@ def get(name: str) -> ModuleType:
 
 def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -> Predictor:
     """What `promptfront export` wrote, ready to predict; see `methods.saved.load`."""
-    from methods import saved
+    from methods.saved import folder as saved
 
     return saved.load(folder, model=model, device=device)
 

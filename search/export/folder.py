@@ -9,9 +9,9 @@ from typing import Any
 from optuna.trial import TrialState
 from safetensors import safe_open
 
-from methods import saved
 from methods.heads.heads import Head
 from methods.method import Method
+from methods.saved import folder as saved
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StudyFileError
 from search.export import peft_folder

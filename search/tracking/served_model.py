@@ -15,7 +15,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 import methods
-from methods import saved
+from methods.saved import folder as saved
 
 
 class ServedModel(PythonModel):  # type: ignore[misc]

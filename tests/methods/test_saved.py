@@ -13,12 +13,12 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 import methods
-from methods import saved
 from methods.backbone.backbone import Backbone
 from methods.heads import heads
 from methods.method import Method
 from methods.parameters import deployed_bytes, trained_parameters
-from methods.saved import Saved, SavedError, SavedTask
+from methods.saved import folder as saved
+from methods.saved.folder import Saved, SavedError, SavedTask
 from tests.methods.conftest import family_model, texts
 from tests.methods.test_contract import build, run
 

@@ -17,9 +17,9 @@ from transformers import (
 )
 
 import methods
-from methods import saved
 from methods.backbone.backbone import Backbone
 from methods.parameters import trained_parameters
+from methods.saved import folder as saved
 from search import tasks
 from search.config import study_file, task_config
 from search.config.study_config import TrainingConfig

@@ -11,8 +11,8 @@ import torch
 from transformers import BertConfig, BertForMaskedLM, BertModel, GPT2Config, GPT2LMHeadModel
 
 import methods
-from methods import saved
 from methods.backbone.backbone import Backbone
+from methods.saved import folder as saved
 from search import tasks
 from search.config import study_file, task_config
 from search.config.study_config import TrainingConfig

@@ -13,9 +13,10 @@ from mlflow import MlflowClient
 from torch import nn
 
 import methods
-from methods import p_tuning_v2, saved
+from methods import p_tuning_v2
 from methods.backbone.backbone import Backbone
 from methods.heads import heads
+from methods.saved import folder as saved
 from search.config import places, study_file
 from search.config.study_config import StudyConfig
 from search.export.folder import Exported

@@ -1,0 +1,1 @@
+"""A trained method as a folder of safetensors and JSON, and as a predictor."""
