@@ -24,7 +24,7 @@ import torch
 import methods
 from methods.backbone.backbone import Backbone
 from search import tasks
-from search.config import task_config
+from search.config import kinds
 from search.config.study_config import ModelConfig, TrainingConfig
 from search.tasks import Task
 from search.training import model_files
@@ -130,7 +130,7 @@ def heads(folder: Path, path: str, backbone: Backbone) -> None:
 
 
 def load(content: dict[str, Any], path: str, max_length: int) -> Task:
-    return tasks.load(task_config.parse(content), model_files.tokenizer(path), max_length, 0)
+    return tasks.load(kinds.parse(content), model_files.tokenizer(path), max_length, 0)
 
 
 def train(together: Sequence[Trial]) -> None:

@@ -25,7 +25,7 @@ from methods.backbone.backbone import Backbone
 from methods.method import Rows
 from search.config.study_config import ModelConfig, TrainingConfig
 from search.tasks import Row, Split
-from search.tasks.sequence_classification import OneLabel
+from search.tasks.label_problems import OneLabel
 from search.training import model_files
 from search.training.pack import Pack
 from search.training.trial import Trial

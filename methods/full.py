@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
-from methods.method import Rows, Start, TrainedConfig, hyperparameter
+from methods.config import TrainedConfig, hyperparameter
+from methods.method import Rows, Start
 from methods.space import Float
 
 

@@ -25,7 +25,8 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
-from methods.method import Rows, Start, TrainedConfig, hyperparameter
+from methods.config import TrainedConfig, hyperparameter
+from methods.method import Rows, Start
 from methods.space import Choice, Float, Int
 
 _ADAPTER = "default"

@@ -26,8 +26,10 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
-from methods.method import Rows, Start, hyperparameter
-from methods.sites.input_site import InputConfig, placed
+from methods.config import hyperparameter
+from methods.method import Rows, Start
+from methods.sites.config import InputConfig
+from methods.sites.input_site import placed
 from methods.sites.pool_usage import PoolUsage
 from methods.space import Choice, Float, Int
 

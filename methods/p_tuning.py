@@ -29,8 +29,10 @@ from methods import method, prompt_tuning
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
-from methods.method import Rows, Start, hyperparameter
-from methods.sites.input_site import InputConfig, prompt_injection
+from methods.config import hyperparameter
+from methods.method import Rows, Start
+from methods.sites.config import InputConfig
+from methods.sites.input_site import prompt_injection
 from methods.sites.matching import match
 from methods.space import Choice, Float, Int
 

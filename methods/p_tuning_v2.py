@@ -26,8 +26,10 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
-from methods.method import Rows, Start, hyperparameter
-from methods.sites.key_value_site import KeyValueConfig, chosen_sites, matched, random_text, table_injection
+from methods.config import hyperparameter
+from methods.method import Rows, Start
+from methods.sites.config import KeyValueConfig, chosen_sites
+from methods.sites.key_value_site import matched, random_text, table_injection
 from methods.space import Choice, Float, Int, Text
 
 

@@ -33,8 +33,10 @@ from methods import method, p_tuning_v2
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Site
 from methods.backbone.shape import Shape
-from methods.method import Rows, Start, hyperparameter
-from methods.sites.key_value_site import KeyValueConfig, chosen_sites, random_text, table_injection
+from methods.config import hyperparameter
+from methods.method import Rows, Start
+from methods.sites.config import KeyValueConfig, chosen_sites
+from methods.sites.key_value_site import random_text, table_injection
 from methods.sites.matching import match
 from methods.space import Choice, Float, Int
 

@@ -30,9 +30,11 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Prefix, full_mask
 from methods.backbone.shape import Shape
-from methods.method import Rows, Start, hyperparameter
-from methods.sites.input_site import InputConfig, placed, placement_field
-from methods.sites.key_value_site import OUT_OF_REACH, matched, random_text
+from methods.config import hyperparameter
+from methods.method import Rows, Start
+from methods.sites.config import OUT_OF_REACH, InputConfig, placement_field
+from methods.sites.input_site import placed
+from methods.sites.key_value_site import matched, random_text
 from methods.sites.pool_usage import PoolUsage
 from methods.space import Choice, Float, Int
 

@@ -29,9 +29,8 @@ from methods.backbone.injection import Injection, Site
 from methods.backbone.layers import Visit
 from methods.backbone.layout import arrange, take
 from methods.backbone.readout import sequence_features
-from methods.backbone.shape import Shape, has_sliding_window
+from methods.backbone.shape import Shape, has_model_head, has_sliding_window
 from methods.backbone.stack import Memory, Stack
-from methods.heads.heads import has_model_head
 
 
 class BackboneError(ValueError):

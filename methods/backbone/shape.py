@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForSequenceClassification
+
+if TYPE_CHECKING:
+    pass
+
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from methods.backbone.attention import SiteShape
 from methods.backbone.injection import Site
@@ -62,3 +70,19 @@ def has_sliding_window(config: Any) -> bool:
     if kinds is not None:
         return any("sliding" in kind for kind in kinds)
     return getattr(config, "sliding_window", None) is not None
+
+
+def has_model_head(config: Any, pooler: bool) -> bool:
+    """Whether transformers has a class for sequence classification of this kind of model, and it works.
+
+    Args:
+        config: the model's.
+        pooler: whether the model's pooler, if it has one, has weights; some classes read it, some do not.
+    """
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING or config.is_encoder_decoder:
+        return False
+    if pooler:
+        return True
+    with torch.device("meta"):
+        whole: Any = AutoModelForSequenceClassification.from_config(config)
+    return getattr(whole.base_model, "pooler", None) is None

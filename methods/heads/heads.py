@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions as ModelOutput
 from transformers.modeling_outputs import Seq2SeqModelOutput
 
@@ -44,33 +44,6 @@ class Head(nn.Module, ABC):
             parameter.zero_()
             if parameter.dim() > 1:
                 parameter.normal_(std=0.02, generator=generator)
-
-
-def make(
-    kind: str, readout: str, labels: Sequence[str], settings: Mapping[str, Any], backbone: Backbone
-) -> Head:
-    """The head of a task.
-
-    Args:
-        kind: of the task (`search/tasks/`).
-        readout: what of a whole text is read, a hyperparameter of every method.
-        labels: of the task; none where it is a number that is predicted.
-        settings: what else describes the task, by its kind.
-        backbone: whose hidden states it reads.
-    """
-    hidden_size = backbone.shape.hidden_size
-    match kind:
-        case "text_generation":
-            return LanguageModelHead(backbone)
-        case "token_classification":
-            return TokenHead(hidden_size, len(labels))
-        case "question_answering":
-            return TokenHead(hidden_size, 2)
-    if settings.get("verbalizer"):
-        return VerbalizerHead(backbone, settings["verbalizer"])
-    if readout == "model":
-        return ModelHead(backbone, len(labels) or 1)
-    return SequenceHead(readout, hidden_size, len(labels) or 1)
 
 
 class SequenceHead(Head):
@@ -196,22 +169,6 @@ class _GivenOutput(nn.Module):
         return ModelOutput(
             last_hidden_state=self.hidden_BTH, pooler_output=_pooled(self._frozen[0], self.hidden_BTH)
         )
-
-
-def has_model_head(config: Any, pooler: bool) -> bool:
-    """Whether transformers has a class for sequence classification of this kind of model, and it works.
-
-    Args:
-        config: the model's.
-        pooler: whether the model's pooler, if it has one, has weights; some classes read it, some do not.
-    """
-    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING or config.is_encoder_decoder:
-        return False
-    if pooler:
-        return True
-    with torch.device("meta"):
-        whole: Any = AutoModelForSequenceClassification.from_config(config)
-    return getattr(whole.base_model, "pooler", None) is None
 
 
 def _pooled(model: Any, hidden_BTH: Tensor) -> Tensor | None:

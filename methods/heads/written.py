@@ -6,9 +6,10 @@ Of an encoder-decoder each is a text of its own.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from methods.backbone.shape import Architecture
+if TYPE_CHECKING:
+    from methods.backbone.shape import Architecture
 
 
 class WrittenError(ValueError):

@@ -5,50 +5,16 @@ The prompt-tuning playbook argues for the front of the text; a study can measure
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from methods.backbone.injection import Injection, Prefix, Prompt, full_mask
-from methods.method import READOUTS, PromptConfig, Rows, hyperparameter
-from methods.space import Choice, Scalar
+from methods.method import Rows
 
 if TYPE_CHECKING:
     from methods.backbone.backbone import Backbone
-    from methods.backbone.shape import Shape
-
-PLACEMENTS = ("before", "middle", "after", "around")
-
-
-def placement_field(where: Mapping[str, Scalar] | None = None) -> str:
-    """The field `placement`, which applies with these values of other fields."""
-    return hyperparameter(
-        "before",
-        allowed=Choice(PLACEMENTS),
-        searched=False,
-        help="where the virtual tokens stand: before, in the middle of, after or around the text",
-        where=where,
-    )
-
-
-@dataclass(frozen=True)
-class InputConfig(PromptConfig):
-    """Hyperparameters of methods whose virtual tokens stand among the text's."""
-
-    placement: str = placement_field()
-
-    def problems(self, shape: Shape, max_length: int) -> list[str]:
-        found = super().problems(shape, max_length) + self._position_problem(shape, max_length)
-        unseen = {"after": READOUTS, "middle": ("first",)}.get(self.placement, ())
-        if shape.causal and self.readout in unseen:
-            found.append(
-                f"placement must be before or around where readout is {self.readout}, not {self.placement}: "
-                "in a causal model a text token sees nothing that comes after it"
-            )
-        return found
 
 
 def prompt_injection(prompt_KPE: Tensor, rows: Rows, placement: str, backbone: Backbone) -> Injection:

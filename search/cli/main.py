@@ -91,7 +91,7 @@ def init(
     kind: Annotated[str, typer.Option(help="Kind of the task")] = "sequence_classification",
 ) -> None:
     """Write a commented study file to start from."""
-    from search.config.task_config import KINDS
+    from search.config.kinds import KINDS
     from search.config.template import template
     from search.errors import did_you_mean
 

@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from search.config.kinds import KINDS
 from search.config.study_config import StudyConfig
-from search.config.task_config import KINDS, TaskConfig
+from search.config.task_config import TaskConfig
 from search.config.values import HYPERPARAMETER_FORMS
 from search.errors import Problem, did_you_mean, show
 

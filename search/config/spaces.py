@@ -14,7 +14,7 @@ from typing import Any
 
 import methods
 from methods.backbone.shape import Shape
-from methods.method import MethodConfig
+from methods.config import MethodConfig
 from methods.space import Allowed, Choice, Float, Int, Range, Scalar
 from search import errors
 from search.config import overriding, spaces

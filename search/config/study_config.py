@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from search.config.task_config import AnyTaskConfig
+from search.config.kinds import AnyTaskConfig
 from search.config.values import HyperparameterConfig, Name, Resource, Section, Sha256
 
 Objective = Literal["mean", "worst"]

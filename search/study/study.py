@@ -236,7 +236,7 @@ def metric(study: Study) -> str:
     """Name of what is optimized."""
     metrics, objective = {task.metric for task in study.config.tasks}, study.config.search.objective
     if len(metrics) == 1 and (len(study.config.tasks) == 1 or objective == "mean"):
-        return metrics.pop()
+        return str(metrics.pop())
     return f"{objective} score"
 
 

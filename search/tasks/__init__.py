@@ -1,19 +1,23 @@
 """The tasks: one file per kind, found by its name. `load` reads a task's data and turns it into tokens.
 
-A kind is a module of this package with functions `load` and `count`; its settings are in `search.config.task_config.KINDS`.
+A kind is a module of this package with a class `Config`, its settings, and functions `load` and `count`. It imports heavy
+libraries where it uses them, so that a study file is checked at once.
 """
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from transformers import PreTrainedTokenizerBase
-
-from methods.backbone.shape import Architecture
 from search.config.task_config import TaskConfig
 from search.tasks.task import Evaluation, Row, Split, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from methods.backbone.shape import Architecture
 
 __all__ = ["Evaluation", "Row", "Split", "Task", "count", "load"]
 
@@ -55,4 +59,4 @@ def count(config: TaskConfig, split: str) -> int:
 
 
 def _kind(config: TaskConfig) -> ModuleType:
-    return importlib.import_module(f"search.tasks.{config.kind}")
+    return sys.modules[type(config).__module__]

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from search import errors
-from search.config.task_config import SequenceClassificationConfig
 from search.errors import StudyFileError
 from search.tasks.sources import Table
 from search.tasks.splits import place
@@ -41,15 +40,14 @@ class Labels(Protocol):
         """What the user should know of the training rows' labels."""
 
 
-def of(config: SequenceClassificationConfig, train: Table, split: str) -> Labels:
+def read_labels(column: str, problem_type: str, train: Table, split: str) -> Labels:
     """The labels that a task's training rows have; `split` is their split's name."""
-    match config.problem_type:
+    match problem_type:
         case "single_label_classification":
-            return _One(config.label, train, split)
+            return _One(column, train, split)
         case "multi_label_classification":
-            return _Several(config.label, train, split)
-        case "regression":
-            return _Number(config.label)
+            return _Several(column, train, split)
+    return _Number(column)
 
 
 class _One:

@@ -12,23 +12,49 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-from torchmetrics.functional.text import squad
-from transformers import PreTrainedTokenizerBase
+from pydantic import Field
 
-from methods.backbone.shape import Architecture
-from methods.heads import spans
-from methods.heads.spans import SpansError, Window
 from search import errors
-from search.config.task_config import QuestionAnsweringConfig
+from search.config.task_config import TaskConfig
 from search.errors import StudyFileError
 from search.tasks import sources
 from search.tasks.sources import Table
 from search.tasks.splits import Splits, place, repeated, split_name, texts
 from search.tasks.task import Evaluation, Row, Split, Task, encode_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from methods.backbone.shape import Architecture
+    from methods.heads.spans import Window
+
+
+class Config(TaskConfig):
+    """The span of a context that answers a question, or that there is none: SQuAD's columns or file."""
+
+    example = {"name": "answers", "kind": "question_answering"}
+
+    kind: Literal["question_answering"] = Field(description="Kind of the task")
+    question: str = Field(default="question", description="Column of the question")
+    context: str = Field(default="context", description="Column of the context")
+    answers: str = Field(
+        default="answers",
+        description="Column of the answers: {text: [...], answer_start: [...]}, empty for none",
+    )
+    doc_stride: int = Field(
+        default=32, ge=1, description="Tokens that neighbouring windows of a long context share"
+    )
+    max_answer_length: int = Field(default=30, ge=1, description="Longest answer in tokens")
+    metric: Literal["f1", "exact_match"] = Field(
+        default="f1", description="Metric, maximized: SQuAD's, the best over the references"
+    )
+
+    @property
+    def request(self) -> dict[str, str]:
+        return {"question": "Who wrote it?", "context": "Ada wrote it."}
 
 
 @dataclass(frozen=True)
@@ -54,10 +80,11 @@ class QuestionAnswering(Task):
 
     Attributes:
         unanswerable: whether there are questions without an answer in train, so that there may be none.
-        doc_stride, max_answer_length: see `QuestionAnsweringConfig`.
+        doc_stride, max_answer_length: see `Config`.
     """
 
     kind: ClassVar[str] = "question_answering"
+    answer: ClassVar[str] = "span"
 
     unanswerable: bool
     doc_stride: int
@@ -70,14 +97,20 @@ class QuestionAnswering(Task):
 
     def loss(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
         # Windows have different numbers of places: those that a window lacks are impossible.
-        logits_BX2 = nn.utils.rnn.pad_sequence(list(logits), batch_first=True, padding_value=-torch.inf)
+        import torch
+
+        logits_BX2 = torch.nn.utils.rnn.pad_sequence(list(logits), batch_first=True, padding_value=-torch.inf)
         targets_B2 = torch.tensor([row.targets for row in rows], device=logits_BX2.device)
-        losses_B2 = nn.functional.cross_entropy(logits_BX2, targets_B2, reduction="none")
+        losses_B2 = torch.nn.functional.cross_entropy(logits_BX2, targets_B2, reduction="none")
         return losses_B2.mean(1)
 
     def evaluate(
         self, split: Split, kept: Sequence[Tensor], written: Sequence[Sequence[int]] | None = None
     ) -> Evaluation:
+        import torch
+
+        from methods.heads import spans
+
         assert isinstance(split, QuestionSplit)
         if not all(bool(torch.isfinite(row).all()) for row in kept):
             return Evaluation(math.nan)
@@ -104,6 +137,8 @@ def score(prediction: str, references: Sequence[str]) -> tuple[float, float]:
 
     Without a reference there is no answer: then the empty text is right, and nothing else (SQuAD 2.0).
     """
+    from torchmetrics.functional.text import squad
+
     if not references:
         return float(not prediction), float(not prediction)
     if not prediction:  # no text is shared with any reference
@@ -116,7 +151,7 @@ def score(prediction: str, references: Sequence[str]) -> tuple[float, float]:
 
 
 def load(
-    config: QuestionAnsweringConfig,
+    config: Config,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     seed: int,
@@ -150,17 +185,17 @@ def load(
     )
 
 
-def count(config: QuestionAnsweringConfig, split: str) -> int:
+def count(config: Config, split: str) -> int:
     """Rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
     return sources.open_source(config.data).count(name, _columns(config), field)
 
 
-def _columns(config: QuestionAnsweringConfig) -> dict[str, str]:
+def _columns(config: Config) -> dict[str, str]:
     return {config.question: "question", config.context: "context", config.answers: "answers"}
 
 
-def _questions(config: QuestionAnsweringConfig, source: Splits, split: str) -> list[Question]:
+def _questions(config: Config, source: Splits, split: str) -> list[Question]:
     table, where = source.table(split), source.name(split)
     numbers = source.draw(split, len(table))
     asked = texts(config.question, table, "question", where, numbers)
@@ -171,9 +206,7 @@ def _questions(config: QuestionAnsweringConfig, source: Splits, split: str) -> l
     ]
 
 
-def _answers(
-    config: QuestionAnsweringConfig, table: Table, context: str, row: int, split: str
-) -> tuple[tuple[int, str], ...]:
+def _answers(config: Config, table: Table, context: str, row: int, split: str) -> tuple[tuple[int, str], ...]:
     """The answers of a row, each of which must stand in the context where it says."""
     value: Any = table.columns[config.answers][row]
     if not isinstance(value, dict) or not {"text", "answer_start"} <= value.keys():
@@ -198,11 +231,14 @@ def _answers(
 
 
 def _tokenize(
-    config: QuestionAnsweringConfig,
+    config: Config,
     questions: list[Question],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
 ) -> QuestionSplit:
+    from methods.heads import spans
+    from methods.heads.spans import SpansError
+
     try:
         found = spans.windows(
             tokenizer,

@@ -6,31 +6,108 @@ Example row: {"title": "Ink helps drive democracy", "body": "The Kyrgyz Republic
 
 from __future__ import annotations
 
-import math
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean, pstdev
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from scipy import stats
-from sklearn import metrics
-from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from pydantic import Field, ValidationInfo, field_validator
 
-from methods.backbone.shape import Architecture
 from methods.heads import written
 from methods.heads.written import WrittenError
 from search import errors
-from search.config.task_config import SequenceClassificationConfig
-from search.config.values import template_columns
+from search.config.task_config import TaskConfig
+from search.config.values import Template, filled, template_columns
 from search.errors import StudyFileError
-from search.tasks import labels as tasks_labels
 from search.tasks import sources
+from search.tasks.label_problems import OneLabel, Regression, SequenceClassification, SeveralLabels
+from search.tasks.labels import Labels, read_labels
 from search.tasks.splits import Splits, repeated, split_name, texts
-from search.tasks.task import Evaluation, Row, Split, Task, encode_text, label_words
+from search.tasks.task import Row, Split, encode_text, label_words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from methods.backbone.shape import Architecture
+
+
+class Config(TaskConfig):
+    """A label for a text or a pair of texts; several labels; or a number."""
+
+    example = {"name": "topics", "text": "text", "label": "label"}
+
+    kind: Literal["sequence_classification"] = Field(
+        default="sequence_classification", description="Kind of the task"
+    )
+    text: Template = Field(description='Column of the text, or a template: "{title} {body}"')
+    text_pair: Template | None = Field(default=None, description="Column of a second text, or a template")
+    label: str = Field(description="Column of the label, of a list of them, or of the number")
+    problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] = Field(
+        default="single_label_classification", description="What the label's column holds"
+    )
+    verbalizer: dict[str, str] | None = Field(
+        default=None,
+        validate_default=True,
+        description="A word for each label, scored by the language model in place of a trained head: after the text in a "
+        'decoder, at the mask token in a masked model: text: "{review} It was [MASK]."',
+    )
+    metric: Literal["accuracy", "macro_f1", "matthews_correlation", "pearson", "spearman"] = Field(
+        default="accuracy", validate_default=True, description="Metric, maximized"
+    )
+    few_shot: int | None = Field(
+        default=None, ge=1, description="Training rows per class, drawn with the study's seed"
+    )
+
+    @field_validator("metric", "verbalizer", "few_shot")
+    @classmethod
+    def _fits_the_problem(cls, value: Any, info: ValidationInfo) -> Any:
+        problem = info.data.get("problem_type", "single_label_classification")
+        single, field = problem == "single_label_classification", info.field_name
+        if field == "metric":
+            allowed = _METRICS[problem]
+            if value not in allowed:
+                raise ValueError(
+                    f"must be one of {', '.join(allowed)} where problem_type is {problem}, not {value}"
+                )
+        elif value is not None and not single:
+            raise ValueError(
+                f"must be left out where problem_type is {problem}: it is for one label per text"
+            )
+        elif field == "verbalizer" and value is not None and info.data.get("text_pair") is not None:
+            raise ValueError(
+                'needs both texts in one template, and no text_pair: text: "{first} {second} ..."'
+            )
+        return value
+
+    @property
+    def language_model(self) -> bool:
+        return self.verbalizer is not None
+
+    @property
+    def has_readout(self) -> bool:
+        return self.verbalizer is None
+
+    @property
+    def request(self) -> dict[str, str]:
+        pair = {} if self.text_pair is None else {"text_pair": filled(self.text_pair)}
+        return {"text": filled(self.text), **pair}
+
+    @property
+    def answer_type(self) -> Literal["text", "texts", "number"]:
+        match self.problem_type:
+            case "regression":
+                return "number"
+            case "multi_label_classification":
+                return "texts"
+        return "text"
+
+
+_METRICS = {
+    "single_label_classification": ("accuracy", "macro_f1", "matthews_correlation"),
+    "multi_label_classification": ("accuracy", "macro_f1"),
+    "regression": ("pearson", "spearman"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,142 +119,8 @@ class Text:
     targets: list[int] | list[float]
 
 
-class SequenceClassification(Task):
-    """A task of whole texts; each kind of label has a class of its own."""
-
-    kind: ClassVar[str] = "sequence_classification"
-    problem_type: ClassVar[str]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {"problem_type": self.problem_type}
-
-    def loss(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
-        logits_BC = torch.cat(list(logits))
-        return self._loss(logits_BC, torch.tensor([row.targets for row in rows], device=logits_BC.device))
-
-    def evaluate(
-        self, split: Split, kept: Sequence[Tensor], written: Sequence[Sequence[int]] | None = None
-    ) -> Evaluation:
-        logits_NC = torch.cat(list(kept))
-        if not bool(torch.isfinite(logits_NC).all()):
-            return Evaluation(math.nan)
-        return self._evaluate(logits_NC, torch.tensor([row.targets for row in split.rows]))
-
-    @abstractmethod
-    def _loss(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
-        """Loss of each row `[B]`; targets `[B, 1]`, or `[B, C]` of several labels."""
-
-    @abstractmethod
-    def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
-        """Scores finite logits."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OneLabel(SequenceClassification):
-    """One label per text: cross-entropy, and accuracy, macro F1 or Matthews correlation.
-
-    Attributes:
-        verbalizer: of each label, the token that the language model scores; empty where a head is trained.
-    """
-
-    problem_type: ClassVar[str] = "single_label_classification"
-
-    verbalizer: tuple[int, ...] = ()
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {**super().settings, "verbalizer": list(self.verbalizer)}
-
-    def _loss(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(logits_BC, targets[:, 0], reduction="none")
-
-    def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
-        given, right = logits_NC.argmax(1).tolist(), targets[:, 0].tolist()
-        hits = [float(got == target) for got, target in zip(given, right, strict=True)]
-        scores = {
-            "accuracy": float(metrics.accuracy_score(right, given)),
-            "macro_f1": float(metrics.f1_score(right, given, average="macro", zero_division=0)),
-            "matthews_correlation": float(metrics.matthews_corrcoef(right, given)),
-        }
-        return Evaluation(
-            scores.pop(self.metric),
-            scores,
-            [self.labels[number] for number in right],
-            [self.labels[number] for number in given],
-            hits if self.metric == "accuracy" else None,
-        )
-
-
-class SeveralLabels(SequenceClassification):
-    """Any number of labels per text: binary cross-entropy of each, and macro F1, or accuracy of the whole set."""
-
-    problem_type: ClassVar[str] = "multi_label_classification"
-
-    def _loss(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
-        return nn.functional.binary_cross_entropy_with_logits(
-            logits_BC, targets.to(logits_BC.dtype), reduction="none"
-        ).mean(1)
-
-    def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
-        given, right = (logits_NC > 0).int(), targets.int()
-        hits = (given == right).all(1).float().tolist()
-        scores = {
-            "accuracy": float(metrics.accuracy_score(right, given)),
-            "macro_f1": float(metrics.f1_score(right, given, average="macro", zero_division=0)),
-        }
-        return Evaluation(
-            scores.pop(self.metric),
-            scores,
-            [self._names(row) for row in right.tolist()],
-            [self._names(row) for row in given.tolist()],
-            hits if self.metric == "accuracy" else None,
-        )
-
-    def _names(self, row: Sequence[int]) -> str:
-        return ", ".join(name for name, there in zip(self.labels, row, strict=True) if there)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Regression(SequenceClassification):
-    """A number per text: squared error, and Pearson's or Spearman's correlation.
-
-    The head's output is in standard deviations of the training rows from their mean.
-    """
-
-    problem_type: ClassVar[str] = "regression"
-
-    mean: float
-    deviation: float
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {**super().settings, "mean": self.mean, "deviation": self.deviation}
-
-    def _loss(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
-        wanted = (targets[:, 0] - self.mean) / self.deviation
-        return nn.functional.mse_loss(logits_BC[:, 0], wanted.to(logits_BC.dtype), reduction="none")
-
-    def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
-        given = [self.mean + self.deviation * value for value in logits_NC[:, 0].tolist()]
-        right = targets[:, 0].tolist()
-        # A constant has no correlation: as good as none.
-        constant = len(set(given)) < 2 or len(set(right)) < 2
-        scores = {
-            "pearson": 0.0 if constant else float(stats.pearsonr(right, given).statistic),
-            "spearman": 0.0 if constant else float(stats.spearmanr(right, given).statistic),
-        }
-        error = math.sqrt(fmean((got - value) ** 2 for got, value in zip(given, right, strict=True)))
-        return Evaluation(
-            scores.pop(self.metric),
-            {**scores, "rmse": error},
-            [f"{value:g}" for value in right],
-            [f"{value:g}" for value in given],
-        )
-
-
 def load(
-    config: SequenceClassificationConfig,
+    config: Config,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     seed: int,
@@ -186,7 +129,7 @@ def load(
 ) -> SequenceClassification:
     """The task with the splits asked for; see `search.tasks.load`."""
     source = Splits(config, _columns(config), seed)
-    labels = tasks_labels.of(config, source.train, source.name("train"))
+    labels = read_labels(config.label, config.problem_type, source.train, source.name("train"))
     rows = {split: _rows(config, source, labels, split) for split in {"train": None, **dict.fromkeys(splits)}}
     tokenize = partial(_tokenize, tokenizer=tokenizer, max_length=max_length)
     if config.verbalizer is not None:
@@ -216,13 +159,13 @@ def load(
             return Regression(**common, mean=fmean(numbers), deviation=pstdev(numbers) or 1.0)
 
 
-def count(config: SequenceClassificationConfig, split: str) -> int:
+def count(config: Config, split: str) -> int:
     """Rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
     return sources.open_source(config.data).count(name, _columns(config), field)
 
 
-def _columns(config: SequenceClassificationConfig) -> dict[str, str]:
+def _columns(config: Config) -> dict[str, str]:
     """Each column that the task reads to the place in the study file that names it."""
     columns = dict.fromkeys(template_columns(config.text), "text")
     if config.text_pair:
@@ -230,9 +173,7 @@ def _columns(config: SequenceClassificationConfig) -> dict[str, str]:
     return columns | {config.label: "label"}
 
 
-def _rows(
-    config: SequenceClassificationConfig, source: Splits, labels: tasks_labels.Labels, split: str
-) -> list[Text]:
+def _rows(config: Config, source: Splits, labels: Labels, split: str) -> list[Text]:
     """The rows of a split that are used, in the order of the data."""
     where, table = source.name(split), source.table(split)
     targets = labels.targets(table, where)
@@ -246,9 +187,7 @@ def _rows(
     ]
 
 
-def _words(
-    config: SequenceClassificationConfig, names: Sequence[str], tokenizer: PreTrainedTokenizerBase
-) -> tuple[int, ...]:
+def _words(config: Config, names: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """The verbalizer's tokens, in the order of the labels."""
     if config.verbalizer is None:
         return ()

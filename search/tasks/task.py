@@ -5,14 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
-from methods.backbone.backbone import Backbone
-from methods.heads import heads
-from methods.heads.heads import Head
+    from methods.backbone.backbone import Backbone
+    from methods.heads.heads import Head
+    from methods.saved.folder import SavedTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ class Task(ABC):
     """
 
     kind: ClassVar[str]
+    answer: ClassVar[str]
+    """Form of its answers (`methods/answers/`)."""
 
     name: str
     metric: str
@@ -108,7 +111,17 @@ class Task(ABC):
 
     def head(self, backbone: Backbone, readout: str) -> Head:
         """A head that reads what the task does; its parameters' values have no meaning yet."""
-        return heads.make(self.kind, readout, self.labels, self.settings, backbone)
+        from methods import answers
+
+        head: Head = answers.get(self.answer).head(readout, self.labels, self.settings, backbone)
+        return head
+
+    @property
+    def saved(self) -> SavedTask:
+        """What a saved method has to know of it."""
+        from methods.saved.folder import SavedTask
+
+        return SavedTask(self.name, self.answer, self.labels, self.settings)
 
     @abstractmethod
     def loss(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:

@@ -15,22 +15,52 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-from torchmetrics.functional.text import rouge_score, sacre_bleu_score
-from transformers import PreTrainedTokenizerBase
+from pydantic import Field
 
-from methods.backbone.shape import Architecture
 from methods.heads import written
 from methods.heads.written import WrittenError
-from search.config.task_config import TextGenerationConfig
-from search.config.values import template_columns
+from search.config.task_config import TaskConfig
+from search.config.values import Template, filled, template_columns
 from search.errors import StudyFileError
 from search.tasks import sources
 from search.tasks.splits import Splits, repeated, split_name, texts
 from search.tasks.task import Evaluation, Row, Split, Task, encode_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from methods.backbone.shape import Architecture
+
+
+class Config(TaskConfig):
+    """A text to be written for a text: summaries, translations, descriptions of data."""
+
+    example = {"name": "texts", "kind": "text_generation", "source": "source", "target": "target"}
+
+    kind: Literal["text_generation"] = Field(description="Kind of the task")
+    source: Template = Field(description='Column of the given text, or a template: "{text} TL;DR:"')
+    target: str = Field(
+        description="Column of the text to be written; rows of the same source are its references"
+    )
+    max_target_length: int = Field(
+        default=64, ge=1, description="Longest target in tokens, in training and when text is generated"
+    )
+    metric: Literal["rouge_l", "bleu", "exact_match", "neg_perplexity"] = Field(
+        default="rouge_l",
+        description="Metric, maximized; neg_perplexity, minus the perplexity of the targets, needs no text generated "
+        "during the search",
+    )
+
+    @property
+    def language_model(self) -> bool:
+        return True
+
+    @property
+    def request(self) -> dict[str, str]:
+        return {"text": filled(self.source)}
 
 
 @dataclass(frozen=True)
@@ -60,6 +90,7 @@ class TextGeneration(Task):
     """
 
     kind: ClassVar[str] = "text_generation"
+    answer: ClassVar[str] = "text"
 
     decode: Callable[[Sequence[int]], str]
     max_target_length: int
@@ -70,9 +101,11 @@ class TextGeneration(Task):
         return {"max_target_length": self.max_target_length, "end": self.end}
 
     def loss(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
+        import torch
+
         logits_XV = torch.cat(list(logits))
         targets_X = torch.tensor([token for row in rows for token in row.targets], device=logits_XV.device)
-        return nn.functional.cross_entropy(logits_XV, targets_X, reduction="none")
+        return torch.nn.functional.cross_entropy(logits_XV, targets_X, reduction="none")
 
     def keep(self, logits_XC: Tensor, row: Row) -> Tensor:
         """The loss of each token, `[places]`: the logits of a vocabulary would fill the memory."""
@@ -85,6 +118,8 @@ class TextGeneration(Task):
     def evaluate(
         self, split: Split, kept: Sequence[Tensor], written: Sequence[Sequence[int]] | None = None
     ) -> Evaluation:
+        import torch
+
         assert isinstance(split, GenerationSplit)
         loss = float(torch.cat(list(kept)).mean())
         if not math.isfinite(loss):
@@ -116,6 +151,8 @@ def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]])
 
 def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
     """ROUGE-L's F of each text and the reference it is closest to (Lin, 2004), by torchmetrics."""
+    from torchmetrics.functional.text import rouge_score
+
     return [
         float(rouge_score(text, list(mine), accumulate="best", rouge_keys="rougeL")["rougeL_fmeasure"])
         for text, mine in zip(predictions, references, strict=True)
@@ -124,11 +161,13 @@ def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> 
 
 def bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """BLEU of all texts (Papineni et al., 2002) with sacrebleu's tokenizer 13a, from 0 to 1, by torchmetrics."""
+    from torchmetrics.functional.text import sacre_bleu_score
+
     return float(sacre_bleu_score(list(predictions), [list(mine) for mine in references]))
 
 
 def load(
-    config: TextGenerationConfig,
+    config: Config,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     seed: int,
@@ -168,17 +207,17 @@ def load(
     )
 
 
-def count(config: TextGenerationConfig, split: str) -> int:
+def count(config: Config, split: str) -> int:
     """Rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
     return sources.open_source(config.data).count(name, _columns(config), field)
 
 
-def _columns(config: TextGenerationConfig) -> dict[str, str]:
+def _columns(config: Config) -> dict[str, str]:
     return dict.fromkeys(template_columns(config.source), "source") | {config.target: "target"}
 
 
-def _examples(config: TextGenerationConfig, source: Splits, split: str) -> list[Example]:
+def _examples(config: Config, source: Splits, split: str) -> list[Example]:
     """The examples of a split that are used, in the order in which their sources first come."""
     table, where = source.table(split), source.name(split)
     everything = range(len(table))
@@ -194,7 +233,7 @@ def _examples(config: TextGenerationConfig, source: Splits, split: str) -> list[
 
 
 def _tokenize(
-    config: TextGenerationConfig,
+    config: Config,
     examples: list[Example],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,

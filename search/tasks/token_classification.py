@@ -10,23 +10,52 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from seqeval.metrics import classification_report
-from sklearn import metrics
-from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from pydantic import Field, field_validator
 
-from methods.backbone.shape import Architecture
 from methods.heads import words as methods_words
 from search import errors
-from search.config.task_config import TokenClassificationConfig
+from search.config.task_config import TaskConfig
 from search.errors import StudyFileError
 from search.tasks import sources
 from search.tasks.sources import Table
 from search.tasks.splits import Splits, place, repeated, split_name
 from search.tasks.task import Evaluation, Row, Split, Task, encode_text, label_words
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from methods.backbone.shape import Architecture
+
+
+class Config(TaskConfig):
+    """A label for each word: named entities, slots, parts of speech."""
+
+    example = {"name": "entities", "kind": "token_classification"}
+
+    kind: Literal["token_classification"] = Field(description="Kind of the task")
+    text: str = Field(default="words", description="Column with the list of words (conll: words)")
+    label: str = Field(default="tags", description="Column with the list of their tags (conll: tags)")
+    metric: Literal["entity_f1", "accuracy", "macro_f1"] = Field(
+        default="entity_f1", description="Metric, maximized: entity_f1 (seqeval) is of whole entities"
+    )
+
+    @field_validator("text")
+    @classmethod
+    def _a_column(cls, value: str) -> str:
+        if "{" in value:
+            raise ValueError("must be the column with the list of words, not a template")
+        return value
+
+    @property
+    def request(self) -> dict[str, str]:
+        return {"text": "Ada lives in London ."}
+
+    @property
+    def answer_type(self) -> Literal["text", "texts", "number"]:
+        return "texts"
 
 
 @dataclass(frozen=True)
@@ -44,15 +73,21 @@ class TokenClassification(Task):
     """
 
     kind: ClassVar[str] = "token_classification"
+    answer: ClassVar[str] = "tags"
 
     def loss(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
+        import torch
+
         logits_XC = torch.cat(list(logits))
         targets = torch.tensor([target for row in rows for target in row.targets], device=logits_XC.device)
-        return nn.functional.cross_entropy(logits_XC, targets, reduction="none")
+        return torch.nn.functional.cross_entropy(logits_XC, targets, reduction="none")
 
     def evaluate(
         self, split: Split, kept: Sequence[Tensor], written: Sequence[Sequence[int]] | None = None
     ) -> Evaluation:
+        import torch
+        from sklearn import metrics
+
         if not all(bool(torch.isfinite(row).all()) for row in kept):
             return Evaluation(math.nan)
         right = [[self.labels[int(tag)] for tag in row.targets] for row in split.rows]
@@ -72,6 +107,8 @@ class TokenClassification(Task):
 
 def _entity_f1(right: list[list[str]], given: list[list[str]]) -> tuple[float, dict[str, float]]:
     """F1 of whole entities (their type and both ends), and of those of each type in the right answers."""
+    from seqeval.metrics import classification_report
+
     if not any(tag != "O" for row in right for tag in row):
         return 0.0, {}
     report = classification_report(right, given, output_dict=True, zero_division=0)
@@ -85,7 +122,7 @@ def _entity_f1(right: list[list[str]], given: list[list[str]]) -> tuple[float, d
 
 
 def load(
-    config: TokenClassificationConfig,
+    config: Config,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     seed: int,
@@ -120,17 +157,17 @@ def load(
     )
 
 
-def count(config: TokenClassificationConfig, split: str) -> int:
+def count(config: Config, split: str) -> int:
     """Rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
     return sources.open_source(config.data).count(name, _columns(config), field)
 
 
-def _columns(config: TokenClassificationConfig) -> dict[str, str]:
+def _columns(config: Config) -> dict[str, str]:
     return {config.text: "text", config.label: "label"}
 
 
-def _tag_numbers(train: Table, config: TokenClassificationConfig) -> dict[str, int]:
+def _tag_numbers(train: Table, config: Config) -> dict[str, int]:
     """Each tag's number, in the order of their names."""
     split = config.data.train_split
     first: dict[str, int] = {}  # row in which each tag is first seen
@@ -152,9 +189,7 @@ def _tag_numbers(train: Table, config: TokenClassificationConfig) -> dict[str, i
     return {tag: number for number, tag in enumerate(sorted(tags))}
 
 
-def _sentence(
-    table: Table, config: TokenClassificationConfig, row: int, split: str, numbers: Mapping[str, int]
-) -> Sentence:
+def _sentence(table: Table, config: Config, row: int, split: str, numbers: Mapping[str, int]) -> Sentence:
     words = _list(table, config.text, "text", row, split, "words")
     tags = _list(table, config.label, "label", row, split, "tags")
     if len(words) != len(tags):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
 import methods
+from methods import registry
 from search.config import places
 from search.config.study_config import StudyConfig
-from search.config.task_config import AnyTaskConfig
+from search.config.task_config import TaskConfig
 from search.export.folder import Exported
 from search.tracking import mlflow_store
 from search.tracking.study_run import StudyRun
@@ -29,8 +29,6 @@ from search.tracking.study_run import StudyRun
 _SHA256 = "promptfront.sha256"
 _METHODS = Path(methods.__file__).parent
 _CODE = Path(__file__).with_name("served_model.py")
-_MANY = {"token_classification", "multi_label_classification"}
-"""Kinds and problem types whose answer is a list of labels."""
 
 
 def log(config: StudyConfig, exported: Exported, register: str | None = None) -> str:
@@ -130,7 +128,7 @@ def _register(client: MlflowClient, name: str, model_id: str, run: str) -> str:
 def signature(config: StudyConfig) -> ModelSignature:
     """Columns of the input, and the type of an answer; with several tasks, the parameter `task` says which."""
     several = len(config.tasks) > 1
-    columns = list(dict.fromkeys(name for task in config.tasks for name in _columns(task)))
+    columns = list(dict.fromkeys(name for task in config.tasks for name in task.request))
     inputs = Schema([ColSpec(DataType.string, name, required=not several) for name in columns])
     types = {str(_answer(task)): _answer(task) for task in config.tasks}
     outputs = Schema([ColSpec(types.popitem()[1])]) if len(types) == 1 else None
@@ -140,37 +138,19 @@ def signature(config: StudyConfig) -> ModelSignature:
 
 def example(config: StudyConfig) -> pd.DataFrame | tuple[pd.DataFrame, dict[str, Any]]:
     """Two rows for the first task, with `task` where there are several."""
-    columns = _columns(config.tasks[0])
+    columns = config.tasks[0].request
     table = pd.DataFrame({name: [text, f"Another: {text}"] for name, text in columns.items()})
     return (table, {"task": config.tasks[0].name}) if len(config.tasks) > 1 else table
 
 
-def _columns(task: AnyTaskConfig) -> dict[str, str]:
-    """What the task reads, with an example of each: the template filled in, so that a mask stays in its place."""
-    match task.kind:
-        case "question_answering":
-            return {"question": "Who wrote it?", "context": "Ada wrote it."}
-        case "text_generation":
-            return {"text": _filled(task.source)}
-        case "token_classification":
-            return {"text": "Ada lives in London ."}
-    pair = getattr(task, "text_pair", None)
-    return {"text": _filled(task.text), **({"text_pair": _filled(pair)} if pair else {})}
-
-
-def _filled(template: str) -> str:
-    return re.sub(r"\{[^}]*\}", "some text", template) if "{" in template else "some text"
-
-
-def _answer(task: AnyTaskConfig) -> DataType | Array:
-    form = getattr(task, "problem_type", task.kind)
-    if form == "regression":
-        return DataType.double
-    return Array(DataType.string) if form in _MANY else DataType.string
+def _answer(task: TaskConfig) -> DataType | Array:
+    return {"text": DataType.string, "number": DataType.double, "texts": Array(DataType.string)}[
+        task.answer_type
+    ]
 
 
 def _requirements(method: str) -> list[str]:
-    """The versions that are here, without the name of a build."""
+    """The versions that are here, without the name of a build; of another package's method, that package too."""
     packages = (
         "mlflow",
         "torch",
@@ -179,7 +159,9 @@ def _requirements(method: str) -> list[str]:
         "pandas",
         *(["peft"] if method == "lora" else []),
     )
-    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in packages]
+    offered = registry.distribution(method)
+    versions = [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in packages]
+    return [*versions, *([offered] if offered else [])]
 
 
 def _sha256(exported: Exported) -> str:

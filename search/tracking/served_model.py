@@ -15,7 +15,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 import methods
-from methods.saved import folder as saved
+from methods.saved import folder as saved_folder
 
 
 class ServedModel(PythonModel):  # type: ignore[misc]
@@ -28,7 +28,7 @@ class ServedModel(PythonModel):  # type: ignore[misc]
     def load_context(self, context: Any) -> None:
         """Loads the exported folder (safetensors and JSON)."""
         folder = Path(context.artifacts["method"])
-        recorded = saved.read(folder).model
+        recorded = saved_folder.read(folder).model
         elsewhere = (context.model_config or {}).get("hub_id") or recorded
         where = os.environ.get("PROMPTFRONT_MODEL") or (recorded if Path(recorded).is_dir() else elsewhere)
         self._predictor = methods.load(folder, model=where)
@@ -38,23 +38,21 @@ class ServedModel(PythonModel):  # type: ignore[misc]
 
         Args:
             context: unused.
-            model_input: a DataFrame with the columns of the task's kind: text and perhaps text_pair, or question
+            model_input: a DataFrame with the columns of the task's answer: text and perhaps text_pair, or question
                 and context.
             params: `task`, where there are several.
         """
         task = (params or {}).get("task") or None
         rows = model_input.to_dict("records")
-        return self._predictor.predict([_text(row) for row in rows], task)
+        columns = self._predictor.columns(task)
+        return self._predictor.predict([_given(row, columns) for row in rows], task)
 
 
-def _text(row: dict[str, Any]) -> Any:
+def _given(row: dict[str, Any], columns: tuple[str, ...]) -> Any:
     """A row as `methods.load(folder).predict` takes it."""
-    given = [row.get(name) for name in ("question", "context")]
-    if not all(isinstance(value, str) for value in given):
-        given = [row.get(name) for name in ("text", "text_pair")]
-    present = [value for value in given if isinstance(value, str)]
+    present = [row[name] for name in columns if isinstance(row.get(name), str)]
     if not present:
-        raise ValueError(f"a row must have text, or question and context; it has {', '.join(map(str, row))}")
+        raise ValueError(f"a row must have {' and '.join(columns)}; it has {', '.join(map(str, row))}")
     return tuple(present) if len(present) == 2 else present[0]
 
 

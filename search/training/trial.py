@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
+from methods.config import MethodConfig, TrainedConfig
 from methods.heads.heads import Head
-from methods.method import Method, MethodConfig, Rows, Start, TrainedConfig
+from methods.method import Method, Rows, Start
 from methods.parameters import deployed_parameters, trained_parameters
 from search.config.study_config import TrainingConfig
 from search.seeds import derive

@@ -10,8 +10,8 @@ import torch
 from peft.tuners.lora import LoraLayer
 from transformers import DistilBertConfig
 
+from methods import answers
 from methods.backbone.backbone import Backbone
-from methods.heads import heads
 from methods.parameters import load_state, state, trained_parameters
 from tests.methods.conftest import family_language_model, family_model, texts
 from tests.methods.test_contract import build, run, small_config
@@ -20,7 +20,7 @@ from tests.methods.test_methods import count, on_meta
 
 def test_full_counts_every_weight() -> None:
     distilbert = on_meta(DistilBertConfig())
-    head = heads.make("sequence_classification", "model", "ab", {}, distilbert)
+    head = answers.get("label").head("model", "ab", {}, distilbert)
     trained, deployed = count("full", distilbert)
     assert trained == deployed == 66_362_880
     assert trained + trained_parameters(head) == 66_955_010

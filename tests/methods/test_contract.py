@@ -13,7 +13,8 @@ import methods
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, concatenate
 from methods.backbone.readout import sequence_features
-from methods.method import Method, MethodConfig, Rows, Start
+from methods.config import MethodConfig
+from methods.method import Method, Rows, Start
 from methods.parameters import load_state, state, trained_parameters
 from methods.space import Allowed, Choice, Text
 from tests.methods.conftest import texts

@@ -13,8 +13,8 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 import methods
+from methods import answers
 from methods.backbone.backbone import Backbone
-from methods.heads import heads
 from methods.method import Method
 from methods.parameters import deployed_bytes, trained_parameters
 from methods.saved import folder as saved
@@ -44,10 +44,10 @@ def write(name: str, model: Path, folder: Path) -> tuple[Backbone, Method, nn.Mo
     backbone = Backbone.load(str(model))
     method = build(name, backbone)
     form = method.deployed(method.own_backbone or backbone)
-    tasks = (SavedTask("topics", "sequence_classification", ("a", "b", "c"), SINGLE),)
-    tasks += (SavedTask("case", "token_classification", ("x", "y"), {}),)
+    tasks = (SavedTask("topics", "label", ("a", "b", "c"), SINGLE),)
+    tasks += (SavedTask("case", "tags", ("x", "y"), {}),)
     used = form.own_backbone or backbone
-    made = nn.ModuleList(heads.make(task.kind, "mean", task.labels, {}, used) for task in tasks)
+    made = nn.ModuleList(answers.get(task.answer).head("mean", task.labels, {}, used) for task in tasks)
     for index, head in enumerate(made):
         head.initialize(torch.Generator().manual_seed(index))
         with torch.no_grad():

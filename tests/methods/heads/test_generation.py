@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from methods import answers
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.heads import heads
@@ -25,7 +26,7 @@ def writer(request: pytest.FixtureRequest) -> Backbone:
 
 
 def head(backbone: Backbone) -> heads.Head:
-    return heads.make("text_generation", "mean", (), {}, backbone)
+    return answers.get("text").head("mean", (), {}, backbone)
 
 
 def next_logits(

@@ -9,6 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, RobertaConfig
 
+from methods import answers
+from methods.backbone import shape
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.heads import heads
@@ -22,7 +24,7 @@ WITH_CLASS = sorted(set(FAMILIES) - {"t5", "bart"})
 
 
 def model_head(backbone: Backbone, outputs: int = 3, seed: int = 0) -> heads.Head:
-    head = heads.make("sequence_classification", "model", "abcdefgh"[:outputs], {}, backbone)
+    head = answers.get("label").head("model", "abcdefgh"[:outputs], {}, backbone)
     head.initialize(torch.Generator().manual_seed(seed))
     return head
 
@@ -84,8 +86,8 @@ def test_a_pooler_stays_frozen(bert: Backbone) -> None:
 
 def test_the_counts_of_model_heads() -> None:
     distilbert = on_meta(DistilBertConfig())
-    assert trained_parameters(heads.make("sequence_classification", "model", "ab", {}, distilbert)) == 592_130
-    assert trained_parameters(heads.make("sequence_classification", "mean", "ab", {}, distilbert)) == 1_538
+    assert trained_parameters(answers.get("label").head("model", "ab", {}, distilbert)) == 592_130
+    assert trained_parameters(answers.get("label").head("mean", "ab", {}, distilbert)) == 1_538
 
 
 @pytest.mark.parametrize(
@@ -93,8 +95,8 @@ def test_the_counts_of_model_heads() -> None:
 )
 def test_a_pooler_that_has_no_weights_is_not_read(family: str, expected: bool) -> None:
     """BERT's class reads the pooler, RoBERTa's does not."""
-    assert heads.has_model_head(family_config(family), pooler=False) is expected
-    assert heads.has_model_head(family_config(family), pooler=True)
+    assert shape.has_model_head(family_config(family), pooler=False) is expected
+    assert shape.has_model_head(family_config(family), pooler=True)
 
 
 def test_weights_that_are_not_in_the_file_do_not_change_the_fingerprint(tmp_path) -> None:
@@ -109,7 +111,7 @@ def test_weights_that_are_not_in_the_file_do_not_change_the_fingerprint(tmp_path
 
 
 def test_a_head_of_tokens_reads_the_places_it_is_told(bert: Backbone) -> None:
-    head = heads.make("token_classification", "mean", "abcd", {}, bert)
+    head = answers.get("tags").head("mean", "abcd", {}, bert)
     hidden, mask = torch.randn(2, 5, 32), torch.ones(2, 5, dtype=torch.bool)
     read = torch.zeros_like(mask)
     read[0, 3] = read[1, 0] = read[1, 4] = True

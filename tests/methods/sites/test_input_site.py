@@ -13,7 +13,8 @@ from methods.backbone.injection import Injection, Prompt, concatenate, full_mask
 from methods.backbone.layout import arrange
 from methods.backbone.readout import sequence_features
 from methods.method import Rows
-from methods.sites.input_site import PLACEMENTS, placed, prompt_injection
+from methods.sites.config import PLACEMENTS
+from methods.sites.input_site import placed, prompt_injection
 from tests.methods.conftest import texts
 from tests.methods.test_contract import build, run, small_config
 

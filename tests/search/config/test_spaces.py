@@ -8,7 +8,7 @@ import pytest
 import methods
 from methods.backbone.shape import Shape
 from methods.space import Choice, Float, Int, Scalar
-from search.config import spaces, task_config
+from search.config import kinds, spaces
 from search.config.values import RangeConfig
 from search.errors import StudyFileError
 from search.strategy import sampling
@@ -53,10 +53,10 @@ def test_a_value_fixes_a_list_chooses_a_range_narrows() -> None:
 
 
 def test_without_a_trained_head_nothing_about_heads_is_searched() -> None:
-    writing = task_config.parse(
+    writing = kinds.parse(
         {"name": "w", "kind": "text_generation", "source": "s", "target": "t", "data": {"path": "x"}}
     )
-    topics = task_config.parse({"name": "t", "text": "x", "label": "y", "data": {"path": "x"}})
+    topics = kinds.parse({"name": "t", "text": "x", "label": "y", "data": {"path": "x"}})
     whole = spaces.space("p_tuning_v2", {}, [topics, writing]).ranges
     assert whole == methods.get("p_tuning_v2").Config.space()
     assert spaces.space("p_tuning_v2", {}, [writing]).ranges == {
@@ -175,7 +175,7 @@ def test_what_does_not_apply_makes_no_other_trial() -> None:
 
 
 def test_a_readout_that_no_task_has_is_not_searched() -> None:
-    tags = task_config.parse(
+    tags = kinds.parse(
         {"name": "t", "kind": "token_classification", "text": "x", "label": "y", "data": {"path": "x"}}
     )
     space = spaces.space("head_only", {}, [tags])

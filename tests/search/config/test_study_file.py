@@ -213,7 +213,7 @@ def test_what_is_missing_is_described(study: Any, tmp_path: Path) -> None:
 def test_each_kind_of_task_has_settings_of_its_own(study: Any, tmp_path: Path) -> None:
     study["tasks"][0]["kind"] = "question_anwsering"
     (problem,) = problems(study, tmp_path)
-    assert problem.startswith("tasks.0.kind: must be one of sequence_classification, token_classification")
+    assert problem.startswith("tasks.0.kind: must be one of sequence_classification, question_answering")
     assert "did you mean question_answering?" in problem
     study["tasks"][0] |= {"kind": "token_classification", "text_pair": "other", "loss_weight": -1}
     found = problems(study, tmp_path)

@@ -8,10 +8,12 @@ import pytest
 import yaml
 
 import methods
+from search.config.kinds import KINDS
 from search.config.study_config import ModelConfig, StudyConfig
 from search.config.study_file import inline, load
-from search.config.task_config import KINDS, DataConfig, SequenceClassificationConfig
+from search.config.task_config import DataConfig
 from search.config.template import template
+from search.tasks.sequence_classification import Config as SequenceClassificationConfig
 
 
 def test_the_template_is_a_study(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from transformers import (
 )
 
 import methods
+from methods import answers
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
-from methods.heads import heads
 from methods.heads.generation import greedy
 from methods.method import Method, Rows
 from search.export import peft_folder
@@ -36,14 +36,14 @@ LABELS = ("a", "b", "c")
 def write(tmp_path: Path) -> Callable[..., Callable[[], None]]:
     """Saves a tiny model of a family, and returns what writes a method of it for peft, and the parts."""
 
-    def write(family: str, method: Callable[[Backbone], Method], kind: str, readout: str = "model") -> Any:
-        writes = kind == "text_generation"
+    def write(family: str, method: Callable[[Backbone], Method], answer: str, readout: str = "model") -> Any:
+        writes = answer == "text"
         model = family_language_model(family) if writes else family_model(family)
         model.save_pretrained(tmp_path / "model")
         backbone = Backbone.load(str(tmp_path / "model"), language_model=writes)
         form = method(backbone)
         form = form.deployed(form.own_backbone or backbone)
-        head = heads.make(kind, readout, LABELS, {}, form.own_backbone or backbone)
+        head = answers.get(answer).head(readout, LABELS, {}, form.own_backbone or backbone)
         head.initialize(torch.Generator().manual_seed(0))
         peft_folder.write(
             tmp_path / "adapter",
@@ -53,7 +53,7 @@ def write(tmp_path: Path) -> Callable[..., Callable[[], None]]:
             form=form,
             head=head,
             task=1,
-            kind=kind,
+            answer=answer,
             labels=() if writes else LABELS,
             texts=texts(3, 7)[0].tolist(),
         )
@@ -82,9 +82,7 @@ FAMILIES = ["bert", "roberta", "electra", "gpt2", "gpt_neox", "opt", "llama", "q
 @pytest.mark.parametrize("family", FAMILIES)
 def test_peft_gives_the_same_logits(family: str, case: str, write: Any, tmp_path: Path) -> None:
     """By a user's own lines, on texts of two lengths in one padded batch, of the second of two tasks."""
-    backbone, form, head = write(
-        family, lambda b: build(case, b, shift_positions=True), "sequence_classification"
-    )
+    backbone, form, head = write(family, lambda b: build(case, b, shift_positions=True), "label")
     ids, mask = texts(3, 9, seed=5)
     mask[1, 6:] = False
     base = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model", num_labels=3)
@@ -100,7 +98,7 @@ def test_peft_gives_the_same_logits(family: str, case: str, write: Any, tmp_path
 @pytest.mark.parametrize("case", ["lora", "lora target=all-linear"])
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
 def test_lora_is_pefts_own(family: str, case: str, write: Any, tmp_path: Path) -> None:
-    _, form, head = write(family, lambda b: trained(case, b), "sequence_classification")
+    _, form, head = write(family, lambda b: trained(case, b), "label")
     ids, mask = texts(2, 9, seed=5)
     base = AutoModelForSequenceClassification.from_pretrained(
         tmp_path / "model", num_labels=3, pad_token_id=0
@@ -113,14 +111,12 @@ def test_lora_is_pefts_own(family: str, case: str, write: Any, tmp_path: Path) -
 
 def test_a_prompt_of_a_causal_model_is_a_prefix_of_pefts(write: Any, tmp_path: Path) -> None:
     for case in ("prompt_tuning", "p_tuning"):
-        write("gpt2", lambda b, case=case: build(case, b), "sequence_classification")
+        write("gpt2", lambda b, case=case: build(case, b), "label")
         assert '"PREFIX_TUNING"' in (tmp_path / "adapter" / "adapter_config.json").read_text()
 
 
 def test_heads_of_tokens_line_up(write: Any, tmp_path: Path) -> None:
-    backbone, form, head = write(
-        "bert", lambda b: build("p_tuning_v2", b, shift_positions=True), "token_classification"
-    )
+    backbone, form, head = write("bert", lambda b: build("p_tuning_v2", b, shift_positions=True), "tags")
     ids, mask = texts(2, 6)
     base = AutoModelForTokenClassification.from_pretrained(tmp_path / "model", num_labels=3)
     loaded = peft.PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
@@ -135,7 +131,7 @@ def test_heads_of_tokens_line_up(write: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3"])
 def test_peft_writes_the_same_text(family: str, case: str, write: Any, tmp_path: Path) -> None:
     """By a user's own lines: `generate` of a plain peft model."""
-    backbone, form, head = write(family, lambda b: trained(case, b), "text_generation")
+    backbone, form, head = write(family, lambda b: trained(case, b), "text")
     ids, mask = texts(2, 6, seed=5)
     used = form.own_backbone or backbone
     injection = form(Rows(torch.tensor([1, 1])), used)
@@ -156,7 +152,7 @@ def test_lora_of_more_layers_than_peft_keeps_names_of(tmp_path: Path) -> None:
     backbone = Backbone.load(str(tmp_path / "model"))
     form = build("lora", backbone)
     assert len(form.adapter.target_modules) < len(form.targets) == 24
-    head = heads.make("sequence_classification", "model", LABELS, {}, form.own_backbone)
+    head = answers.get("label").head("model", LABELS, {}, form.own_backbone)
     head.initialize(torch.Generator().manual_seed(0))
     peft_folder.write(
         tmp_path / "adapter",
@@ -166,7 +162,7 @@ def test_lora_of_more_layers_than_peft_keeps_names_of(tmp_path: Path) -> None:
         form=form,
         head=head,
         task=0,
-        kind="sequence_classification",
+        answer="label",
         labels=LABELS,
         texts=texts(3, 7)[0].tolist(),
     )
@@ -189,17 +185,17 @@ def test_what_peft_cannot_say_has_a_reason(
     family: str, given: dict[str, Any], readout: str, reason: str, write: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(NotForPeftError, match=reason):
-        write(family, lambda b: build("p_tuning_v2", b, **given), "sequence_classification", readout)
+        write(family, lambda b: build("p_tuning_v2", b, **given), "label", readout)
     assert not (tmp_path / "adapter" / "adapter_model.safetensors").exists()
 
 
 def test_an_encoders_prompt_has_a_reason(write: Any) -> None:
     with pytest.raises(NotForPeftError, match="reads a virtual token"):
-        write("bert", lambda b: build("prompt_tuning", b), "sequence_classification")
+        write("bert", lambda b: build("prompt_tuning", b), "label")
 
 
 def test_every_method_is_written_or_refused(write: Any) -> None:
     """No method makes it stumble."""
     for name in methods.names():
         with contextlib.suppress(NotForPeftError):
-            write("gpt2", lambda b, name=name: build(name, b), "sequence_classification")
+            write("gpt2", lambda b, name=name: build(name, b), "label")

@@ -15,7 +15,7 @@ import methods
 from methods.backbone.backbone import Backbone
 from methods.heads import spans
 from search import tasks
-from search.config import task_config
+from search.config import kinds
 from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
 from search.tasks.question_answering import QuestionAnswering, QuestionSplit, score
@@ -51,7 +51,7 @@ def load(
     files = {split: str(tmp_path / f"{split}.json") for split in ("train", "validation")}
     source = {"path": "json", "data_files": files, "validation_split": "validation", "test_split": None}
     settings = {"name": "qa", "kind": "question_answering", "doc_stride": 3, "data": source, **given}
-    return tasks.load(task_config.parse(settings), tokenizer, max_length, 0)
+    return tasks.load(kinds.parse(settings), tokenizer, max_length, 0)
 
 
 def text_of(tokenizer: Any, ids: list[int]) -> str:
@@ -176,7 +176,7 @@ def test_rows_that_cannot_be(bad: Any, message: str, tmp_path: Path, tiny_tokeni
     path.write_text(f"def splits(): return { ({'train': [ROWS[0], bad], 'test': ROWS})!r}")
     settings = {"name": "qa", "kind": "question_answering", "data": {"path": str(path)}}
     with pytest.raises(StudyFileError, match=message):
-        tasks.load(task_config.parse(settings), tiny_tokenizer, 60, 0)
+        tasks.load(kinds.parse(settings), tiny_tokenizer, 60, 0)
 
 
 def test_a_question_that_leaves_no_room_is_refused(tmp_path: Path, tiny_tokenizer: Any) -> None:

@@ -13,10 +13,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from search import tasks
-from search.config import task_config
+from search.config import kinds
 from search.errors import StudyFileError
 from search.tasks import Row, Split, sources
-from search.tasks.sequence_classification import OneLabel
+from search.tasks.label_problems import OneLabel
 from tests.search.conftest import make_rows
 
 Rows = list[dict[str, Any]]
@@ -33,7 +33,7 @@ def write(tmp_path: Path) -> Any:
         path = tmp_path / "rows.py"
         path.write_text(f"def splits(): return {splits!r}")
         where = {"path": str(path), "validation_split": "validation", **(source or {})}
-        return task_config.parse({"name": "t", "text": "text", "label": "label", "data": where, **settings})
+        return kinds.parse({"name": "t", "text": "text", "label": "label", "data": where, **settings})
 
     return write
 
@@ -78,7 +78,7 @@ def test_declared_class_names_are_the_labels(tmp_path: Path, tiny_tokenizer: Any
         content = {"text": ["bread", "cat"], "label": labels}
         datasets.Dataset.from_dict(content, features=features).to_parquet(tmp_path / f"{split}.parquet")
     files = {split: str(tmp_path / f"{split}.parquet") for split in ("train", "test")}
-    config = task_config.parse(
+    config = kinds.parse(
         {"name": "t", "text": "text", "label": "label", "data": {"path": "parquet", "data_files": files}}
     )
     task = tasks.load(config, tiny_tokenizer, 12, 0, ["train"])

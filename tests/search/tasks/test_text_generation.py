@@ -21,7 +21,7 @@ from methods.backbone.backbone import Backbone
 from methods.parameters import trained_parameters
 from methods.saved import folder as saved
 from search import tasks
-from search.config import study_file, task_config
+from search.config import kinds, study_file
 from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
 from search.plan import check
@@ -88,7 +88,7 @@ def settings(tmp_path: Path, pairs: list[tuple[str, str]] = PAIRS, **more: Any) 
 def load(
     tmp_path: Path, tokenizer: Any, architecture: Any = "decoder", max_length: int = 16, **more: Any
 ) -> TextGeneration:
-    config = task_config.parse(settings(tmp_path, **more))
+    config = kinds.parse(settings(tmp_path, **more))
     task = tasks.load(config, tokenizer, max_length, 0, architecture=architecture)
     assert isinstance(task, TextGeneration)
     return task
@@ -150,7 +150,7 @@ def test_a_validation_split_that_is_cut_off_shares_no_source_with_train(
         ],
     )
     content["data"] |= {"validation_split": None, "validation_fraction": 0.3}
-    task = tasks.load(task_config.parse(content), tokenizer, 16, 0, architecture="decoder")
+    task = tasks.load(kinds.parse(content), tokenizer, 16, 0, architecture="decoder")
     train, validation = task.splits["train"], task.splits["validation"]
     assert isinstance(train, GenerationSplit)
     assert isinstance(validation, GenerationSplit)
@@ -225,7 +225,7 @@ def test_writing_and_labelling_share_a_step(name: str, tmp_path: Path, folder: P
     content = settings(tmp_path)
     labelled = {"name": "which", "text": "source", "label": "target", "data": content["data"]}
     tasks_ = [
-        tasks.load(task_config.parse(each), tokenizer, 16, 0, architecture=backbone.shape.architecture)
+        tasks.load(kinds.parse(each), tokenizer, 16, 0, architecture=backbone.shape.architecture)
         for each in (content, labelled)
     ]
     training = TrainingConfig(
@@ -272,7 +272,7 @@ def test_a_saved_method_writes(tmp_path: Path, folder: Path, tokenizer: Any) -> 
             parameter.normal_(std=3.0, generator=torch.Generator().manual_seed(1))
     expected = evaluate(mine, 0, task.splits["validation"], backbone, 4).predictions
     config = mine.config.to_dict()
-    one = saved.SavedTask(task.name, task.kind, task.labels, task.settings)
+    one = task.saved
     saved.save(
         tmp_path / "saved",
         saved.Saved(
@@ -281,7 +281,7 @@ def test_a_saved_method_writes(tmp_path: Path, folder: Path, tokenizer: Any) -> 
         mine.method,
         mine.heads,
     )
-    predictor = saved.load(tmp_path / "saved")
+    predictor = methods.load(tmp_path / "saved")
     assert predictor.predict(["cat near train", "dog near map", "fish with bread"]) == expected
     assert trained_parameters(mine.heads) == 0
 

@@ -16,7 +16,7 @@ import methods
 from methods.backbone.backbone import Backbone
 from methods.heads import words
 from search import tasks
-from search.config import task_config
+from search.config import kinds
 from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
 from search.tasks import Row, Split
@@ -42,9 +42,7 @@ def config(tmp_path: Path, rows: list[dict[str, Any]] = ROWS, held: Any = None, 
         "label": "tags",
         "metric": "macro_f1",
     }
-    return task_config.parse(
-        {**given, "data": {"path": str(path), "validation_split": "validation"}, **settings}
-    )
+    return kinds.parse({**given, "data": {"path": str(path), "validation_split": "validation"}, **settings})
 
 
 def test_the_first_piece_of_each_word_is_read(tmp_path: Path, tiny_tokenizer: Any) -> None:
@@ -180,7 +178,7 @@ def test_it_trains_beside_a_task_of_texts(
     rows = [{"text": "cat the dog", "label": "a"}, {"text": "bread", "label": "b"}] * 4
     (tmp_path / "texts" / "rows.py").write_text(f"def splits(): return { ({'train': rows, 'test': rows})!r}")
     texts = tasks.load(
-        task_config.parse(
+        kinds.parse(
             {
                 "name": "s",
                 "text": "text",
@@ -227,6 +225,6 @@ def test_tags_that_the_data_declares_by_number(tmp_path: Path, tiny_tokenizer: A
         "validation_split": "validation",
     }
     given = {"name": "t", "kind": "token_classification", "text": "words", "label": "tags", "data": source}
-    task = tasks.load(task_config.parse(given), tiny_tokenizer, 12, 0)
+    task = tasks.load(kinds.parse(given), tiny_tokenizer, 12, 0)
     answers = {" ".join(task.labels[tag] for tag in row.targets) for row in task.splits["train"].rows}
     assert answers == {"B-animal O", "B-food"}

@@ -14,7 +14,7 @@ import methods
 from methods.backbone.backbone import Backbone
 from methods.saved import folder as saved
 from search import tasks
-from search.config import study_file, task_config
+from search.config import kinds, study_file
 from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
 from search.plan import check
@@ -80,7 +80,7 @@ def load(
     **more: Any,
 ) -> Any:
     content = settings(tmp_path, TEXT.get(architecture, "text") if text is None else text, **more)
-    return tasks.load(task_config.parse(content), tokenizer, max_length, 0, architecture=architecture)
+    return tasks.load(kinds.parse(content), tokenizer, max_length, 0, architecture=architecture)
 
 
 def trial(name: str, backbone: Backbone, task: Any) -> Trial:
@@ -123,13 +123,13 @@ def test_a_prompt_is_trained_and_saved_without_a_head(
     found = evaluate(mine, 0, split, backbone, 8)
     assert found.predictions != before.predictions
     config = mine.config.to_dict()
-    one = saved.SavedTask(task.name, task.kind, task.labels, task.settings)
+    one = task.saved
     content = saved.Saved(
         "p_tuning_v2", config, "p_tuning_v2", config, (one,), str(folder), backbone.fingerprint(), 16
     )
     saved.save(tmp_path / "saved", content, mine.method, mine.heads)
     texts = [TEXT[architecture].format(text=row["text"]) for row in make_rows("validation")]
-    assert saved.load(tmp_path / "saved").predict(texts) == found.predictions
+    assert methods.load(tmp_path / "saved").predict(texts) == found.predictions
 
 
 def test_a_long_text_keeps_the_place_of_the_word(

@@ -13,9 +13,9 @@ from mlflow import MlflowClient
 from torch import nn
 
 import methods
+from methods import answers as forms
 from methods import p_tuning_v2
 from methods.backbone.backbone import Backbone
-from methods.heads import heads
 from methods.saved import folder as saved
 from search.config import places, study_file
 from search.config.study_config import StudyConfig
@@ -85,6 +85,14 @@ def config_of(study: dict[str, Any], model: Path, *tasks: dict[str, Any]) -> Stu
     return study_file.parse(study)
 
 
+ANSWERS = {
+    "sequence_classification": "label",
+    "token_classification": "tags",
+    "question_answering": "span",
+    "text_generation": "text",
+}
+
+
 def export(config: StudyConfig, folder: Path, *made_of: Case) -> Exported:
     """A folder as `promptfront export` writes it, of a prefix that is away from its start."""
     writes = config.language_model
@@ -94,12 +102,12 @@ def export(config: StudyConfig, folder: Path, *made_of: Case) -> Exported:
         for tensor in method.parameters():
             tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2)))
     tasks = tuple(
-        saved.SavedTask(task.name, task.kind, labels, settings)
+        saved.SavedTask(task.name, ANSWERS[task.kind], labels, settings)
         for task, (_, settings, labels, _) in zip(config.tasks, made_of, strict=True)
     )
     readout = method.config.to_dict()["readout"]
     made = nn.ModuleList(
-        heads.make(task.kind, readout, task.labels, task.settings, backbone) for task in tasks
+        forms.get(task.answer).head(readout, task.labels, task.settings, backbone) for task in tasks
     )
     for index, head in enumerate(made):
         head.initialize(torch.Generator().manual_seed(index))
@@ -150,7 +158,9 @@ def test_the_model_answers_as_the_exported_folder_does(
     assert len(loaded.predict(example)) == 2
     files = {path.suffix for path in (tmp_path / "model").rglob("*") if path.is_file()}
     assert not files & {".pkl", ".pickle", ".pt", ".bin", ".pth", ".joblib"}, "no pickle"
-    assert (tmp_path / "model" / "code" / "methods" / "saved.py").exists(), "serves without promptfront"
+    assert (tmp_path / "model" / "code" / "methods" / "saved" / "folder.py").exists(), (
+        "serves without promptfront"
+    )
 
 
 def test_of_several_tasks_a_parameter_says_which(

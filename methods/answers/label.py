@@ -1,0 +1,72 @@
+"""A label for a text or a pair of texts, several labels, or a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from methods.heads import written
+from methods.heads.heads import Head, ModelHead, SequenceHead, VerbalizerHead
+
+if TYPE_CHECKING:
+    from methods.backbone.backbone import Backbone
+    from methods.saved.folder import SavedTask
+    from methods.saved.predictor import Predictor
+
+COLUMNS = ("text", "text_pair")
+
+
+def needs_language_model(settings: Mapping[str, Any]) -> bool:
+    return bool(settings.get("verbalizer"))
+
+
+def head(readout: str, labels: Sequence[str], settings: Mapping[str, Any], backbone: Backbone) -> Head:
+    """The verbalizer's words where there is one, the model class's own head, or a linear layer."""
+    if settings.get("verbalizer"):
+        return VerbalizerHead(backbone, settings["verbalizer"])
+    if readout == "model":
+        return ModelHead(backbone, len(labels) or 1)
+    return SequenceHead(readout, backbone.shape.hidden_size, len(labels) or 1)
+
+
+def predict(predictor: Predictor, given: Sequence[Any], task: SavedTask) -> list[Any]:
+    """Of each text or pair its label, a list of labels, or a number."""
+    for text in given:
+        pair = isinstance(text, tuple) and len(text) == 2
+        if not (isinstance(text, str) or pair):
+            raise ValueError(
+                f"task {task.name} labels whole texts: each must be one string, or a tuple of two, not {text!r}"
+            )
+    return [_label(row_C, task) for row_C in logits(predictor, given, task)]
+
+
+@torch.no_grad()
+def logits(predictor: Predictor, given: Sequence[str | tuple[str, str]], task: SavedTask) -> Tensor:
+    """`[len(given), C]` float32, on the CPU."""
+    if task.settings.get("verbalizer"):
+        return torch.cat([_word_logits(predictor, str(text), task) for text in given])
+    return torch.cat([predictor.run(*_encode(predictor, text), task, None) for text in given])
+
+
+def _word_logits(predictor: Predictor, text: str, task: SavedTask) -> Tensor:
+    ids, place = written.scored(predictor.tokenizer, text, predictor.saved.max_length, predictor.architecture)
+    return predictor.run(ids, None, task, [place])
+
+
+def _encode(predictor: Predictor, text: str | tuple[str, str]) -> tuple[list[int], list[int] | None]:
+    """Token ids and, of a pair, token types where the tokenizer makes them."""
+    texts = (text,) if isinstance(text, str) else text
+    encoded = predictor.tokenizer(*texts, truncation=True, max_length=predictor.saved.max_length)
+    return encoded["input_ids"], encoded.get("token_type_ids") if len(texts) > 1 else None
+
+
+def _label(logits_C: Tensor, task: SavedTask) -> Any:
+    match task.settings["problem_type"]:
+        case "regression":
+            return task.settings["mean"] + task.settings["deviation"] * float(logits_C[0])
+        case "multi_label_classification":
+            return [name for name, logit in zip(task.labels, logits_C.tolist(), strict=True) if logit > 0]
+    return task.labels[int(logits_C.argmax())]

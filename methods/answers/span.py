@@ -1,0 +1,53 @@
+"""The span of a context that answers a question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from methods.heads import spans
+from methods.heads.heads import Head, TokenHead
+
+if TYPE_CHECKING:
+    from methods.backbone.backbone import Backbone
+    from methods.saved.folder import SavedTask
+    from methods.saved.predictor import Predictor
+
+COLUMNS = ("question", "context")
+
+
+def needs_language_model(settings: Mapping[str, Any]) -> bool:
+    return False
+
+
+def head(readout: str, labels: Sequence[str], settings: Mapping[str, Any], backbone: Backbone) -> Head:
+    """A linear layer that scores each token as start and as end."""
+    return TokenHead(backbone.shape.hidden_size, 2)
+
+
+def predict(predictor: Predictor, given: Sequence[Any], task: SavedTask) -> list[str]:
+    """Of each (question, context) the answer, empty where there is none."""
+    return [_answer(predictor, question, context, task) for question, context in given]
+
+
+@torch.no_grad()
+def _answer(predictor: Predictor, question: str, context: str, task: SavedTask) -> str:
+    settings = task.settings
+    found = spans.windows(
+        predictor.tokenizer,
+        [question.strip()],
+        [context],
+        max_length=predictor.saved.max_length,
+        doc_stride=settings["doc_stride"],
+    )
+    logits = [predictor.run(w.input_ids, w.token_type_ids, task, w.read) for w in found]
+    (answer,) = spans.answers(
+        found,
+        logits,
+        [context],
+        max_answer_length=settings["max_answer_length"],
+        unanswerable=settings["unanswerable"],
+    )
+    return answer

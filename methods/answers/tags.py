@@ -1,0 +1,47 @@
+"""A tag for each word of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from methods.heads import words
+from methods.heads.heads import Head, TokenHead
+
+if TYPE_CHECKING:
+    from methods.backbone.backbone import Backbone
+    from methods.saved.folder import SavedTask
+    from methods.saved.predictor import Predictor
+
+COLUMNS = ("text",)
+
+
+def needs_language_model(settings: Mapping[str, Any]) -> bool:
+    return False
+
+
+def head(readout: str, labels: Sequence[str], settings: Mapping[str, Any], backbone: Backbone) -> Head:
+    """A linear layer on the first token of each word."""
+    return TokenHead(backbone.shape.hidden_size, len(labels))
+
+
+def predict(predictor: Predictor, given: Sequence[Any], task: SavedTask) -> list[list[str]]:
+    """Of each text, a list of words or one that is split at blanks, a tag for each word.
+
+    Words beyond the model's length have the tag "".
+    """
+    rows = [text.split() if isinstance(text, str) else list(text) for text in given]
+    return [_tags(predictor, row, task) for row in rows]
+
+
+@torch.no_grad()
+def _tags(predictor: Predictor, row: Sequence[str], task: SavedTask) -> list[str]:
+    ((ids, positions),) = words.encode(predictor.tokenizer, [row], predictor.saved.max_length)
+    there = [position for position in positions if position is not None]
+    if not there:
+        return [""] * len(positions)
+    output_XC = predictor.run(ids, None, task, there)
+    tags = iter(task.labels[int(number)] for number in output_XC.argmax(1))
+    return ["" if position is None else next(tags) for position in positions]

@@ -1,0 +1,199 @@
+"""Finds methods by name: the files of this package, and those that other packages offer.
+
+A module is a method if it defines `Config` and `Method`. Another package offers one as an entry point of the group
+`promptfront.methods`: the method's name, and its module.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from methods.config import MethodConfig
+
+ENTRY_POINTS = "promptfront.methods"
+
+
+class UnknownMethodError(ValueError):
+    """There is no method of that name; the message lists those that exist."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What can be said of a method without importing torch.
+
+    Attributes:
+        summary: first line of its module's docstring.
+        title: the name people know it by.
+        baseline: whether it is there for comparison.
+        config: its class `Config`.
+    """
+
+    summary: str
+    title: str
+    baseline: bool
+    config: type[MethodConfig]
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Names of the methods, sorted, without importing them (torch is slow to import)."""
+    return tuple(sorted(_modules()))
+
+
+def get(name: str) -> ModuleType:
+    """The method's module, with its `Config` and `Method`.
+
+    Raises:
+        UnknownMethodError: no such method.
+    """
+    return importlib.import_module(_module(name))
+
+
+@functools.cache
+def describe(name: str) -> Description:
+    """Reads a method's file without importing what only its training needs.
+
+    Raises:
+        UnknownMethodError: no such method.
+    """
+    module = _module(name)
+    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    values = _values(next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Method"))
+    return Description(
+        summary=(ast.get_docstring(tree) or "").partition("\n")[0],
+        title=values.get("title", name),
+        baseline=values.get("baseline", False),
+        config=_only_config(tree, module),
+    )
+
+
+def name_of(module: str) -> str:
+    """The name of the method that a module defines."""
+    return next(name for name, other in _modules().items() if other == module)
+
+
+def distribution(name: str) -> str | None:
+    """Name and version of the package that offers a method, as pip takes it; None: it is ours."""
+    offered = _offered().get(name)
+    if offered is None or offered.dist is None:
+        return None
+    return f"{offered.dist.name}=={offered.dist.version}"
+
+
+@functools.cache
+def _modules() -> dict[str, str]:
+    """The module of each method."""
+    folder = Path(__file__).parent
+    files = (module.name for module in pkgutil.iter_modules([str(folder)]) if not module.ispkg)
+    ours = {
+        name: f"methods.{name}" for name in files if {"Config", "Method"} <= _classes(folder / f"{name}.py")
+    }
+    offered = {name: point.module for name, point in _offered().items()}
+    if twice := ours.keys() & offered.keys():
+        name = min(twice)
+        raise ValueError(
+            f"the method {name!r} is promptfront's own, and {offered[name]} offers another of that name: rename it"
+        )
+    return ours | offered
+
+
+def _offered() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _module(name: str) -> str:
+    if name not in _modules():
+        close = difflib.get_close_matches(name, names(), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UnknownMethodError(f"unknown method {name!r}{hint} There are: {', '.join(names())}")
+    return _modules()[name]
+
+
+def _source(module: str) -> Path:
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"there is no module {module}, which is offered as a method")
+    return Path(found.origin)
+
+
+def _classes(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _values(class_: ast.ClassDef) -> dict[str, Any]:
+    """The plain values that a class's body names."""
+    return {
+        target.id: node.value.value
+        for node in class_.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _only_config(tree: ast.Module, module: str) -> type[MethodConfig]:
+    """The class `Config`, made by those statements of its module that it needs: no import of torch among them."""
+    wanted, kept = {"Config"}, []
+    for node in reversed(tree.body):
+        if wanted & set(_bound(node)):
+            kept.append(_narrowed(node, wanted))
+            wanted |= _read(node)
+    future = ast.ImportFrom("__future__", [ast.alias("annotations")], 0)
+    program = ast.fix_missing_locations(ast.Module([future, *reversed(kept)], []))
+    made = ModuleType(f"{module}:Config")
+    sys.modules[made.__name__] = made  # dataclasses look their module up there
+    exec(compile(program, module, "exec"), made.__dict__)
+    config: type[MethodConfig] = made.__dict__["Config"]
+    return config
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """Names that a statement of a module gives a meaning."""
+    match node:
+        case ast.Import() | ast.ImportFrom():
+            yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+        case ast.ClassDef() | ast.FunctionDef():
+            yield node.name
+        case ast.Assign():
+            yield from (n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name))
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            yield name
+
+
+def _narrowed(node: ast.stmt, wanted: set[str]) -> ast.stmt:
+    """An import of nothing but what is wanted."""
+    if isinstance(node, ast.ImportFrom):
+        names = [alias for alias in node.names if (alias.asname or alias.name) in wanted]
+        return ast.ImportFrom(node.module, names, node.level)
+    return node
+
+
+def _read(node: ast.stmt) -> set[str]:
+    """Names that a statement reads when it runs, or later; a function's annotations are never looked up."""
+    skipped = {
+        id(inner)
+        for each in ast.walk(node)
+        if isinstance(each, ast.arg | ast.FunctionDef)
+        for part in (each.annotation if isinstance(each, ast.arg) else each.returns,)
+        if part is not None
+        for inner in ast.walk(part)
+    }
+    return {
+        each.id
+        for each in ast.walk(node)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load) and id(each) not in skipped
+    }

@@ -1,0 +1,105 @@
+"""Configurations of methods by where their virtual tokens go. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from methods.config import READOUTS, PromptConfig, hyperparameter
+from methods.space import Choice, Scalar, Text
+
+if TYPE_CHECKING:
+    from methods.backbone.injection import Site
+    from methods.backbone.shape import Shape
+
+PLACEMENTS = ("before", "middle", "after", "around")
+
+
+def placement_field(where: Mapping[str, Scalar] | None = None) -> str:
+    """The field `placement`, which applies with these values of other fields."""
+    return hyperparameter(
+        "before",
+        allowed=Choice(PLACEMENTS),
+        searched=False,
+        help="where the virtual tokens stand: before, in the middle of, after or around the text",
+        where=where,
+    )
+
+
+@dataclass(frozen=True)
+class InputConfig(PromptConfig):
+    """Hyperparameters of methods whose virtual tokens stand among the text's."""
+
+    placement: str = placement_field()
+
+    def problems(self, shape: Shape, max_length: int) -> list[str]:
+        found = super().problems(shape, max_length) + self._position_problem(shape, max_length)
+        unseen = {"after": READOUTS, "middle": ("first",)}.get(self.placement, ())
+        if shape.causal and self.readout in unseen:
+            found.append(
+                f"placement must be before or around where readout is {self.readout}, not {self.placement}: "
+                "in a causal model a text token sees nothing that comes after it"
+            )
+        return found
+
+
+OUT_OF_REACH = (
+    "keys and values cannot be put into this model, whose attention does not go through transformers' interface: "
+    "leave the method out, or choose a model such as BERT, RoBERTa, GPT-2 or Llama"
+)
+
+
+@dataclass(frozen=True)
+class KeyValueConfig(PromptConfig):
+    """Hyperparameters of methods that put keys and values in front of the layers' own."""
+
+    layers: str = hyperparameter(
+        "all",
+        allowed=Text(),
+        searched=False,
+        help='layers that get a prefix: all, or a list such as "0-2, 5"',
+    )
+    shift_positions: bool = hyperparameter(
+        False, allowed=Choice((False, True)), searched=False, help="start the text at position P"
+    )
+
+    def problems(self, shape: Shape, max_length: int) -> list[str]:
+        found = super().problems(shape, max_length)
+        if not shape.sites:
+            return [*found, OUT_OF_REACH]
+        try:
+            chosen_sites(self.layers, shape)
+        except ValueError as error:
+            found.append(str(error))
+        if self.shift_positions and not shape.shifts_text:
+            found.append("shift_positions must be false: the model counts positions itself, from the front")
+        if self.shift_positions:
+            found += self._position_problem(shape, max_length)
+        return found
+
+
+def chosen_sites(layers: str, shape: Shape) -> tuple[Site, ...]:
+    """The sites that `layers` names: "all", or numbers from 0 and ranges of them, such as "0-2, 5".
+
+    Raises:
+        ValueError: it names none, or one that is not there; the message begins with "layers".
+    """
+    sites = tuple(shape.sites)
+    if layers == "all":
+        return sites
+    wanted: set[int] = set()
+    try:
+        for part in layers.split(","):
+            low, _, high = part.partition("-")
+            numbers = range(int(low), int(high or low) + 1)
+            if not numbers:
+                raise ValueError
+            wanted.update(numbers)
+    except ValueError:
+        raise ValueError(f'layers must be all, or a list such as "0-2, 5", not {layers!r}') from None
+    if max(wanted) >= len(sites):
+        raise ValueError(
+            f"layers must be at most {len(sites) - 1} in a model of {len(sites)}, not {max(wanted)}"
+        )
+    return tuple(sites[number] for number in sorted(wanted))
