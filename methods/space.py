@@ -19,6 +19,11 @@ class Float:
     high: float
     log: bool = False
 
+    def contains(self, value: Scalar) -> bool:
+        return (
+            isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+        )
+
 
 @dataclass(frozen=True)
 class Int:
@@ -28,12 +33,18 @@ class Int:
     high: int
     log: bool = False
 
+    def contains(self, value: Scalar) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
 
 @dataclass(frozen=True)
 class Choice:
     """One of several values, in no order."""
 
     choices: tuple[Scalar, ...]
+
+    def contains(self, value: Scalar) -> bool:
+        return any(type(choice) is type(value) and choice == value for choice in self.choices)
 
 
 @dataclass(frozen=True)

@@ -1,98 +1,190 @@
-"""Who may import whom, and one door for each heavy library."""
+"""The house: which room imports which, one door for each heavy library, and how large rooms and files may be."""
 
 from __future__ import annotations
 
 import ast
+import functools
+import graphlib
+import statistics
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = {"methods", "search", "clusters", "dashboards"}
-ALLOWED = {
-    "methods": {"methods"},
-    "clusters": {"clusters"},
-    "dashboards": {"dashboards"},
-    "search": {"search", "methods", "clusters"},
-}
+PACKAGES = ("methods", "search", "clusters", "dashboards")
+
+FLOORS = (
+    ("search.cli",),
+    ("search.api",),
+    ("dashboards.report",),
+    ("dashboards.figures",),
+    ("dashboards.findings",),
+    ("dashboards.rows",),
+    ("search.driver",),
+    ("search.tracking",),
+    ("search.results", "search.export"),
+    ("search.plan", "search.study"),
+    ("search.training",),
+    ("search.tasks", "search.strategy"),
+    ("search.storage",),
+    ("search.config",),
+    ("search.job",),
+    ("search.errors", "search.seeds"),
+    ("clusters",),
+    ("methods",),
+    ("methods.saved",),
+    ("methods.registry",),
+    ("methods.answers", "methods.sites"),
+    ("methods.parameters",),
+    ("methods.method",),
+    ("methods.config", "methods.heads"),
+    ("methods.backbone",),
+    ("methods.space",),
+)
+"""Rooms, and the files between them, from top to bottom. Each imports only what stands on floors below its own."""
+OF_A_PACKAGE = {"methods": {"methods"}, "clusters": {"clusters"}, "dashboards": {"dashboards"}}
+"""Packages that know nothing of the others."""
+
 DOORS = {
-    "mlflow": {
-        "search/tracking/mlflow_store.py",
-        "search/tracking/study_run.py",
-        "search/tracking/tracker.py",
-        "search/tracking/trial_run.py",
-        "search/tracking/logged_model.py",
-        "search/tracking/served_model.py",
-    },
-    "ray": {
-        "clusters/connect.py",
-        "clusters/jobs.py",
-        "search/driver/launch.py",
-        "search/driver/tune.py",
-        "search/training/worker.py",
-        "search/driver/progress.py",
-        "search/driver/gauges.py",
-    },
-    "datasets": {"search/tasks/sources.py"},
+    "ray": {"search.driver", "clusters"},
+    "optuna": {"search.storage", "search.strategy"},
+    "mlflow": {"search.tracking"},
+    "datasets": {"search.tasks"},
+    "sklearn": {"search.tasks"},
+    "peft": {"methods", "search.export"},
+    "jinja2": {"dashboards.report", "clusters"},
 }
+"""The rooms that import a heavy library, each of them."""
+BEYOND_METHODS = {"ray", "optuna", "mlflow", "datasets", "sklearn", "pandas", "pydantic", "scipy"}
+BEYOND_TRAINING = {"ray", "optuna", "mlflow"}
+
+MOST_FILES, MOST_LINES, MEDIAN_LINES = 16, 300, 120
 
 
-def sources(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+@functools.cache
+def modules() -> dict[str, Path]:
+    """Every module of ours, by its name; a package by its own."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
 
 
-def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
-    """Top-level names that a file imports; without `everywhere`, only when it is itself imported."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = ast.walk(tree) if everywhere else iter(tree.body)
-    for node in nodes:
+def imported(module: str) -> Iterator[str]:
+    """Full names that a module imports anywhere in it, in functions and for types too."""
+    for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield node.module.split(".")[0]
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in modules() else str(node.module)
 
 
-@pytest.mark.parametrize("package", sorted(OURS))
-def test_packages_import_only_what_they_may(package: str) -> None:
-    for path in sources(package):
-        if path.name in ("cli.py", "commands.py", "entry.py"):  # see everything, lazily
-            continue
-        assert set(imports(path)) & OURS <= ALLOWED[package], path
+def ours(module: str) -> set[str]:
+    """Modules of ours that a module imports."""
+    return {name for name in imported(module) if name in modules()} - {module}
 
 
-def test_methods_need_torch_and_transformers_only() -> None:
-    heavy = {"ray", "optuna", "mlflow", "datasets", "sklearn", "pandas", "pydantic"}
-    for path in sources("methods"):
-        assert not set(imports(path)) & heavy, path
+def room(module: str) -> str:
+    """The room, or the single file on a floor, to which a module belongs."""
+    named = {name for floor in FLOORS for name in floor}
+    parts = module.split(".")
+    names = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((name for name in names if name in named), parts[0])
+
+
+HEIGHT = {name: -number for number, floor in enumerate(FLOORS) for name in floor}
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_a_room_imports_what_stands_below_it(module: str) -> None:
+    here = room(module)
+    if here not in HEIGHT:
+        assert module in PACKAGES, f"{module} stands in no room: give it a floor"
+        here = FLOORS[0][0]  # a package's own file
+    for other in ours(module):
+        there = room(other)
+        if there != here and other not in PACKAGES:
+            assert HEIGHT[there] < HEIGHT[here], (
+                f"{module} imports {other}, which stands above it or beside it"
+            )
+    package = module.partition(".")[0]
+    if package in OF_A_PACKAGE:
+        assert {other.partition(".")[0] for other in ours(module)} <= OF_A_PACKAGE[package]
+
+
+def test_no_circle_of_imports() -> None:
+    graph = {module: ours(module) for module in modules()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def users_of(library: str) -> set[str]:
+    return {
+        room(module)
+        for module in modules()
+        if library in {name.partition(".")[0] for name in imported(module)}
+    }
 
 
 @pytest.mark.parametrize("library", sorted(DOORS))
-def test_heavy_libraries_have_one_door(library: str) -> None:
-    found = {
-        str(path.relative_to(ROOT))
-        for package in OURS
-        for path in sources(package)
-        if library in set(imports(path))
-    }
-    assert found <= DOORS[library]
+def test_a_heavy_library_has_its_door(library: str) -> None:
+    assert users_of(library) == DOORS[library]
 
 
-def test_the_command_line_imports_nothing_heavy_by_itself() -> None:
-    light = {
-        "__future__",
-        "dataclasses",
-        "importlib",
-        "os",
-        "sys",
-        "pathlib",
-        "shlex",
-        "signal",
-        "typing",
-        "typer",
-        "rich",
-        "search",
-    }
-    for name in ("cli.py", "commands.py"):
-        assert set(imports(ROOT / "search" / name, everywhere=False)) <= light
-    assert set(imports(ROOT / "search" / "errors.py", everywhere=False)) == {"__future__"}
+def test_methods_need_torch_and_transformers_only() -> None:
+    for library in BEYOND_METHODS:
+        assert not any(name.startswith("methods") for name in users_of(library)), library
+
+
+def test_training_runs_without_the_search() -> None:
+    """One worker, and later the engine, needs neither Ray nor the databases."""
+    reached, todo = set(), {module for module in modules() if module.startswith("search.training.")}
+    while todo:
+        module = todo.pop()
+        reached.add(module)
+        todo |= ours(module) - reached
+    for library in BEYOND_TRAINING:
+        users = {
+            module for module in reached if library in {name.partition(".")[0] for name in imported(module)}
+        }
+        assert not users, library
+
+
+def test_rooms_are_not_too_full() -> None:
+    counts = Counter(path.parent for path in [*modules().values(), *(ROOT / "tests").rglob("*.py")])
+    assert {folder: count for folder, count in counts.items() if count > MOST_FILES} == {}
+
+
+def test_files_are_not_too_long() -> None:
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items()}
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+    assert statistics.median(length for length in lengths.values() if length) < MEDIAN_LINES
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    silent = [
+        name
+        for name, path in modules().items()
+        if path.name == "__init__.py" and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert silent == []
+
+
+def test_a_cost_is_named_in_three_files() -> None:
+    """What a trial reports is one list: a new measured cost edits no other file."""
+    named = defaultdict(list)
+    for name, path in modules().items():
+        for cost in ("step_seconds",):  # the probe has costs of its own, which share other names
+            if (
+                f'"{cost}"' in (text := path.read_text(encoding="utf-8"))
+                or f"    {cost}:" in text
+                or f"{cost}=" in text
+            ):
+                named[cost].append(name)
+    assert sorted(named["step_seconds"]) == ["dashboards.rows", "search.job", "search.training.worker"]

@@ -8,7 +8,7 @@ A module of this package has
     COLUMNS                                      names of what is given for one answer
     needs_language_model(settings)               whether the model's own head for words is needed
     head(readout, labels, settings, backbone)    the head; its parameters' values have no meaning yet
-    predict(predictor, given, task)              answers, for `methods/saved/predictor.py`
+    predict(model, given, task)                  answers of a `methods/answers/trained.py` model
 """
 
 from __future__ import annotations

@@ -12,9 +12,8 @@ from methods.heads import written
 from methods.heads.heads import Head, ModelHead, SequenceHead, VerbalizerHead
 
 if TYPE_CHECKING:
+    from methods.answers.trained import SavedTask, TrainedModel
     from methods.backbone.backbone import Backbone
-    from methods.saved.folder import SavedTask
-    from methods.saved.predictor import Predictor
 
 COLUMNS = ("text", "text_pair")
 
@@ -32,7 +31,7 @@ def head(readout: str, labels: Sequence[str], settings: Mapping[str, Any], backb
     return SequenceHead(readout, backbone.shape.hidden_size, len(labels) or 1)
 
 
-def predict(predictor: Predictor, given: Sequence[Any], task: SavedTask) -> list[Any]:
+def predict(model: TrainedModel, given: Sequence[Any], task: SavedTask) -> list[Any]:
     """Of each text or pair its label, a list of labels, or a number."""
     for text in given:
         pair = isinstance(text, tuple) and len(text) == 2
@@ -40,26 +39,26 @@ def predict(predictor: Predictor, given: Sequence[Any], task: SavedTask) -> list
             raise ValueError(
                 f"task {task.name} labels whole texts: each must be one string, or a tuple of two, not {text!r}"
             )
-    return [_label(row_C, task) for row_C in logits(predictor, given, task)]
+    return [_label(row_C, task) for row_C in logits(model, given, task)]
 
 
 @torch.no_grad()
-def logits(predictor: Predictor, given: Sequence[str | tuple[str, str]], task: SavedTask) -> Tensor:
+def logits(model: TrainedModel, given: Sequence[str | tuple[str, str]], task: SavedTask) -> Tensor:
     """`[len(given), C]` float32, on the CPU."""
     if task.settings.get("verbalizer"):
-        return torch.cat([_word_logits(predictor, str(text), task) for text in given])
-    return torch.cat([predictor.run(*_encode(predictor, text), task, None) for text in given])
+        return torch.cat([_word_logits(model, str(text), task) for text in given])
+    return torch.cat([model.run(*_encode(model, text), task, None) for text in given])
 
 
-def _word_logits(predictor: Predictor, text: str, task: SavedTask) -> Tensor:
-    ids, place = written.scored(predictor.tokenizer, text, predictor.saved.max_length, predictor.architecture)
-    return predictor.run(ids, None, task, [place])
+def _word_logits(model: TrainedModel, text: str, task: SavedTask) -> Tensor:
+    ids, place = written.scored(model.tokenizer, text, model.max_length, model.architecture)
+    return model.run(ids, None, task, [place])
 
 
-def _encode(predictor: Predictor, text: str | tuple[str, str]) -> tuple[list[int], list[int] | None]:
+def _encode(model: TrainedModel, text: str | tuple[str, str]) -> tuple[list[int], list[int] | None]:
     """Token ids and, of a pair, token types where the tokenizer makes them."""
     texts = (text,) if isinstance(text, str) else text
-    encoded = predictor.tokenizer(*texts, truncation=True, max_length=predictor.saved.max_length)
+    encoded = model.tokenizer(*texts, truncation=True, max_length=model.max_length)
     return encoded["input_ids"], encoded.get("token_type_ids") if len(texts) > 1 else None
 
 

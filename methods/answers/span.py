@@ -11,9 +11,8 @@ from methods.heads import spans
 from methods.heads.heads import Head, TokenHead
 
 if TYPE_CHECKING:
+    from methods.answers.trained import SavedTask, TrainedModel
     from methods.backbone.backbone import Backbone
-    from methods.saved.folder import SavedTask
-    from methods.saved.predictor import Predictor
 
 COLUMNS = ("question", "context")
 
@@ -27,22 +26,22 @@ def head(readout: str, labels: Sequence[str], settings: Mapping[str, Any], backb
     return TokenHead(backbone.shape.hidden_size, 2)
 
 
-def predict(predictor: Predictor, given: Sequence[Any], task: SavedTask) -> list[str]:
+def predict(model: TrainedModel, given: Sequence[Any], task: SavedTask) -> list[str]:
     """Of each (question, context) the answer, empty where there is none."""
-    return [_answer(predictor, question, context, task) for question, context in given]
+    return [_answer(model, question, context, task) for question, context in given]
 
 
 @torch.no_grad()
-def _answer(predictor: Predictor, question: str, context: str, task: SavedTask) -> str:
+def _answer(model: TrainedModel, question: str, context: str, task: SavedTask) -> str:
     settings = task.settings
     found = spans.windows(
-        predictor.tokenizer,
+        model.tokenizer,
         [question.strip()],
         [context],
-        max_length=predictor.saved.max_length,
+        max_length=model.max_length,
         doc_stride=settings["doc_stride"],
     )
-    logits = [predictor.run(w.input_ids, w.token_type_ids, task, w.read) for w in found]
+    logits = [model.run(w.input_ids, w.token_type_ids, task, w.read) for w in found]
     (answer,) = spans.answers(
         found,
         logits,

@@ -11,9 +11,8 @@ from methods.heads import words
 from methods.heads.heads import Head, TokenHead
 
 if TYPE_CHECKING:
+    from methods.answers.trained import SavedTask, TrainedModel
     from methods.backbone.backbone import Backbone
-    from methods.saved.folder import SavedTask
-    from methods.saved.predictor import Predictor
 
 COLUMNS = ("text",)
 
@@ -27,21 +26,21 @@ def head(readout: str, labels: Sequence[str], settings: Mapping[str, Any], backb
     return TokenHead(backbone.shape.hidden_size, len(labels))
 
 
-def predict(predictor: Predictor, given: Sequence[Any], task: SavedTask) -> list[list[str]]:
+def predict(model: TrainedModel, given: Sequence[Any], task: SavedTask) -> list[list[str]]:
     """Of each text, a list of words or one that is split at blanks, a tag for each word.
 
     Words beyond the model's length have the tag "".
     """
     rows = [text.split() if isinstance(text, str) else list(text) for text in given]
-    return [_tags(predictor, row, task) for row in rows]
+    return [_tags(model, row, task) for row in rows]
 
 
 @torch.no_grad()
-def _tags(predictor: Predictor, row: Sequence[str], task: SavedTask) -> list[str]:
-    ((ids, positions),) = words.encode(predictor.tokenizer, [row], predictor.saved.max_length)
+def _tags(model: TrainedModel, row: Sequence[str], task: SavedTask) -> list[str]:
+    ((ids, positions),) = words.encode(model.tokenizer, [row], model.max_length)
     there = [position for position in positions if position is not None]
     if not there:
         return [""] * len(positions)
-    output_XC = predictor.run(ids, None, task, there)
+    output_XC = model.run(ids, None, task, there)
     tags = iter(task.labels[int(number)] for number in output_XC.argmax(1))
     return ["" if position is None else next(tags) for position in positions]

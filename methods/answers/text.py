@@ -10,9 +10,8 @@ from methods.heads.generation import greedy
 from methods.heads.heads import Head, LanguageModelHead
 
 if TYPE_CHECKING:
+    from methods.answers.trained import SavedTask, TrainedModel
     from methods.backbone.backbone import Backbone
-    from methods.saved.folder import SavedTask
-    from methods.saved.predictor import Predictor
 
 COLUMNS = ("text",)
 
@@ -26,24 +25,22 @@ def head(readout: str, labels: Sequence[str], settings: Mapping[str, Any], backb
     return LanguageModelHead(backbone)
 
 
-def predict(predictor: Predictor, given: Sequence[Any], task: SavedTask) -> list[str]:
+def predict(model: TrainedModel, given: Sequence[Any], task: SavedTask) -> list[str]:
     """What is written after each text."""
-    return [_written(predictor, text, task) for text in given]
+    return [_written(model, text, task) for text in given]
 
 
-def _written(predictor: Predictor, text: str, task: SavedTask) -> str:
+def _written(model: TrainedModel, text: str, task: SavedTask) -> str:
     most = task.settings["max_target_length"]
-    ids, _ = written.source(
-        predictor.tokenizer, text, predictor.saved.max_length, most, predictor.architecture
-    )
-    ids_1T, mask_1T, injection = predictor.inject(ids, None, task)
+    ids, _ = written.source(model.tokenizer, text, model.max_length, most, model.architecture)
+    ids_1T, mask_1T, injection = model.inject(ids, None, task)
     (tokens,) = greedy(
-        predictor.backbone,
-        predictor.head(task),
+        model.backbone,
+        model.head(task),
         ids_1T,
         mask_1T,
         injection,
         end=task.settings["end"],
         max_new_tokens=most,
     )
-    return str(predictor.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+    return str(model.tokenizer.decode(tokens, skip_special_tokens=True)).strip()

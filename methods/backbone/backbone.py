@@ -10,52 +10,20 @@ import contextlib
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    MODEL_FOR_MASKED_LM_MAPPING,
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForSeq2SeqLM,
-    Cache,
-)
+from transformers import Cache
 
-from methods.backbone import attention
+from methods.backbone import attention, loading
 from methods.backbone.injection import Injection, Site
 from methods.backbone.layers import Visit
-from methods.backbone.layout import arrange, take
+from methods.backbone.layout import Started, arrange
+from methods.backbone.loading import BackboneError
 from methods.backbone.readout import sequence_features
-from methods.backbone.shape import Shape, has_model_head, has_sliding_window
+from methods.backbone.shape import shape_of
 from methods.backbone.stack import Memory, Stack
-
-
-class BackboneError(ValueError):
-    """The model cannot be loaded, or cannot be injected into; the message says why and what would work."""
-
-
-class Started(NamedTuple):
-    """Texts that a backbone has read.
-
-    Attributes:
-        injection: with which.
-        states_BSH: last hidden states, of virtual tokens too.
-        mask_BS: bool, False at padding.
-        text_BT: int64, where the text's tokens stand; None: they come last.
-    """
-
-    injection: Injection
-    states_BSH: Tensor
-    mask_BS: Tensor
-    text_BT: Tensor | None
-
-    def text(self, length: int) -> Tensor:
-        """The states at the text's `length` positions, `[B, T, H]`."""
-        states = self.states_BSH
-        return states[:, -length:] if self.text_BT is None else take(states, self.text_BT)
 
 
 class Backbone:
@@ -90,7 +58,7 @@ class Backbone:
         self._writer = Stack(whole.get_decoder(), reads=width) if two and language_model else None
         self._stacks = [stack for stack in (self._reader, self._writer) if stack is not None]
         self._sites = {module: sites for stack in self._stacks for module, sites in stack.sites.items()}
-        self.shape = self._shape(two)
+        self.shape = shape_of(self.model, self.config, self._stacks, pooler=not not_in_file)
 
     @classmethod
     def load(
@@ -114,24 +82,7 @@ class Backbone:
         Raises:
             BackboneError: it cannot be loaded, or its attention cannot be reached.
         """
-        try:
-            config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
-            model, info = _class(config, language_model).from_pretrained(
-                path,
-                dtype=dtype,
-                attn_implementation=attention.IMPLEMENTATION,
-                trust_remote_code=trust_remote_code,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, ImportError) as error:
-            raise BackboneError(f"cannot load the model {path!r}: {error}") from error
-        # A pooler that is not in the file has a random start, differs from load to load, and is not used.
-        missing = frozenset(info["missing_keys"])
-        if lost := sorted(name for name in missing if not name.startswith("pooler.")):
-            raise BackboneError(
-                f"the weights file of {path!r} lacks {len(lost)} tensors of the model: {lost[0]} ..."
-            )
+        model, missing = loading.with_weights(path, dtype, trust_remote_code, language_model)
         return cls(model.to(device), missing, language_model=language_model)
 
     @classmethod
@@ -139,16 +90,7 @@ class Backbone:
         cls, path: str, *, trust_remote_code: bool = False, language_model: bool = False
     ) -> Backbone:
         """The model of a hub id or folder on the meta device: its shape, without reading its weights."""
-        try:
-            config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
-            with torch.device("meta"):
-                model = _class(config, language_model).from_config(
-                    config,
-                    attn_implementation=attention.IMPLEMENTATION,
-                    trust_remote_code=trust_remote_code,
-                )
-        except (OSError, ValueError, ImportError) as error:
-            raise BackboneError(f"cannot read the model {path!r}: {error}") from error
+        model = loading.on_meta(path, trust_remote_code, language_model)
         return cls(model, language_model=language_model)
 
     def copy(self) -> Backbone:
@@ -354,30 +296,3 @@ class Backbone:
                 f"{type(self.model).__name__} takes no {' and no '.join(missing)}, which prompts need; "
                 "choose a model such as BERT, RoBERTa, ModernBERT, GPT-2, Llama, Qwen or Mistral"
             )
-
-    def _shape(self, two: bool) -> Shape:
-        text = self.config.get_text_config()
-        limit = getattr(text, "max_position_embeddings", None)
-        return Shape(
-            architecture="encoder-decoder" if two else "decoder" if self._reader.causal else "encoder",
-            hidden_size=text.hidden_size,
-            embedding_size=self.embeddings.shape[1],
-            vocab_size=self.embeddings.shape[0],
-            sites={site: shape for stack in self._stacks for site, shape in stack.shapes.items()},
-            layers=text.num_hidden_layers,
-            heads=text.num_attention_heads,
-            max_positions=None if limit is None else limit - self._reader.first_position,
-            shifts_text=self._reader.takes_positions,
-            sliding_window=has_sliding_window(text),
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
-            model_head=has_model_head(self.config, pooler=not self._not_in_file),
-        )
-
-
-def _class(config: Any, language_model: bool) -> Any:
-    """The auto class that makes the model."""
-    if not language_model:
-        return AutoModel
-    if config.is_encoder_decoder:
-        return AutoModelForSeq2SeqLM
-    return AutoModelForMaskedLM if type(config) in MODEL_FOR_MASKED_LM_MAPPING else AutoModelForCausalLM

@@ -10,7 +10,28 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from methods.backbone.injection import Prompt
+from methods.backbone.injection import Injection, Prompt
+
+
+class Started(NamedTuple):
+    """Texts that a backbone has read.
+
+    Attributes:
+        injection: with which.
+        states_BSH: last hidden states, of virtual tokens too.
+        mask_BS: bool, False at padding.
+        text_BT: int64, where the text's tokens stand; None: they come last.
+    """
+
+    injection: Injection
+    states_BSH: Tensor
+    mask_BS: Tensor
+    text_BT: Tensor | None
+
+    def text(self, length: int) -> Tensor:
+        """The states at the text's `length` positions, `[B, T, H]`."""
+        states = self.states_BSH
+        return states[:, -length:] if self.text_BT is None else take(states, self.text_BT)
 
 
 class Layout(NamedTuple):

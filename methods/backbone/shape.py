@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForSequenceClassification
 
-if TYPE_CHECKING:
-    pass
-
-from dataclasses import dataclass
-from typing import Literal
-
 from methods.backbone.attention import SiteShape
 from methods.backbone.injection import Site
+from methods.backbone.stack import Stack
 
 Architecture = Literal["encoder", "decoder", "encoder-decoder"]
 
@@ -86,3 +83,32 @@ def has_model_head(config: Any, pooler: bool) -> bool:
     with torch.device("meta"):
         whole: Any = AutoModelForSequenceClassification.from_config(config)
     return getattr(whole.base_model, "pooler", None) is None
+
+
+def shape_of(model: Any, config: Any, stacks: Sequence[Stack], *, pooler: bool) -> Shape:
+    """The shape of a model.
+
+    Args:
+        model: transformers', or the encoder of an encoder-decoder.
+        config: of the whole model.
+        stacks: its transformers, first the one that reads the text.
+        pooler: whether the model's pooler, if it has one, has weights.
+    """
+    reader, text = stacks[0], config.get_text_config()
+    limit = getattr(text, "max_position_embeddings", None)
+    two = bool(getattr(config, "is_encoder_decoder", False))
+    vocabulary, width = model.get_input_embeddings().weight.shape
+    return Shape(
+        architecture="encoder-decoder" if two else "decoder" if reader.causal else "encoder",
+        hidden_size=text.hidden_size,
+        embedding_size=width,
+        vocab_size=vocabulary,
+        sites={site: shape for stack in stacks for site, shape in stack.shapes.items()},
+        layers=text.num_hidden_layers,
+        heads=text.num_attention_heads,
+        max_positions=None if limit is None else limit - reader.first_position,
+        shifts_text=reader.takes_positions,
+        sliding_window=has_sliding_window(text),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        model_head=has_model_head(config, pooler=pooler),
+    )

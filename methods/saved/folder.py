@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from methods import parameters
+from methods.answers.trained import SavedTask
 from methods.method import Method
 
 FORMAT = 4
@@ -27,23 +28,6 @@ _ANSWERS_OF_FORMAT_3 = {
 
 class SavedError(ValueError):
     """The folder is not what `save` wrote, or does not fit the model; the message says which."""
-
-
-@dataclass(frozen=True)
-class SavedTask:
-    """What is needed of a task to answer.
-
-    Attributes:
-        name: from the study file.
-        answer: form of its answers (`methods/answers/`).
-        labels: in the order of the head's outputs.
-        settings: what else the form needs.
-    """
-
-    name: str
-    answer: str
-    labels: tuple[str, ...]
-    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -14,25 +13,18 @@ from transformers import AutoTokenizer
 
 from methods import answers, parameters, registry
 from methods.answers import label
+from methods.answers.trained import SavedTask, TrainedModel
 from methods.backbone.backbone import Backbone
-from methods.backbone.injection import Injection
-from methods.backbone.shape import Architecture
-from methods.heads.heads import Head
-from methods.method import Method, Rows
-from methods.saved.folder import Saved, SavedError, SavedTask, read
+from methods.method import Method
+from methods.saved.folder import Saved, SavedError, read
 
 
 class Predictor:
-    """A frozen model with a trained method."""
+    """Answers with what was saved."""
 
-    def __init__(
-        self, saved: Saved, backbone: Backbone, tokenizer: Any, method: Method, task_heads: nn.ModuleList
-    ) -> None:
+    def __init__(self, saved: Saved, model: TrainedModel) -> None:
         self.saved = saved
-        self.tokenizer = tokenizer
-        self._frozen = backbone
-        self._method = method.eval()
-        self._heads = task_heads.eval()
+        self._model = model
 
     def predict(self, texts: Sequence[Any], task: str | None = None) -> list[Any]:
         """What the task answers to each text.
@@ -47,65 +39,18 @@ class Predictor:
             beyond the model's length); a number; an answer, empty where there is none; or what is written after it.
         """
         asked = self._task(task)
-        found: list[Any] = answers.get(asked.answer).predict(self, texts, asked)
+        found: list[Any] = answers.get(asked.answer).predict(self._model, texts, asked)
         return found
 
     def logits(self, texts: Sequence[str | tuple[str, str]], task: str | None = None) -> Tensor:
         """Of a task of whole texts (or pairs), `[len(texts), C]` float32, on the CPU; `task` may be left out where there
         is only one."""
-        return label.logits(self, texts, self._task(task))
+        return label.logits(self._model, texts, self._task(task))
 
     def columns(self, task: str | None = None) -> tuple[str, ...]:
         """Names of what is given for one answer of a task."""
         names: tuple[str, ...] = answers.get(self._task(task).answer).COLUMNS
         return names
-
-    @property
-    def backbone(self) -> Backbone:
-        """The model that runs: the frozen one, or the method's own copy."""
-        return self._method.own_backbone or self._frozen
-
-    @property
-    def architecture(self) -> Architecture:
-        return self._frozen.shape.architecture
-
-    def head(self, task: SavedTask) -> Head:
-        head = self._heads[self.saved.tasks.index(task)]
-        assert isinstance(head, Head)
-        return head
-
-    def run(
-        self, ids: Sequence[int], types: Sequence[int] | None, task: SavedTask, read: Sequence[int] | None
-    ) -> Tensor:
-        """The head's output of one text, `[places read, C]`, on the CPU.
-
-        Args:
-            ids: token ids with special tokens.
-            types: token types of a pair.
-            task: whose head reads.
-            read: positions that it reads; None for the text as a whole.
-        """
-        types_1T = None if types is None else torch.tensor([list(types)], device=self._frozen.device)
-        ids_1T, mask_1T, injection = self.inject(ids, types_1T, task)
-        read_1T = torch.zeros_like(mask_1T)
-        if read is not None:
-            read_1T[0, list(read)] = True
-        hidden_1TH = self.backbone.forward(ids_1T, mask_1T, injection, types_1T)
-        output: Tensor = self.head(task)(hidden_1TH, mask_1T, read_1T)
-        return output.cpu()
-
-    @torch.no_grad()
-    def inject(
-        self, ids: Sequence[int], types_1T: Tensor | None, task: SavedTask
-    ) -> tuple[Tensor, Tensor, Injection]:
-        """One text, its mask, and what the method puts into it."""
-        device = self._frozen.device
-        ids_1T = torch.tensor([list(ids)], device=device)
-        mask_1T = torch.ones_like(ids_1T, dtype=torch.bool)
-        query = self._method.query
-        query_1H = None if query is None else self._frozen.features(ids_1T, mask_1T, query, types_1T)
-        rows = Rows(torch.full((1,), self.saved.tasks.index(task), device=device), query_1H)
-        return ids_1T, mask_1T, self._method(rows, self.backbone)
 
     def _task(self, name: str | None) -> SavedTask:
         names = [each.name for each in self.saved.tasks]
@@ -151,4 +96,7 @@ def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -
             f"{folder / 'method.safetensors'} does not fit {folder / 'method.json'}: {error}"
         ) from error
     tokenizer = AutoTokenizer.from_pretrained(path)
-    return Predictor(saved, backbone, tokenizer, method.to(device), made.to(device))
+    trained = TrainedModel(
+        saved.tasks, backbone, tokenizer, method.to(device), made.to(device), saved.max_length
+    )
+    return Predictor(saved, trained)

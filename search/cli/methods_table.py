@@ -12,15 +12,13 @@ from methods.space import Allowed, Choice, Text
 def render(console: Console) -> None:
     """Prints each method with its hyperparameters: default, what is searched, meaning."""
     for name in methods.names():
-        module = methods.get(name)
-        baseline = "  (baseline)" if module.Method.baseline else ""
-        console.print(
-            f"\n[bold]{name}[/]{baseline}  {(module.__doc__ or '').strip().splitlines()[0]}", highlight=False
-        )
+        described = methods.describe(name)
+        baseline = "  (baseline)" if described.baseline else ""
+        console.print(f"\n[bold]{name}[/]{baseline}  {described.summary}", highlight=False)
         table = Table(box=None, padding=(0, 2), show_edge=False)
         for column in ("hyperparameter", "default", "searched by default", "meaning"):
             table.add_column(column)
-        for field_name, field in module.Config.fields().items():
+        for field_name, field in described.config.fields().items():
             searched = field.metadata["searched"]
             table.add_row(
                 field_name,

@@ -1,7 +1,7 @@
-"""A method's search space as the study file narrows it, and what Optuna draws from it.
+"""A method's search space as the study file narrows it.
 
-`space` joins a method's own ranges (`Config.space()`) with the study file's; `distributions` is what Optuna
-is asked with; `make_config` turns what it answers into the method's configuration.
+`space` joins a method's own ranges (`Config.space()`) with the study file's; `make_config` turns values from it into the
+method's configuration. `search/strategy/sampling.py` draws the values.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import methods
-from methods.backbone.shape import Shape
 from methods.config import MethodConfig
 from methods.space import Allowed, Choice, Float, Int, Range, Scalar
 from search import errors
-from search.config import overriding, spaces
+from search.config import overriding
 from search.config.task_config import TaskConfig
 from search.config.values import HyperparameterConfig, RangeConfig
 from search.errors import Problem
+
+if TYPE_CHECKING:
+    from methods.backbone.shape import Shape
 
 _MOST_CORNERS = 256
 
@@ -68,7 +70,7 @@ def space(
     found = problems(method, overrides, tasks)
     if found:
         raise errors.study_file_error(found, "the study's methods")
-    config = methods.get(method).Config
+    config = methods.describe(method).config
     kinds = {name: field.metadata["allowed"] for name, field in config.fields().items()}
     fixed: dict[str, Scalar] = {}
     ranges: dict[str, Range] = dict(config.space())
@@ -124,7 +126,7 @@ def problems(
     if method not in methods.names():
         there_are = f"there are: {', '.join(methods.names())}"
         return [Problem(path, f"unknown method{errors.did_you_mean(method, methods.names())}; {there_are}")]
-    config = methods.get(method).Config
+    config = methods.describe(method).config
     fields, unused = config.fields(), _unused(config, tasks)
     found = []
     for name, override in overrides.items():
@@ -167,8 +169,8 @@ def default_params(method: str, space: Space) -> dict[str, Scalar]:
     A default beyond a range of the study file is moved to the range's nearer end; one that is not among
     the file's choices becomes the first of them.
     """
-    fields = methods.get(method).Config.fields()
-    return {name: _nearest(range_, fields[name].default) for name, range_ in space.ranges.items()}
+    default = methods.describe(method).config()
+    return {name: _nearest(range_, getattr(default, name)) for name, range_ in space.ranges.items()}
 
 
 def make_config(method: str, params: Mapping[str, Scalar], space: Space) -> MethodConfig:
@@ -191,7 +193,7 @@ def corner_problems(method: str, space: Space, shape: Shape, max_length: int) ->
     """What cannot run at the ends of the method's ranges, once each."""
     found: dict[str, Problem] = {}
     path = f"methods.{method}"
-    fields = methods.get(method).Config.fields()
+    fields = methods.describe(method).config.fields()
     for params in corners(space.ranges):
         for text in make_config(method, params, space).problems(shape, max_length):
             name, _, rest = text.partition(" ")
@@ -250,10 +252,10 @@ def grid_problems(
     """What a grid cannot exhaust: ranges of the methods and of the tasks' weights that are continuous."""
     found = []
     for method, overrides in given.items():
-        found += _continuous(f"methods.{method}.", spaces.space(method, overrides, tasks).ranges)
+        found += _continuous(f"methods.{method}.", space(method, overrides, tasks).ranges)
     for index, task in enumerate(tasks):
-        name = f"{spaces.LOSS_WEIGHT}{task.name}"
-        ranges = {n: range_ for n, range_ in spaces.loss_weights(tasks).ranges.items() if n == name}
+        name = f"{LOSS_WEIGHT}{task.name}"
+        ranges = {n: range_ for n, range_ in loss_weights(tasks).ranges.items() if n == name}
         found += [Problem(f"tasks.{index}.loss_weight", problem.text) for problem in _continuous("", ranges)]
     return found
 
@@ -263,7 +265,7 @@ def _continuous(path: str, ranges: Mapping[str, Range]) -> list[Problem]:
         Problem(
             f"{path}{name}",
             f"is a range from {range_.low:g} to {range_.high:g}, which has no end for search.sampler grid; "
-            f"write a list, such as [{range_.low:g}, {float(spaces.middle({name: range_})[name]):.3g}, {range_.high:g}]",
+            f"write a list, such as [{range_.low:g}, {float(middle({name: range_})[name]):.3g}, {range_.high:g}]",
         )
         for name, range_ in ranges.items()
         if isinstance(range_, Float)

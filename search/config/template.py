@@ -81,9 +81,9 @@ def _methods() -> list[str]:
         "methods:",
     ]
     for name in sorted(methods.names(), key=lambda name: (name not in _METHODS, name)):
-        module = methods.get(name)
-        mine = [f"{name}: # {module.Method.title}"]
-        for field, definition in module.Config.fields().items():
+        described = methods.describe(name)
+        mine = [f"{name}: # {described.title}"]
+        for field, definition in described.config.fields().items():
             searched = definition.metadata["searched"]
             value = _range(searched) if searched else inline(definition.default)
             mine += [f"  # {field}: {value} # {definition.metadata['help']}"]

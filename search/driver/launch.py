@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import TrialState
 from ray import tune
 from rich.console import Console
 
@@ -32,6 +31,7 @@ from search.errors import HaltedError, NoStudyError, PromptfrontError, StorageEr
 from search.plan import check, resources
 from search.results import provenance
 from search.results.rows import study_rows, write_curves
+from search.storage.trials import TrialState
 from search.study import finalists
 from search.study.study import Study
 from search.tracking.mlflow_store import TrackingError

@@ -7,12 +7,12 @@ from collections import Counter
 from types import TracebackType
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from search.storage.trials import FrozenTrial, TrialState
 from search.study import finalists
 from search.study.records import Key
 from search.study.study import Study, best

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from optuna.trial import TrialState
 from ray.tune import Stopper
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -17,6 +16,7 @@ from ray.tune.search import Searcher
 
 from search.driver.budget import Budget
 from search.job import Report
+from search.storage.trials import TrialState
 from search.strategy.early_stopping import SuccessiveHalving
 from search.study.records import Key, curve
 from search.study.study import Study

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import TrialState
 from safetensors import safe_open
 
 from methods import registry
@@ -17,6 +16,7 @@ from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StudyFileError
 from search.export import peft_folder
 from search.export.peft_folder import NotForPeftError
+from search.storage.trials import TrialState
 from search.study import finalists
 from search.study.records import Key
 from search.study.study import Assignment, Study

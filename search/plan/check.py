@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 
 import methods
-from methods.backbone.backbone import Backbone, BackboneError
+from methods.backbone.backbone import Backbone
+from methods.backbone.loading import BackboneError
 from methods.backbone.shape import Shape
 from methods.parameters import deployed_parameters, trained_parameters
 from search import errors, tasks

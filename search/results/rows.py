@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
-from optuna.trial import FrozenTrial
 
 import methods
 from search.job import COSTS, COUNTS
-from search.results.importances import importances
 from search.seeds import derive
+from search.storage.trials import FrozenTrial
+from search.strategy.importances import importances
 from search.study import finalists
 from search.study.records import Key, curve, known_of, loss_weights
 from search.study.study import Study, metric

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel
 from optuna.trial import FrozenTrial
@@ -14,13 +15,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.config.places import password_hint, without_passwords
 from search.errors import NoStudyError, StorageError
 from search.storage import sqlite
-from search.storage.retrying import Patient
+from search.storage.retrying import RetryingStorage
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 MADE = "promptfront:made"
 """System attribute of a trial that tells one making from another."""
 
 
-class _Once(RDBStorage):
+class _IdempotentStorage(RDBStorage):
     """A database in which a trial is made once, also where the answer to its making is lost and it is asked for again.
 
     Optuna asks again by itself, so the question whether the trial is there belongs into the transaction that makes it, where
@@ -45,6 +48,11 @@ class _Once(RDBStorage):
         return super()._get_prepared_new_trial(study_id, template_trial, session)
 
 
+def study_names(storage: BaseStorage) -> list[str]:
+    """Names of the Optuna studies in a storage."""
+    return list(optuna.get_all_study_names(storage))
+
+
 def connect(url: str, create: bool = True) -> BaseStorage:
     """The Optuna storage at a URL.
 
@@ -61,9 +69,9 @@ def connect(url: str, create: bool = True) -> BaseStorage:
     try:
         if file is not None:
             Path(file).parent.mkdir(parents=True, exist_ok=True)
-        found = _Once(url, engine_kwargs=options)  # no cache: `Trials` is one
+        found = _IdempotentStorage(url, engine_kwargs=options)  # no cache: `Trials` is one
     except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
         text = without_passwords(f"cannot reach the Optuna storage {url}: {error}", url)
         raise StorageError(text + password_hint(text)) from error
-    patient: BaseStorage = Patient(found, without_passwords(url, url))
-    return patient
+    retrying: BaseStorage = RetryingStorage(found, without_passwords(url, url))
+    return retrying

@@ -1,4 +1,4 @@
-"""A storage that waits for a database that is away, so that a study outlives its restart."""
+"""A storage that asks again while its database is away, so that a study outlives the database's restart."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ def _storage(self: Any, storage: BaseStorage, place: str) -> None:
 _CALLS = [
     name for name in dir(BaseStorage) if not name.startswith("_") and callable(getattr(BaseStorage, name))
 ]
-Patient: Any = type(
-    "Patient", (BaseStorage,), {"__init__": _storage, **{name: _waiting(name) for name in _CALLS}}
+RetryingStorage: Any = type(
+    "RetryingStorage", (BaseStorage,), {"__init__": _storage, **{name: _waiting(name) for name in _CALLS}}
 )

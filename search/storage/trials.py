@@ -21,10 +21,13 @@ from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from methods.space import Scalar
 from search.storage.optuna_storage import MADE
+
+__all__ = ["BaseDistribution", "BaseStorage", "Directions", "FrozenTrial", "TrialState", "Trials"]
 
 Directions = list[Literal["maximize", "minimize"]]
 
@@ -46,7 +49,7 @@ class Trials:
         at_step: validation scores of the trials at each step, by number.
     """
 
-    def __init__(self, storage: optuna.storages.BaseStorage, name: str, directions: Directions) -> None:
+    def __init__(self, storage: BaseStorage, name: str, directions: Directions) -> None:
         study = optuna.create_study(
             study_name=name, storage=storage, directions=directions, load_if_exists=True
         )

@@ -13,9 +13,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Literal, NamedTuple
 
-from optuna.trial import FrozenTrial, TrialState
-
 from search.config.study_config import StudyConfig
+from search.storage.trials import FrozenTrial, TrialState
 from search.study.records import Key, Records
 
 Role = Literal["best", "cheapest", "default"]

@@ -12,19 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
-
 from methods.space import Scalar
 from search.config import spaces
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError
 from search.storage import optuna_storage
-from search.storage.trials import STEP, Directions, Trials
+from search.storage.trials import STEP, BaseDistribution, Directions, FrozenTrial, Trials, TrialState
 from search.strategy import sampling
 from search.study import identity, warm_start
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 Stage = Literal["search", "finalists"]
 
@@ -61,7 +56,7 @@ class Records:
         }
         self.loss_weights = spaces.loss_weights(config.tasks)
         self._storage = optuna_storage.connect(config.storage_url, create=not must_exist)
-        known = set(optuna.get_all_study_names(self._storage))
+        known = set(optuna_storage.study_names(self._storage))
         if must_exist and not known & {_name(config, method, "search") for method in config.methods}:
             raise NoStudyError(
                 f"there is no study {config.study!r} in {config.storage_url}; start it with promptfront launch"
@@ -224,7 +219,7 @@ class Records:
         """All that makes a trial what it is; kept with it, since only hyperparameters that vary are in Optuna."""
         return spaces.resolved(method, params, self.spaces[method], self.loss_weights)
 
-    def _distributions(self, method: str) -> dict[str, optuna.distributions.BaseDistribution]:
+    def _distributions(self, method: str) -> dict[str, BaseDistribution]:
         return sampling.distributions(self.spaces[method]) | sampling.distributions(self.loss_weights)
 
     def _defaults(self, method: str) -> dict[str, Scalar]:

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from optuna.trial import TrialState
-
 from methods.space import Scalar
 from search.config.places import checkpoint_place
 from search.config.study_config import StudyConfig
 from search.job import Job
 from search.seeds import derive
-from search.storage.trials import Trials
+from search.storage.trials import Trials, TrialState
 from search.strategy import allocation
 from search.strategy.sampling import Proposals
 from search.study import finalists

@@ -6,17 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import optuna
-from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
-
-from methods.space import Scalar
+from methods.space import Range, Scalar
 from search.config import spaces, study_file
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError
 from search.storage import optuna_storage
-from search.strategy import sampling
+from search.storage.trials import BaseStorage, FrozenTrial, TrialState
 
 _TOP = 3
 
@@ -28,9 +24,7 @@ class Found(NamedTuple):
     origin: str
 
 
-def find(
-    config: StudyConfig, here: optuna.storages.BaseStorage, method: str, space: Space, weights: Space
-) -> list[Found]:
+def find(config: StudyConfig, here: BaseStorage, method: str, space: Space, weights: Space) -> list[Found]:
     """What an earlier study recommends for a method; nothing where it did not try the method.
 
     Args:
@@ -48,7 +42,7 @@ def find(
     """
     assert config.search.from_ is not None
     there, name = _locate(config.search.from_, here)
-    names = optuna.get_all_study_names(there)
+    names = optuna_storage.study_names(there)
     if not any(known.startswith(f"{name}/") for known in names):
         raise NoStudyError(
             f"search.from: there is no study {name!r} in its storage; there are: "
@@ -81,26 +75,20 @@ def _params(method: str, trial: FrozenTrial, space: Space, weights: Space) -> di
     if config is None:
         return None
     params = {name: config.get(name, value) for name, value in spaces.default_params(method, space).items()}
-    if not _fits(params, sampling.distributions(space)):
+    if not _fits(params, space.ranges):
         return None
     if spaces.resolved(method, params | spaces.default_weights(weights), space, weights)["config"] != config:
         return None
-    shares = sampling.distributions(weights)
+    shares = weights.ranges
     sampled = trial.params if _fits(trial.params, shares) else spaces.default_weights(weights)
     return params | {name: sampled[name] for name in shares}
 
 
-def _fits(params: Mapping[str, Scalar], distributions: Mapping[str, BaseDistribution]) -> bool:
-    try:
-        return all(
-            name in params and distribution._contains(distribution.to_internal_repr(params[name]))
-            for name, distribution in distributions.items()
-        )
-    except (ValueError, TypeError):  # a text where a number is expected
-        return False
+def _fits(params: Mapping[str, Scalar], ranges: Mapping[str, Range]) -> bool:
+    return all(name in params and range_.contains(params[name]) for name, range_ in ranges.items())
 
 
-def _locate(source: str, here: optuna.storages.BaseStorage) -> tuple[optuna.storages.BaseStorage, str]:
+def _locate(source: str, here: BaseStorage) -> tuple[BaseStorage, str]:
     """Storage and name of a study given by its name, its folder, or STORAGE_URL#NAME."""
     url, marked, name = source.rpartition("#")
     if marked and "://" in url:

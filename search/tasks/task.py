@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+    from methods.answers.trained import SavedTask
     from methods.backbone.backbone import Backbone
     from methods.heads.heads import Head
-    from methods.saved.folder import SavedTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Task(ABC):
     @property
     def saved(self) -> SavedTask:
         """What a saved method has to know of it."""
-        from methods.saved.folder import SavedTask
+        from methods.answers.trained import SavedTask
 
         return SavedTask(self.name, self.answer, self.labels, self.settings)
 

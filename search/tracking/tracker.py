@@ -15,9 +15,9 @@ from typing import Any
 
 from mlflow.entities import Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from optuna.trial import FrozenTrial, TrialState
 
 from search.config import places
+from search.storage.trials import FrozenTrial, TrialState
 from search.study import finalists
 from search.study.records import Key, curve
 from search.study.study import Study, metric

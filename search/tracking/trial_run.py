@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from mlflow.entities import Metric, Param
-from optuna.trial import FrozenTrial
 
 from search.job import COSTS, COUNTS
+from search.storage.trials import FrozenTrial
 from search.study.records import Key, curve, known_of, loss_weights
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from methods.backbone.backbone import Backbone, BackboneError
+from methods.backbone.backbone import Backbone
+from methods.backbone.loading import BackboneError
 from search import errors
 from search.config.study_config import ModelConfig
 from search.errors import Problem, StudyFileError

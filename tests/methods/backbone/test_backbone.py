@@ -10,8 +10,9 @@ import pytest
 import torch
 from transformers import AutoModel, BertConfig, ViTConfig, ViTModel
 
-from methods.backbone.backbone import Backbone, BackboneError
+from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Prefix, Prompt
+from methods.backbone.loading import BackboneError
 from tests.methods.conftest import family_config, family_model, texts
 from tests.methods.test_contract import small_config
 

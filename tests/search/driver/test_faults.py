@@ -24,7 +24,7 @@ from search.config.study_config import StudyConfig
 from search.errors import StorageError
 from search.job import Job, Report
 from search.storage import retrying
-from search.storage.retrying import Patient
+from search.storage.retrying import RetryingStorage
 from search.study.records import Key
 from search.study.study import Assignment
 from search.training import checkpoint, worker
@@ -241,7 +241,7 @@ def test_a_storage_that_is_away_is_waited_for() -> None:
     behind = Away()
     behind.away.set()
     threading.Timer(0.5, behind.away.clear).start()
-    study_id = Patient(behind, "somewhere").create_new_study([StudyDirection.MAXIMIZE], "one")
+    study_id = RetryingStorage(behind, "somewhere").create_new_study([StudyDirection.MAXIMIZE], "one")
     assert behind.get_study_name_from_id(study_id) == "one"
 
 
@@ -250,4 +250,4 @@ def test_waiting_for_a_storage_has_an_end(monkeypatch: pytest.MonkeyPatch) -> No
     behind.away.set()
     monkeypatch.setattr(retrying, "_PATIENCE", 0.5)
     with pytest.raises(StorageError, match="somewhere has been away"):
-        Patient(behind, "somewhere").create_new_study([StudyDirection.MAXIMIZE], "one")
+        RetryingStorage(behind, "somewhere").create_new_study([StudyDirection.MAXIMIZE], "one")

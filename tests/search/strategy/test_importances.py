@@ -1,11 +1,11 @@
-"""What result rows hold beside what the storage does."""
+"""How much each hyperparameter mattered."""
 
 from __future__ import annotations
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.results.importances import importances
+from search.strategy.importances import importances
 
 SPACE = {
     "learning_rate": optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True),
