@@ -304,12 +304,6 @@ def test_unknown_methods_are_named_with_those_there_are() -> None:
         methods.get("promt_tuning")
 
 
-def test_an_import_error_of_a_method_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(methods, "names", lambda: ("is_not_there",))
-    with pytest.raises(ModuleNotFoundError):
-        methods.get("is_not_there")
-
-
 def test_what_is_deployed_does_the_same(name: str, backbone: Backbone) -> None:
     """The deployed form, put together from its tensors alone, as the trained one."""
     trained = build(name, backbone)

@@ -30,7 +30,7 @@ def lease(**changed: Any) -> dict[str, Any]:
 
 def test_a_lease_that_is_renewed_refuses_a_second_driver(opened: Study) -> None:
     opened.record_study_fact("driver", lease())
-    renewal = threading.Timer(1.5, opened.record_whole, ("driver", lease(renewed=1)))
+    renewal = threading.Timer(1.5, opened.record_study_fact, ("driver", lease(renewed=1)))
     renewal.start()
     with pytest.raises(StudyHeldError, match="process 7 on far"), lock.leased(opened, print):
         pass
