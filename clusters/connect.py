@@ -62,7 +62,7 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
             "RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
         ) from error
     except SystemExit as error:  # how Ray takes SIGTERM, from here on
-        forget_alarm()
+        cancel_alarm()
         raise KeyboardInterrupt from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(f"cannot reach a Ray cluster at {address or 'this machine'}: {error}") from error
@@ -72,9 +72,8 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
         ray.shutdown()
 
 
-def forget_alarm() -> None:
-    """Of a signal that met the handler of Ray's C++ part, which asks to be aborted three seconds later: we need longer to end
-    cleanly."""
+def cancel_alarm() -> None:
+    """Cancels the alarm of Ray's SIGTERM handler: it would abort us after 3 s."""
     signal.alarm(0)
 
 

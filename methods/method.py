@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rows:
-    """What a method is told of the rows of a batch.
+    """What a method is given of the rows of a batch.
 
     Attributes:
         task_B: `[B]` int64, index of each row's task.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -13,7 +13,6 @@ from search.errors import PromptfrontError, StorageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dashboards.rows import Rows
     from search.config.study_config import StudyConfig
     from search.driver.launch import Launched, Outcome
     from search.export.folder import Exported
@@ -89,7 +88,7 @@ def launch(config: StudyConfig, console: Console) -> tuple[Launched, dict[str, A
 
     writer = launch.Writer(write=dashboard.write, description=dashboard.leaderboard_markdown)
     launched = launch.launch(config, console, writer)
-    report = dashboard.build(cast("Rows", launched.rows))
+    report = launched.report
     warnings = list(launched.unwritten)
     if not launched.rows["partial"] and report["verdict"]["method"] and not warnings:
         try:

@@ -1,7 +1,7 @@
 """The one door into transformers' attention: an attention function that prepends keys and values.
 
 Transformers' models look their attention up by name and hand it every extra keyword of the model's forward.
-We register one function under the name `IMPLEMENTATION`, and pass it a `Prefixes` or a `Probe` as the keyword
+We register one function under the name `IMPLEMENTATION`, and pass it a `Prefixes` or a `SiteFinder` as the keyword
 `promptfront`. Nothing in the model is patched. The mask function must be registered too: without it masks
 silently become None.
 """
@@ -44,7 +44,7 @@ class Visitor(Protocol):
         """Keys, values and mask that the module shall use, given its own."""
 
 
-class Probe:
+class SiteFinder:
     """Numbers the attention modules of a stack by one forward.
 
     Args:

@@ -38,7 +38,7 @@ class Stack:
         sites: of each attention module, its places for keys and values; empty where the attention is the model's own.
         shapes: of each site, (heads, width of a head), in the order of the forward.
         causal: whether a position sees only those before it.
-        takes_positions, takes_types: whether it is told of positions, of token types.
+        takes_positions, takes_types: whether it takes positions, token types.
         first_position: of the first token.
     """
 
@@ -129,10 +129,10 @@ class Stack:
         )
 
     @torch.no_grad()
-    def _probe(self, reads: int | None) -> attention.Probe:
+    def _probe(self, reads: int | None) -> attention.SiteFinder:
         """Numbers the sites; what the cross-attention reads is longer than the text, to be told from it."""
         weight = self.model.get_input_embeddings().weight  # type: ignore[operator]
-        probe = attention.Probe(None if reads is None else _PROBE_TOKENS + 1)
+        probe = attention.SiteFinder(None if reads is None else _PROBE_TOKENS + 1)
         memory = None
         if reads is not None:
             states = weight.new_zeros(1, _PROBE_TOKENS + 1, reads)

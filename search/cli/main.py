@@ -170,7 +170,7 @@ def _tell(config: StudyConfig, launched: Launched, report: dict[str, Any], study
             limits = ("max_trials", "max_hours", "max_gpu_hours")
             given = [f"search.{name}" for name in limits if getattr(config.search, name) is not None]
             console.print(
-                f"{' or '.join(given)} is used up. To go on, raise it and launch again.", highlight=False
+                f"The limit {' or '.join(given)} is reached; raise it and launch again.", highlight=False
             )
         case Outcome.NOTHING_FEASIBLE:
             errors = sorted(
@@ -217,4 +217,4 @@ def cluster(
     console.print(f"Wrote {out}. Its first lines say how to use it.", highlight=False)
 
 
-app.registered_commands += commands.app.registered_commands
+app.add_typer(commands.app)

@@ -264,8 +264,8 @@ def _continuous(path: str, ranges: Mapping[str, Range]) -> list[Problem]:
     return [
         Problem(
             f"{path}{name}",
-            f"is a range from {range_.low:g} to {range_.high:g}, which has no end for search.sampler grid; "
-            f"write a list, such as [{range_.low:g}, {float(middle({name: range_})[name]):.3g}, {range_.high:g}]",
+            f"is a range from {range_.low:g} to {range_.high:g}, which is continuous; search.sampler: grid needs a "
+            f"list, such as [{range_.low:g}, {float(middle({name: range_})[name]):.3g}, {range_.high:g}]",
         )
         for name, range_ in ranges.items()
         if isinstance(range_, Float)

@@ -154,7 +154,9 @@ def _override(content: dict[str, Any], override: str) -> Problem | None:
     for depth, key in enumerate(parents):
         place = _enter(place, key)
         if not isinstance(place, dict | list):
-            return Problem(path, f"--set {override}: {'.'.join(parents[: depth + 1])} has nothing inside")
+            return Problem(
+                path, f"--set {override}: {'.'.join(parents[: depth + 1])} is a value, not a section"
+            )
     if isinstance(place, dict):
         place[last] = value
     elif last.isdigit() and int(last) < len(place):

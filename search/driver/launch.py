@@ -67,11 +67,13 @@ class Launched:
     Attributes:
         outcome: how it ended.
         rows: the study's result rows.
+        report: content of report.json.
         unwritten: errors of MLflow that the next launch makes up for.
     """
 
     outcome: Outcome
     rows: dict[str, Any]
+    report: dict[str, Any]
     unwritten: list[str] = field(default_factory=list)
 
 
@@ -95,9 +97,9 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
         PromptfrontError: of the kinds in search/errors.py.
         ClusterError: Ray cannot be reached.
     """
-    with lock.held(config.folder):
+    with lock.folder_lock(config.folder):
         facts = _facts(config)
-        with lock.leased(Study(config), console.print):
+        with lock.study_lease(Study(config), console.print):
             study = Study(config)  # as it is now: the driver that was waited for may have gone on
             return _launch(study, facts, console, writer)
 
@@ -111,7 +113,7 @@ def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Write
     tracker = Tracker(study, facts["backbone"]["parameters"])
     if ended_before:
         return _write(study, tracker, _ended(study, Outcome.NOTHING_TO_DO), writer)
-    with signals.awaited() as interrupted:
+    with signals.handling_signals() as interrupted:
         try:
             outcome = _run(study, tracker, console, interrupted)
         except KeyboardInterrupt:
@@ -158,7 +160,7 @@ def _run(study: Study, tracker: Tracker, console: Console, interrupted: threadin
     config = study.config
     searcher = StudySearcher(study)
     with connected(config.cluster.address) as there:
-        signals.heed(interrupted)  # Ray has put a handler of its own in place
+        signals.install_handlers(interrupted)  # Ray has put a handler of its own in place
         if "://" not in (checkpoints := places.checkpoint_place(config)):
             refuse_unshared(Path(checkpoints))
         request = resources.per_trial(config.cluster, there.get("GPU", 0))
@@ -240,13 +242,13 @@ def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> 
     write_curves(study)
     report = writer.write(rows, config.folder / "report")
     if unwritten:  # and waited for already
-        return Launched(outcome, rows, unwritten)
+        return Launched(outcome, rows, report, unwritten)
     try:
         status = {Outcome.DONE: "FINISHED", Outcome.NOTHING_FEASIBLE: "FAILED"}.get(said, "KILLED")
         tracker.finish(status, report, writer.description(report), config.folder / "report")
     except TrackingError as error:
         unwritten = [str(error)]
-    return Launched(outcome, rows, unwritten)
+    return Launched(outcome, rows, report, unwritten)
 
 
 def _facts(config: StudyConfig) -> dict[str, Any]:

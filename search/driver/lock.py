@@ -36,7 +36,7 @@ class StudyHeldError(StorageError):
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Holds the study's folder; the lock dies with the process.
 
     Raises:
@@ -63,8 +63,8 @@ def held(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def leased(study: Study, say: Callable[[str], object]) -> Iterator[None]:
-    """Holds the study in its storage. A driver that loses it, having been cut off for longer than `TERM`, is asked to end.
+def study_lease(study: Study, say: Callable[[str], object]) -> Iterator[None]:
+    """Holds the study in its storage. If another driver takes the lease, this process gets SIGTERM.
 
     Args:
         study: whose storage it is.

@@ -8,15 +8,15 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from clusters.connect import forget_alarm
+from clusters.connect import cancel_alarm
 
 
 @contextlib.contextmanager
-def awaited() -> Iterator[threading.Event]:
+def handling_signals() -> Iterator[threading.Event]:
     """The first Ctrl-C or SIGTERM asks for a clean stop; a second Ctrl-C insists."""
     interrupted = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    heed(interrupted)
+    install_handlers(interrupted)
     try:
         yield interrupted
     finally:
@@ -25,13 +25,13 @@ def awaited() -> Iterator[threading.Event]:
                 signal.signal(number, handler)
 
 
-def heed(interrupted: threading.Event) -> None:
+def install_handlers(interrupted: threading.Event) -> None:
     """Lets signals set `interrupted`, where this thread may hear of them."""
     if threading.current_thread() is not threading.main_thread():
         return
 
     def handle(number: int, frame: Any) -> None:
-        forget_alarm()
+        cancel_alarm()
         if interrupted.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         interrupted.set()

@@ -18,7 +18,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Out:
+class Elimination:
     """Why a method gets no more trials: after `trials` its `bound` is below what `leader` has, `leader_score`."""
 
     trials: int
@@ -59,9 +59,9 @@ def bound(scores: Sequence[float | None], left: int) -> float | None:
     return now + (now - before) / (len(scores) - len(scores) // 2) * left
 
 
-def out(
+def eliminated(
     scores: Mapping[str, Sequence[float | None]], trials_per_method: int, left: int, epsilon: float
-) -> dict[str, Out]:
+) -> dict[str, Elimination]:
     """The methods that cannot reach the leader any more.
 
     Args:
@@ -80,7 +80,7 @@ def out(
         if method == leader or limit is None or len(mine) < share(trials_per_method):
             continue
         if limit < reached[leader] - epsilon:
-            found[method] = Out(len(mine), reached[method], limit, leader, reached[leader])
+            found[method] = Elimination(len(mine), reached[method], limit, leader, reached[leader])
     return found
 
 

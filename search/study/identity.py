@@ -13,12 +13,12 @@ _DEFAULTS: dict[str, Any] = {"measured_costs": []}
 """Settings of the section search that make a study another."""
 
 
-def of(config: StudyConfig, method: str) -> dict[str, Any]:
+def identity(config: StudyConfig, method: str) -> dict[str, Any]:
     """What makes trials comparable: a study with another identity is another study."""
     content = json.loads(config.model_dump_json())
     kept = {name: content[name] for name in ("model", "tasks", "training", "seed")}
     chosen = {name: content["search"][name] for name in _DEFAULTS}
-    # what is as it always was is left out: studies of before have no word of it
+    # Defaults are left out: studies made before this setting lack the key.
     search = {name: value for name, value in chosen.items() if value != _DEFAULTS[name]}
     return {**kept, "space": content["methods"][method], **({"search": search} if search else {})}
 

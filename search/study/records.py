@@ -141,10 +141,9 @@ class Records:
 
     def count_reading(self) -> None:
         """Counts one reading of the test split."""
-        for method in self.config.methods:
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            trials = self._trials[method, "finalists"]
-            trials.record_fact("test_readings", [*trials.facts.get("test_readings", []), now])
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        trials = self._trials[next(iter(self.config.methods)), "finalists"]
+        trials.record_fact("test_readings", [*trials.facts.get("test_readings", []), now])
 
     @property
     def test_readings(self) -> int:
@@ -187,7 +186,7 @@ class Records:
 
     def _open(self, method: str, stage: Stage) -> Trials:
         trials = Trials(self._storage, _name(self.config, method, stage), self._directions(stage))
-        now = identity.of(self.config, method)
+        now = identity.identity(self.config, method)
         if "identity" not in trials.facts:
             costs = ["deployed_parameters", *self.config.search.measured_costs] if stage == "search" else []
             trials.name_objectives(["validation", *costs])

@@ -94,7 +94,7 @@ class Study(Records):
         """Why a method's search ended before its budget did, or None.
 
         Returns:
-            `reason` in words; and `tried`, of a space that has no more, or what `allocation.Out` has.
+            `reason` in words; and `tried`, of a space that has no more, or what `allocation.Elimination` has.
         """
         fact: dict[str, Any] | None = self._trials[method, "search"].facts.get(ENDED_EARLY)
         exhausted = fact is not None and "tried" in fact
@@ -165,7 +165,9 @@ class Study(Records):
             for method in self.config.methods
         }
         search, epsilon = self.config.search, self.config.finalists.epsilon
-        for method, out in allocation.out(scores, search.trials_per_method, self._left(), epsilon).items():
+        for method, out in allocation.eliminated(
+            scores, search.trials_per_method, self._left(), epsilon
+        ).items():
             if self.ended_early(method) is None:
                 fact = {"reason": str(out), "planned": self._planned, **out.to_dict()}
                 self._trials[method, "search"].record_fact(ENDED_EARLY, fact)

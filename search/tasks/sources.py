@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import Any, Protocol
 from search import errors
 from search.config.task_config import FILE_FORMATS, DataConfig
 from search.errors import StudyFileError
-from search.seeds import derive
 from search.tasks import file_formats
 
 
@@ -180,41 +178,6 @@ class _Hub:
             raise _cannot_load(path, error) from error
         except (OSError, RuntimeError, ImportError, datasets.exceptions.DatasetsError) as error:
             raise _cannot_load(path, error) from error
-
-
-def seeded_order(count: int, seed: int, *names: str) -> list[int]:
-    """The numbers 0 to count-1 in an order drawn from the seed and the names.
-
-    Each number's place comes from a hash of its own, not from a random generator: the same in every version
-    of every library, and the first 4 are among the first 8.
-    """
-    key = derive(seed, *names)
-    return sorted(range(count), key=lambda number: hashlib.sha256(f"{key}/{number}".encode()).digest())
-
-
-def take(
-    order: Sequence[int], classes: Sequence[object], per_class: int | None, at_most: int | None
-) -> list[int]:
-    """The first rows of an order, ascending: `per_class` of each class, `at_most` of those; None is all."""
-    kept: list[int] = []
-    counts: dict[object, int] = defaultdict(int)
-    for row in order:
-        counts[classes[row]] += 1
-        if per_class is None or counts[classes[row]] <= per_class:
-            kept.append(row)
-    return sorted(kept[:at_most])
-
-
-def cut(order: Sequence[int], classes: Sequence[object], fraction: float) -> tuple[list[int], list[int]]:
-    """Rows that stay and rows cut off, ascending: of every class the same fraction, at least one of two."""
-    of_class: dict[object, list[int]] = defaultdict(list)
-    for row in order:
-        of_class[classes[row]].append(row)
-    off: set[int] = set()
-    for rows in of_class.values():
-        count = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
-        off.update(rows[:count])
-    return [row for row in range(len(order)) if row not in off], sorted(off)
 
 
 def fingerprint(rows: Iterable[Sequence[str | None]]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +11,7 @@ from search import errors
 from search.config.task_config import TaskConfig
 from search.config.values import template_columns
 from search.errors import StudyFileError
+from search.seeds import derive
 from search.tasks import sources
 from search.tasks.sources import Table
 
@@ -56,14 +59,14 @@ class Splits:
         """
         config, seed = self._config, self._seed
         classes = [0] * count if classes is None else classes
-        order = sources.seeded_order(count, seed, config.name, split)
+        order = seeded_order(count, seed, config.name, split)
         if config.data.validation_split is None and split != "test":
-            whole = sources.seeded_order(count, seed, config.name, "cut")
-            train, validation = sources.cut(whole, classes, config.data.validation_fraction)
+            whole = seeded_order(count, seed, config.name, "cut")
+            train, validation = cut(whole, classes, config.data.validation_fraction)
             mine = set(train if split == "train" else validation)
             order = [row for row in order if row in mine]
         per_class = few_shot if split == "train" else None
-        numbers = sources.take(order, classes, per_class, getattr(config, f"max_{split}_samples"))
+        numbers = take(order, classes, per_class, getattr(config, f"max_{split}_samples"))
         if not numbers:
             raise StudyFileError(
                 f"data.validation_fraction: too small to leave rows for {split}; got {count} rows"
@@ -132,3 +135,38 @@ def repeated(rows: Mapping[str, Sequence[Hashable]], train: Sequence[Hashable]) 
         if split != "train" and same:
             found.append(f"{same} of {len(mine)} rows of {split} are in train too")
     return found
+
+
+def seeded_order(count: int, seed: int, *names: str) -> list[int]:
+    """The numbers 0 to count-1 in an order drawn from the seed and the names.
+
+    Each number's place comes from a hash of its own, not from a random generator: the same in every version
+    of every library, and the first 4 are among the first 8.
+    """
+    key = derive(seed, *names)
+    return sorted(range(count), key=lambda number: hashlib.sha256(f"{key}/{number}".encode()).digest())
+
+
+def take(
+    order: Sequence[int], classes: Sequence[object], per_class: int | None, at_most: int | None
+) -> list[int]:
+    """The first rows of an order, ascending: `per_class` of each class, `at_most` of those; None is all."""
+    kept: list[int] = []
+    counts: dict[object, int] = defaultdict(int)
+    for row in order:
+        counts[classes[row]] += 1
+        if per_class is None or counts[classes[row]] <= per_class:
+            kept.append(row)
+    return sorted(kept[:at_most])
+
+
+def cut(order: Sequence[int], classes: Sequence[object], fraction: float) -> tuple[list[int], list[int]]:
+    """Rows that stay and rows cut off, ascending: of every class the same fraction, at least one of two."""
+    of_class: dict[object, list[int]] = defaultdict(list)
+    for row in order:
+        of_class[classes[row]].append(row)
+    off: set[int] = set()
+    for rows in of_class.values():
+        count = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
+        off.update(rows[:count])
+    return [row for row in range(len(order)) if row not in off], sorted(off)

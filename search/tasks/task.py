@@ -25,7 +25,7 @@ class Row:
         targets: numbers of labels, or of what else the task's loss compares with what the head says.
         read: positions in input_ids that the head reads; None where it reads the text as a whole.
         token_type_ids: 0 or 1 for each token, in a pair of a model that tells the two texts apart.
-        given: how many of input_ids are given, where the rest is what shall be written; None: all.
+        source_length: tokens of input_ids that are given, where the rest is to be written; None: all.
         written: token ids that the decoder of an encoder-decoder goes through after its start token; then `read` counts in
             these, and the start token is 0.
     """
@@ -34,7 +34,7 @@ class Row:
     targets: list[int] | list[float]
     read: list[int] | None = None
     token_type_ids: list[int] | None = None
-    given: int | None = None
+    source_length: int | None = None
     written: list[int] | None = None
 
     @property

@@ -265,4 +265,4 @@ def _row(given: list[int], target: list[int], architecture: Architecture) -> Row
     if architecture == "encoder-decoder":
         return Row(given, target, list(range(len(target))), written=before)
     together = [*given, *before]
-    return Row(together, target, list(range(len(given) - 1, len(together))), given=len(given))
+    return Row(together, target, list(range(len(given) - 1, len(together))), source_length=len(given))

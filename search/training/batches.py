@@ -121,9 +121,9 @@ class Texts(NamedTuple):
         return Texts(self.ids_BT[rows], self.mask_BT[rows], self.read_BT[rows], types_BT, written_BU)
 
 
-def given(rows: Sequence[Row]) -> list[Row]:
+def without_targets(rows: Sequence[Row]) -> list[Row]:
     """The rows without what shall be written after them."""
-    return [Row(row.input_ids[: row.given], [], token_type_ids=row.token_type_ids) for row in rows]
+    return [Row(row.input_ids[: row.source_length], [], token_type_ids=row.token_type_ids) for row in rows]
 
 
 def collate(rows: Sequence[Row], device: torch.device) -> Texts:

@@ -61,7 +61,7 @@ def save(trial: Trial, folder: CheckpointFolder, report: Report | None = None) -
 
 
 def restore(trial: Trial, folder: CheckpointFolder) -> Restored | None:
-    """Puts the trial where its last readable checkpoint left it; None, and it is untouched, where there is none.
+    """Restores the latest readable checkpoint; returns None and changes nothing if there is none.
 
     Raises:
         CheckpointFolderError: the folder cannot be read.

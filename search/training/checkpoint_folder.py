@@ -1,4 +1,4 @@
-"""Where checkpoints are: a folder, or its like under a URI of those that Ray takes as a storage path.
+"""Where checkpoints are: a folder or a URI (s3://, gs://, abfs://, hdfs://).
 
 Checkpoints are written and read as files; where the place is no file system of this machine they go through a temporary one.
 PyArrow, which Ray uses too, knows the places and takes their credentials from the environment.

@@ -80,7 +80,11 @@ def _batches(
     """Numbers of rows of a split, the rows, and the injection into them."""
     trial.method.eval()
     device = trial.backbone.device
-    query_RH = None if trial.method.query is None else query_features.of(split, shared, trial.method.query)
+    query_RH = (
+        None
+        if trial.method.query is None
+        else query_features.query_features(split, shared, trial.method.query)
+    )
     for numbers in by_length(split.rows, batch_size):
         query_BH = None if query_RH is None else query_RH[numbers].to(device)
         told = Rows(torch.full((len(numbers),), index, device=device), query_BH)

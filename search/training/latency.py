@@ -51,7 +51,7 @@ def rows_per_second(trial: Trial, tasks: Sequence[Task], backbone: Backbone, siz
 
 
 def _served(task: Task) -> list[Row]:
-    """The rows of validation as somebody would ask them: without what is to be written after them."""
+    """Validation rows as a user would send them, without their targets."""
     split = task.splits["validation"]
     return (task.sources(split) or split).rows
 

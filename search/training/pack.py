@@ -71,7 +71,7 @@ class Pack:
         injections = []
         for trial, batch in zip(self.trials, batches, strict=True):
             trial.method.train()
-            injections.append(trial.method(batch.told, backbone))
+            injections.append(trial.method(batch.method_input, backbone))
         totals = [0.0] * len(self.trials)
         shares = list(self._shares(batches))
         for number, parts in enumerate(shares):

@@ -11,7 +11,7 @@ import torch
 _PROCESS = Path("/proc/self")
 
 
-class Peak:
+class PeakMemory:
     """Counts from its making on.
 
     On a GPU: what PyTorch allocated there. Else the resident memory of the process, its libraries included, as Linux

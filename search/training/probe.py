@@ -17,7 +17,7 @@ from methods import parameters
 from search.job import Job
 from search.training import latency, worker
 from search.training.pack import Pack
-from search.training.peak_memory import Peak
+from search.training.peak_memory import PeakMemory
 from search.training.trial import Trial
 
 _WARM_UP = 2
@@ -35,7 +35,7 @@ def measure(job: dict[str, Any]) -> Probe:
     resources = worker.load(parsed.study)
     probed = worker.build(parsed, resources)
     device = probed.backbone.device
-    memory = Peak(device)
+    memory = PeakMemory(device)
     step = _step_seconds(probed)
     peak = memory.bytes()
     size = parameters.deployed_bytes(probed.method, probed.backbone) + sum(

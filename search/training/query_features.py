@@ -12,14 +12,14 @@ from torch import Tensor
 
 from methods.backbone.backbone import Backbone
 from search.tasks import Split
-from search.training.batches import by_length, collate, given
+from search.training.batches import by_length, collate, without_targets
 
 _BATCH_SIZE = 64
 
 _known: WeakKeyDictionary[Split, WeakKeyDictionary[Backbone, dict[str, Tensor]]] = WeakKeyDictionary()
 
 
-def of(split: Split, backbone: Backbone, readout: str) -> Tensor:
+def query_features(split: Split, backbone: Backbone, readout: str) -> Tensor:
     """Features `[rows of the split, H]` float32, on the CPU (`Backbone.features`)."""
     by_readout = _known.setdefault(split, WeakKeyDictionary()).setdefault(backbone, {})
     if readout not in by_readout:
@@ -31,6 +31,6 @@ def _compute(split: Split, backbone: Backbone, readout: str) -> Tensor:
     dtype = torch.promote_types(backbone.embeddings.dtype, torch.float32)
     features_RH = torch.empty(len(split), backbone.shape.hidden_size, dtype=dtype)
     for numbers in by_length(split.rows, _BATCH_SIZE):
-        texts = collate(given([split.rows[number] for number in numbers]), backbone.device)
+        texts = collate(without_targets([split.rows[number] for number in numbers]), backbone.device)
         features_RH[numbers] = backbone.features(texts.ids_BT, texts.mask_BT, readout, texts.types_BT).cpu()
     return features_RH

@@ -48,12 +48,12 @@ class Batch:
     Attributes:
         rows: the rows.
         tasks: index of each row's task.
-        told: what the method is told of them.
+        method_input: what the method is given of them.
     """
 
     rows: list[Row]
     tasks: list[int]
-    told: Rows
+    method_input: Rows
 
 
 Part = list[int]
@@ -64,7 +64,7 @@ class Trial:
     """One configuration being trained.
 
     Args:
-        module: the method's module (methods/<name>.py) class, built and initialised here.
+        method_class: the method's class, built and initialised here.
         config: its configuration.
         backbone: frozen, shared with other trials.
         tasks: the study's, in their order.
@@ -75,7 +75,7 @@ class Trial:
 
     def __init__(
         self,
-        module: type[Method],
+        method_class: type[Method],
         config: MethodConfig,
         backbone: Backbone,
         tasks: Sequence[Task],
@@ -90,13 +90,14 @@ class Trial:
         self.step = 0
         self.seconds = 0.0  # of training and evaluation, across interruptions
         self.generator = torch.Generator().manual_seed(derive(seed, "parameters"))
-        self.method = module(config, backbone, len(tasks))
+        self.method = method_class(config, backbone, len(tasks))
         self.backbone = self.method.own_backbone or backbone
         self.heads = nn.ModuleList(task.head(self.backbone, config.readout) for task in tasks)
         self._queries: list[Tensor] | None = None
         if self.method.query is not None:
             self._queries = [
-                query_features.of(task.splits["train"], backbone, self.method.query) for task in tasks
+                query_features.query_features(task.splits["train"], backbone, self.method.query)
+                for task in tasks
             ]
         self._initialize(backbone)
         self.method.to(backbone.device)
@@ -129,11 +130,11 @@ class Trial:
         return Batch(
             rows=[self.tasks[t].splits["train"].rows[row] for t, row in numbers],
             tasks=[t for t, _ in numbers],
-            told=self._describe(numbers),
+            method_input=self._describe(numbers),
         )
 
     def _describe(self, rows: list[tuple[int, int]]) -> Rows:
-        """What the method is told of rows, each given by its task's index and its number in train."""
+        """What the method is given of rows, each given by its task's index and its number in train."""
         device = self.backbone.device
         query_BH = None
         if self._queries is not None:

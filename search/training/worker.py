@@ -27,7 +27,7 @@ from search.training import checkpoint, latency, model_files
 from search.training.checkpoint_folder import CheckpointFolder
 from search.training.evaluation import evaluate, overall
 from search.training.pack import Pack
-from search.training.peak_memory import Peak
+from search.training.peak_memory import PeakMemory
 from search.training.trial import DivergedError, Trial
 
 
@@ -51,7 +51,7 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
     """
     study = study_config(job.study)
     resources = load(job.study)
-    memory = Peak(resources.backbone.device)
+    memory = PeakMemory(resources.backbone.device)
     trial = build(job, resources)
     folder = CheckpointFolder(job.folder)
     pack = Pack()

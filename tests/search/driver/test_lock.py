@@ -32,7 +32,7 @@ def test_a_lease_that_is_renewed_refuses_a_second_driver(opened: Study) -> None:
     opened.record_study_fact("driver", lease())
     renewal = threading.Timer(1.5, opened.record_study_fact, ("driver", lease(renewed=1)))
     renewal.start()
-    with pytest.raises(StudyHeldError, match="process 7 on far"), lock.leased(opened, print):
+    with pytest.raises(StudyHeldError, match="process 7 on far"), lock.study_lease(opened, print):
         pass
     assert opened.fact_of_study("driver") == lease(renewed=1)
 
@@ -40,7 +40,7 @@ def test_a_lease_that_is_renewed_refuses_a_second_driver(opened: Study) -> None:
 def test_a_lease_that_is_not_renewed_is_waited_for(opened: Study) -> None:
     opened.record_study_fact("driver", lease())
     said: list[str] = []
-    with lock.leased(opened, said.append):
+    with lock.study_lease(opened, said.append):
         assert opened.fact_of_study("driver")["process"] == os.getpid()
     assert "process 7 on far" in said[0]
     assert opened.fact_of_study("driver") is None, "it is given back"
@@ -51,14 +51,14 @@ def test_a_process_of_this_host_that_has_ended_is_not_waited_for(opened: Study) 
     ended.wait()
     opened.record_study_fact("driver", lease(host=lock.platform.node(), process=ended.pid))
     said: list[str] = []
-    with lock.leased(opened, said.append):
+    with lock.study_lease(opened, said.append):
         pass
     assert said == []
 
 
 def test_a_lease_is_renewed(opened: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "_RENEWAL", 0.05)
-    with lock.leased(opened, print):
+    with lock.study_lease(opened, print):
         first = opened.fact_of_study("driver")["renewed"]
         waited = threading.Event()
         for _ in range(200):

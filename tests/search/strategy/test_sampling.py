@@ -215,11 +215,11 @@ def test_a_bound_follows_the_latest_rise() -> None:
 
 def test_only_who_cannot_reach_the_leader_is_out() -> None:
     scores = {"flat": [0.5] * 4, "rising": [0.4, 0.4, 0.4, 0.5], "near": [0.895] * 4, "leader": [0.9] * 4}
-    found = allocation.out(scores, trials_per_method=8, left=16, epsilon=0.01)
+    found = allocation.eliminated(scores, trials_per_method=8, left=16, epsilon=0.01)
     assert set(found) == {"flat"}
     assert found["flat"].leader == "leader"
-    assert not allocation.out({**scores, "flat": [0.5] * 3}, 8, 16, 0.01), "it has its half first"
-    assert set(allocation.out(scores, 8, 1, 0.01)) == {"flat", "rising"}
+    assert not allocation.eliminated({**scores, "flat": [0.5] * 3}, 8, 16, 0.01), "it has its half first"
+    assert set(allocation.eliminated(scores, 8, 1, 0.01)) == {"flat", "rising"}
 
 
 def test_adaptive_allocation_gives_the_trials_to_those_in_the_race(
@@ -262,7 +262,7 @@ def test_a_storage_of_before_is_opened(study: dict[str, Any], tmp_path: Path) ->
     old = optuna.create_study(
         study_name="tiny/prompt_tuning", storage=config.storage_url, directions=["maximize", "minimize"]
     )
-    facts = identity.of(config, "prompt_tuning")
+    facts = identity.identity(config, "prompt_tuning")
     assert set(facts) == {"model", "tasks", "training", "seed", "space"}
     old.set_user_attr("identity", facts)
     old.enqueue_trial({"learning_rate": 0.05})

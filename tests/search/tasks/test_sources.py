@@ -11,7 +11,7 @@ import pytest
 
 from search.config.task_config import DataConfig
 from search.errors import StudyFileError
-from search.tasks import sources
+from search.tasks import sources, splits
 
 ROWS = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(6)]
 COLUMNS = {"text": "text", "label": "label"}
@@ -136,28 +136,28 @@ def test_count_reads_no_value(files: dict[str, str]) -> None:
 
 
 def test_the_order_depends_on_seed_and_names_only() -> None:
-    order = sources.seeded_order(50, 3, "task", "train")
-    assert order == sources.seeded_order(50, 3, "task", "train")
+    order = splits.seeded_order(50, 3, "task", "train")
+    assert order == splits.seeded_order(50, 3, "task", "train")
     assert sorted(order) == list(range(50))
-    assert order != sources.seeded_order(50, 4, "task", "train")
-    assert order != sources.seeded_order(50, 3, "task", "test")
-    assert order != sources.seeded_order(50, 3, "other", "train")
+    assert order != splits.seeded_order(50, 4, "task", "train")
+    assert order != splits.seeded_order(50, 3, "task", "test")
+    assert order != splits.seeded_order(50, 3, "other", "train")
 
 
 def test_take_draws_per_class_and_smaller_draws_are_within_larger_ones() -> None:
     classes = [i % 3 for i in range(60)]
-    order = sources.seeded_order(60, 0, "t")
-    few, more = sources.take(order, classes, 4, None), sources.take(order, classes, 8, None)
+    order = splits.seeded_order(60, 0, "t")
+    few, more = splits.take(order, classes, 4, None), splits.take(order, classes, 8, None)
     assert Counter(classes[row] for row in few) == {0: 4, 1: 4, 2: 4}
     assert set(few) < set(more)
     assert few == sorted(few)
-    assert len(sources.take(order, classes, None, 10)) == 10
-    assert sources.take(order, classes, None, None) == list(range(60))
+    assert len(splits.take(order, classes, None, 10)) == 10
+    assert splits.take(order, classes, None, None) == list(range(60))
 
 
 def test_cut_keeps_the_classes_shares() -> None:
     classes: list[Any] = ["a"] * 40 + ["b"] * 10 + ["c"]
-    stays, off = sources.cut(sources.seeded_order(51, 0), classes, 0.2)
+    stays, off = splits.cut(splits.seeded_order(51, 0), classes, 0.2)
     assert sorted(stays + off) == list(range(51))
     assert Counter(classes[row] for row in off) == {"a": 8, "b": 2}
 

@@ -26,7 +26,7 @@ from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
 from search.plan import check
 from search.tasks.text_generation import GenerationSplit, TextGeneration, bleu, exact_match, rouge_l
-from search.training.batches import collate, given
+from search.training.batches import collate, without_targets
 from search.training.evaluation import evaluate, predict
 from search.training.pack import Pack
 from search.training.trial import Trial
@@ -62,8 +62,8 @@ def model_folder(family: str, folder: Path, tokenizer: Any) -> Path:
             config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=2, n_head=2, n_positions=40)
             GPT2LMHeadModel(config).save_pretrained(folder)
         else:
-            given = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
-            config = T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **given)
+            without_targets = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+            config = T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **without_targets)
             T5ForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -107,7 +107,7 @@ def test_a_decoder_reads_the_target_where_it_is_to_be_said(tmp_path: Path, token
     assert tokenizer.decode(row.input_ids) == "cat near train the cat is near the train"
     assert tokenizer.decode(row.targets) == "the cat is near the train [SEP]"
     assert row.read == [2, 3, 4, 5, 6, 7, 8]
-    (alone,) = given([row])
+    (alone,) = without_targets([row])
     assert tokenizer.decode(alone.input_ids) == "cat near train"
 
 
@@ -298,9 +298,11 @@ def test_an_encoder_writes_nothing(tmp_path: Path, tokenizer: Any) -> None:
         ({"pairs": [("cat", "")]}, "target: row 0 of 'train'"),
     ],
 )
-def test_what_cannot_be(given: dict[str, Any], message: str, tmp_path: Path, tokenizer: Any) -> None:
+def test_what_cannot_be(
+    without_targets: dict[str, Any], message: str, tmp_path: Path, tokenizer: Any
+) -> None:
     with pytest.raises(StudyFileError, match=message):
-        load(tmp_path, tokenizer, **given)
+        load(tmp_path, tokenizer, **without_targets)
 
 
 def test_a_tokenizer_must_be_able_to_end_a_text(tmp_path: Path, tokenizer: Any) -> None:

@@ -15,7 +15,7 @@ from search.job import Job, Report
 from search.study.records import Key
 from search.study.study import Assignment
 from search.training import probe, worker
-from search.training.peak_memory import Peak
+from search.training.peak_memory import PeakMemory
 from tests.search.conftest import write_study
 
 
@@ -32,7 +32,7 @@ def job(config: StudyConfig, method: str, values: dict[str, Any]) -> dict[str, A
 def test_a_peak_is_of_the_work_after_it_was_made() -> None:
     torch.zeros(40 * 2**20).add_(1)  # 160 MiB, freed again
     ctypes.CDLL(None).malloc_trim(0)
-    peak = Peak(torch.device("cpu"))
+    peak = PeakMemory(torch.device("cpu"))
     before = peak.bytes()
     assert before is not None
     torch.zeros(10 * 2**20).add_(1)  # 40 MiB
