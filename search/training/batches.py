@@ -67,13 +67,15 @@ class _Stream:
         self._lengths = lengths
         self._size = size
         self._seed = seed
+        # Of this stream alone: one cache for all of them would forget each before its next step.
+        self._epoch = functools.lru_cache(maxsize=2)(self._shuffled)
 
     def __getitem__(self, position: int) -> int:
         epoch, place = divmod(position, len(self._lengths))
         return self._epoch(epoch)[place]
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019 - one per trial and task, and dies with it
-    def _epoch(self, epoch: int) -> list[int]:
+    def _shuffled(self, epoch: int) -> list[int]:
+        """The rows of an epoch, in their order."""
         draw = random.Random(f"{self._seed}/{epoch}")
         rows = list(range(len(self._lengths)))
         draw.shuffle(rows)

@@ -99,9 +99,9 @@ def test_overrides(study_file: Path, override: str, expected: Any) -> None:
     ("override", "expected"),
     [
         ("search.trials_per_method", "must be a path and a value"),
-        ("tasks.3.few_shot=8", "tasks.3 has nothing inside"),
+        ("tasks.3.few_shot=8", "tasks.3 is a value, not a section"),
         ("tasks.first=8", "must be a number from 0 to 0"),
-        ("study.name=x", "study has nothing inside"),
+        ("study.name=x", "study is a value, not a section"),
         ("search.trails_per_method=8", "did you mean trials_per_method?"),
         ("search.eta=[", "not valid YAML"),
     ],

@@ -104,7 +104,7 @@ def test_what_does_not_apply_multiplies_nothing(study: dict[str, Any], tmp_path:
 
 def test_a_grid_of_a_range_is_refused_with_its_name(study: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(
-        StudyFileError, match=r"methods\.prompt_tuning\.learning_rate: is a range .* write a list"
+        StudyFileError, match=r"methods\.prompt_tuning\.learning_rate: is a range .* needs a list"
     ):
         load(study, tmp_path, sampler="grid")
     twice = {**study, "tasks": [{**study["tasks"][0], "name": name} for name in ("a", "b")]}

@@ -62,8 +62,8 @@ def model_folder(family: str, folder: Path, tokenizer: Any) -> Path:
             config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=2, n_head=2, n_positions=40)
             GPT2LMHeadModel(config).save_pretrained(folder)
         else:
-            without_targets = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
-            config = T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **without_targets)
+            given = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+            config = T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **given)
             T5ForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -298,11 +298,9 @@ def test_an_encoder_writes_nothing(tmp_path: Path, tokenizer: Any) -> None:
         ({"pairs": [("cat", "")]}, "target: row 0 of 'train'"),
     ],
 )
-def test_what_cannot_be(
-    without_targets: dict[str, Any], message: str, tmp_path: Path, tokenizer: Any
-) -> None:
+def test_what_cannot_be(given: dict[str, Any], message: str, tmp_path: Path, tokenizer: Any) -> None:
     with pytest.raises(StudyFileError, match=message):
-        load(tmp_path, tokenizer, **without_targets)
+        load(tmp_path, tokenizer, **given)
 
 
 def test_a_tokenizer_must_be_able_to_end_a_text(tmp_path: Path, tokenizer: Any) -> None:

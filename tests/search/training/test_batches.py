@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from search.tasks import Row
+from search.training import batches
 from search.training.batches import BatchOrder, by_length, collate
 
 LENGTHS = [random.Random(0).randint(3, 60) for _ in range(203)]
@@ -82,3 +83,18 @@ def test_token_types_of_pairs_are_padded_with_zeros() -> None:
     types = collate(rows, device=torch.device("cpu")).types_BT
     assert types is not None
     assert types.tolist() == [[0, 1, 1], [0, 0, 0]]
+
+
+def test_an_epoch_is_shuffled_once_however_many_trials_share_a_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shuffled = []
+    original = batches._Stream._shuffled
+    monkeypatch.setattr(
+        batches._Stream, "_shuffled", lambda self, epoch: shuffled.append(epoch) or original(self, epoch)
+    )
+    orders = [BatchOrder([[5] * 64], 8, seed) for seed in range(5)]
+    for step in range(8):
+        for order in orders:
+            order[step]
+    assert shuffled == [0] * 5
