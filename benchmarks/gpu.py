@@ -45,9 +45,9 @@ from benchmarks.gpu_measures import (
     tf32,
 )
 from benchmarks.gpu_rivals import PROCESSES, peft_rates, processes
-from methods.backbone import Backbone
-from search.pack import Pack
-from search.tasks.sequence_classification import OneLabel
+from methods.backbone.backbone import Backbone
+from search.training.pack import Pack
+from search.tasks.label_problems import OneLabel
 
 SST2_ROWS = 67_349
 

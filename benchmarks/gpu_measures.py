@@ -17,13 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel, BertConfig
 
 import methods
-from methods import attention
-from methods.backbone import Backbone
-from search.config import TrainingConfig
-from search.pack import Pack
+from methods.backbone import attention
+from methods.backbone.backbone import Backbone
+from search.config.study_config import TrainingConfig
+from search.training.pack import Pack
 from search.tasks import Row, Split
-from search.tasks.sequence_classification import OneLabel
-from search.training import Trial
+from search.tasks.label_problems import OneLabel
+from search.training.trial import Trial
 
 ROWS, VIRTUAL_TOKENS = 8, 16
 TWO = ("prompt_tuning", "p_tuning_v2")

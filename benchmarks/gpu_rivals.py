@@ -32,7 +32,7 @@ from benchmarks.gpu_measures import (
     synchronize,
     timed_step,
 )
-from search.pack import Pack
+from search.training.pack import Pack
 
 PROCESSES = 4
 
