@@ -1,4 +1,4 @@
-"""What people look at: the report and its statistics, as pure functions over result rows (`rows.py`).
+"""The report and its statistics: pure functions over result rows (`rows.py`).
 
 Imports nothing else of promptfront: whoever can make the rows can have the report.
 """

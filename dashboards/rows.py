@@ -1,21 +1,24 @@
-"""Result rows: the one input of `dashboards`, a plain dict that JSON can hold.
+"""Result rows: the one input of `dashboards`.
 
-`search/results/rows.py` makes them from the Optuna storage. Every optional value may be None: a study may have
-no finalists, no trials, or none that finished. Scores are on the metric's own scale, higher is better;
-times are seconds of wall clock; counts are numbers of scalars. Keys that are NotRequired came later: rows of
-an older study lack them, so they are read with `get`.
+A plain dict that JSON can hold; `search/results/rows.py` makes it from the Optuna storage. Every optional value may
+be None: a study may have no finalists, no trials, or none that finished. Scores are on the metric's own scale,
+higher is better; times are seconds of wall clock; counts are numbers of scalars. Rows of an older study lack the
+keys that are NotRequired: read those with `get`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NotRequired, TypedDict, TypeGuard, TypeVar
 
+F = TypeVar("F", bound=Mapping[str, Any])
 Scalar = bool | int | float | str
 State = Literal["COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"]
 
 
 class Objective(TypedDict):
-    """What the search optimizes: the mean of `metric` over the tasks."""
+    """The score: the mean of `metric` over the tasks."""
 
     metric: str
     direction: str
@@ -31,7 +34,7 @@ class Backbone(TypedDict):
 
 
 class Task(TypedDict):
-    """One task, and the number of rows of each split."""
+    """One task with the sizes of its splits."""
 
     name: str
     kind: str
@@ -43,7 +46,7 @@ class Task(TypedDict):
 
 
 class Range(TypedDict, total=False):
-    """A searched hyperparameter: `float` or `int` in [low, high], or a `choice`."""
+    """The values a hyperparameter may take: [low, high], or `choices`."""
 
     kind: Literal["float", "int", "choice"]
     low: float
@@ -53,7 +56,7 @@ class Range(TypedDict, total=False):
 
 
 class Search(TypedDict):
-    """How the search was set: who proposes, and when a trial is stopped early."""
+    """The settings of the search."""
 
     sampler: str
     early_stopping: bool
@@ -66,11 +69,15 @@ class Search(TypedDict):
 
 
 class Method(TypedDict):
-    """One method of the study and its search space; `budget` is its number of trials.
+    """One method of the study and its search space.
 
-    `importances`: hyperparameter -> share of the variance of the validation score that it explains; None where
-    too few trials are complete. `where`: hyperparameter -> values of others with which alone it applies, and among whose trials
-    its importance is. `ended_early`: its `reason`, where the search of the method ended before its budget did.
+    Attributes:
+        budget: its number of trials.
+        ended_early: its `reason`, where the search of the method ended before its budget did.
+        importances: hyperparameter -> share of the variance of the validation score that it explains; None where too
+            few trials are complete.
+        where: hyperparameter -> the values of others without which it has no effect; its importance is that among
+            the trials with those values.
     """
 
     method: str
@@ -84,7 +91,7 @@ class Method(TypedDict):
 
 
 class CurvePoint(TypedDict):
-    """One evaluation on validation, after `step` optimizer steps and `seconds` of the trial."""
+    """One evaluation on validation, after `step` optimizer steps."""
 
     step: int
     loss: float | None
@@ -92,14 +99,28 @@ class CurvePoint(TypedDict):
     seconds: float | None
 
 
-class Trial(TypedDict):
-    """One configuration trained and scored once; `number` is unique within its method.
+COSTS = ("seconds", "step_seconds", "peak_memory_bytes", "latency_seconds")
+"""The costs that a trial measures. Trials share the machine, so these are shown and never compared."""
 
-    `metrics` are those of the last evaluation, the method's own among them;
-    `step_seconds`, `peak_memory_bytes` and `latency_seconds` (None unless it was an objective) were taken while trials shared the
-    machine: to be shown, never compared.
-    `origin`: `<study>/<method>:<number>` of the trial of an earlier study whose configuration this is; `unmeasured`: costs
-    that were objectives and that the trial did not measure.
+STATES: dict[State, str] = {
+    "COMPLETE": "complete",
+    "PRUNED": "stopped early",
+    "FAIL": "failed",
+    "RUNNING": "running",
+    "WAITING": "waiting",
+}
+"""What people read for the state of a trial."""
+
+
+class Trial(TypedDict):
+    """One configuration, trained and scored once.
+
+    Attributes:
+        number: unique within its method.
+        metrics: of the last evaluation, the method's own among them.
+        latency_seconds: None unless it was an objective.
+        origin: `<study>/<method>:<number>` of the trial of an earlier study whose configuration this is.
+        unmeasured: costs that were objectives and that the trial did not measure.
     """
 
     number: int
@@ -130,8 +151,9 @@ class Trial(TypedDict):
 class FinalistRun(TypedDict):
     """One retraining of a finalist with a fresh seed.
 
-    `examples`: task -> the score of every test example, in the same order for every run and method; None
-    where the metric is no mean over examples.
+    Attributes:
+        examples: task -> the score of every test example, in the same order for every run and method; None where the
+            metric is no mean over examples.
     """
 
     seed: int
@@ -149,7 +171,7 @@ class FinalistRun(TypedDict):
 
 
 class Probe(TypedDict):
-    """What a chosen finalist costs, measured alone on its machine.
+    """What a chosen finalist costs, with nothing else running.
 
     Attributes:
         device: where it was measured.
@@ -157,7 +179,7 @@ class Probe(TypedDict):
         train_seconds: `train_step_seconds` times the steps of a trial.
         peak_memory_bytes: most memory that training took.
         latency_seconds: an answer to one row alone, in the deployed form.
-        rows_per_second: answered in evaluation batches.
+        rows_per_second: how many it answers, in evaluation batches.
         bytes: deployed tensors and heads on disk.
     """
 
@@ -171,7 +193,12 @@ class Probe(TypedDict):
 
 
 class Finalist(TypedDict):
-    """A configuration promoted from search trial `number`; only the chosen one of a method is tested."""
+    """A configuration of the search, retrained with fresh seeds.
+
+    Attributes:
+        number: of its search trial.
+        chosen: the one of its method that is tested.
+    """
 
     method: str
     config: dict[str, Scalar]
@@ -186,7 +213,7 @@ class Finalist(TypedDict):
 
 
 class Rows(TypedDict):
-    """Everything that is known about a study."""
+    """All that is known of a study."""
 
     study: str
     partial: bool
@@ -201,3 +228,13 @@ class Rows(TypedDict):
     finalists: list[Finalist]
     test_readings: int
     provenance: dict[str, Any]
+
+
+def finite(value: float | None) -> TypeGuard[float]:
+    """Whether there is a value, and it is a number."""
+    return value is not None and math.isfinite(value)
+
+
+def chosen(finalists: Iterable[F]) -> F | None:
+    """The finalist that was chosen for the test split."""
+    return next((finalist for finalist in finalists if finalist["chosen"]), None)

@@ -1,15 +1,19 @@
-"""The chart of a Pareto front: score against one cost, on a log axis."""
+"""Charts of Pareto fronts: score against one cost."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
 from dashboards.figures.svg import (
+    Frame,
     Scale,
+    both,
     chart,
     element,
     left_axis,
@@ -18,116 +22,107 @@ from dashboards.figures.svg import (
     method_class,
     polyline,
     text,
+    text_width,
     tick_label,
+    tick_labels,
 )
-from dashboards.findings.fronts import AXES, Axis, tested
+from dashboards.findings.fronts import AXES, Axis, Point, of_trials, tested
 
 Report = dict[str, Any]
-Entry = tuple[dict[str, Any], dict[str, Any], float]
-"""A method, its tested finalist, and what that costs."""
+Place = Callable[[float], float]
+"""From a cost to its pixel."""
 
-WIDTH, HEIGHT = 860, 430
-LEFT, RIGHT, TOP, BOTTOM = 56, 840, 34, 376
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+LABEL_GAP = 14
+"""Pixels between the names of two baselines."""
+FINALIST_GAP = 13
+"""Finalists of the same price would hide each other, so they stand this far apart."""
 
 
-def charts(report: Report) -> list[tuple[str, Markup]]:
-    """(axis, chart) of each cost that is known of any point."""
+def charts(report: Report) -> list[tuple[str, Markup, Point | None]]:
+    """(axis, chart, best trade-off) of each known cost."""
     found = []
     for axis, entry in zip(AXES, report["fronts"], strict=True):
-        trials = _trials(report, axis)
+        trials = of_trials(report["trials"], axis.key) if axis.of_trials else []
         if entry["front"] or trials:
-            found.append((axis.name, _chart(report, axis, entry, trials)))
+            found.append((axis.name, both(partial(_chart, report, axis, entry, trials)), entry["knee"]))
     return found
 
 
-def _chart(report: Report, axis: Axis, entry: dict[str, Any], trials: list[dict[str, Any]]) -> Markup:
-    """Dominated trials are grey, the front is a step line, the band is epsilon under the best test mean."""
+def _chart(report: Report, axis: Axis, entry: dict[str, Any], trials: list[Point], frame: Frame) -> Markup:
+    """One chart. Trials off the front are grey, the front is a step line, the band is epsilon wide."""
     order = [method["method"] for method in report["methods"]]
-    costs = {(p["method"], p["number"]): p["cost"] for p in tested(report["methods"], axis.key)}
-    finalists: list[Entry] = [
-        (method, finalist, costs[method["method"], finalist["number"]])
-        for method in report["methods"]
-        for finalist in method["finalists"]
-        if finalist["test"] and (method["method"], finalist["number"]) in costs
-    ]
-    every = [(m, f) for m in report["methods"] for f in m["finalists"] if f["test"]]
-    y = Scale.around(_scores(trials, every), BOTTOM, TOP)
-    x, ticks = _cost_axis([t[axis.key] for t in trials] + list(costs.values()), axis.label)
-    parts = [
-        _epsilon_band(every, report["epsilon"], y),
-        left_axis(y, LEFT, RIGHT, _score_name(report, axis)),
-        ticks,
-    ]
-    parts += [_baselines(every, order, y), _front_line(entry["front"], x, y)]
+    baselines = [m["method"] for m in report["methods"] if m["baseline"] and _tests(m)]
+    # The names of the baselines have a margin of their own, where there are no marks.
+    margin = max((text_width(name) for name in baselines), default=0.0)
+    frame = replace(frame, right=min(frame.right, int(frame.width - margin - 6)))
+    finalists = tested(report["methods"], axis.key)
+    tests = [test for method in report["methods"] for test in _tests(method)]
+    y = Scale.around(_scores(trials, tests), frame.bottom, frame.top)
+    x, ticks = _cost_axis([p["cost"] for p in (*trials, *finalists)], axis.label, frame)
+    metric = report["objective"]["metric"]
+    parts = [_epsilon_band(tests, report["epsilon"], y, frame)]
+    parts += [left_axis(y, frame.left, frame.right, metric if axis.of_trials else f"test {metric}"), ticks]
+    parts += [_baselines(report, order, y, frame), _front_line(entry["front"], x, y, frame)]
     front = {(point["method"], point["number"]) for point in entry["front"]}
-    # The front is drawn last, over the points that it dominates.
-    for trial in sorted(trials, key=lambda t: (t["method"], t["number"]) in front):
-        parts.append(_trial(trial, (trial["method"], trial["number"]) in front, order, axis, x, y))
+    # The front is drawn last, over the points that it beats.
+    for point in sorted(trials, key=lambda p: (p["method"], p["number"]) in front):
+        on_front = (point["method"], point["number"]) in front
+        parts.append(_trial(point, on_front, order.index(point["method"]), axis, x, y))
     last = -math.inf
-    for method, finalist, cost in sorted(finalists, key=lambda item: item[2]):
-        # Finalists of the same price would hide each other.
-        last = max(x(cost), last + 13)
-        parts.append(_finalist(method["method"], finalist, order.index(method["method"]), last, y))
+    for point in sorted(finalists, key=lambda p: p["cost"]):
+        last = max(x(point["cost"]), last + FINALIST_GAP)
+        index = order.index(point["method"])
+        parts.append(_finalist(point["method"], _test_of(report["methods"][index], point), index, last, y))
     if knee := entry["knee"]:
-        parts.append(_knee(knee, x, y))
-    return chart(WIDTH, HEIGHT, f"Score against {axis.name}", *parts)
+        parts.append(_trade_off(knee, x, y))
+    return chart(frame.width, frame.height, f"Score against {axis.name}", *parts)
 
 
-def _trials(report: Report, axis: Axis) -> list[dict[str, Any]]:
-    """The complete trials that have a place on the chart."""
-    if not axis.of_trials:
-        return []
-    complete = [trial for trial in report["trials"] if trial["state"] == "COMPLETE"]
-    return [t for t in complete if t["validation"] is not None and t[axis.key] is not None]
+def _tests(method: dict[str, Any]) -> list[dict[str, Any]]:
+    """The test scores of a method's finalists."""
+    return [finalist["test"] for finalist in method["finalists"] if finalist["test"]]
 
 
-def _scores(trials: Sequence[dict[str, Any]], every: Sequence[tuple[Any, dict[str, Any]]]) -> list[float]:
-    scores = [trial["validation"] for trial in trials]
-    for _, finalist in every:
-        test = finalist["test"]
+def _test_of(method: dict[str, Any], point: Point) -> dict[str, Any]:
+    """The test scores of the finalist that a point stands for."""
+    tests = (f["test"] for f in method["finalists"] if f["test"] and f["number"] == point["number"])
+    found: dict[str, Any] = next(tests)
+    return found
+
+
+def _scores(trials: Sequence[Point], tests: Sequence[dict[str, Any]]) -> list[float]:
+    scores = [trial["score"] for trial in trials]
+    for test in tests:
         scores += [test["mean"], *(x for x in (test["ci_low"], test["ci_high"]) if x is not None)]
     return scores
 
 
-def _score_name(report: Report, axis: Axis) -> str:
-    metric = report["objective"]["metric"]
-    return (
-        f"{metric} (small: validation of a trial; large: test of a finalist)"
-        if axis.of_trials
-        else f"test {metric}"
-    )
-
-
-def _trial(
-    trial: dict[str, Any], on_front: bool, order: list[str], axis: Axis, x: Callable[[float], float], y: Scale
-) -> Markup:
+def _trial(point: Point, on_front: bool, index: int, axis: Axis, x: Place, y: Scale) -> Markup:
     title = (
-        f"{trial['method']} trial {trial['number']}\nvalidation {trial['validation']:.4f}\n"
-        f"{trial[axis.key]:,} {axis.name}{'' if on_front else ' (dominated)'}"
+        f"{point['method']} trial {point['number']}\nvalidation {point['score']:.4f}\n"
+        f"{point['cost']:,} {axis.name}{'' if on_front else ' (not on the front)'}"
     )
-    place = x(trial[axis.key]), y(trial["validation"])
     kind = "point" if on_front else "dominated"
-    return marker(*place, order.index(trial["method"]), 4.2, kind, title)
+    return marker(x(point["cost"]), y(point["score"]), index, 4.2, kind, title)
 
 
-def _cost_axis(costs: Sequence[float], label: str) -> tuple[Callable[[float], float], Markup]:
-    """A log axis; 0 has no logarithm and sits left of a break."""
+def _cost_axis(costs: Sequence[float], label: str, frame: Frame) -> tuple[Place, Markup]:
+    """A log axis. 0 has no logarithm and sits left of a break."""
     positive = [math.log10(cost) for cost in costs if cost > 0]
     has_zero = any(cost <= 0 for cost in costs)
-    zero, start = LEFT + 24.0, LEFT + (64.0 if has_zero else 0.0)
-    log = Scale.around(positive or [3.0, 4.0], start, RIGHT)
-    parts = [line(LEFT, BOTTOM, RIGHT, BOTTOM)]
+    zero, start = frame.left + 18.0, frame.left + (54.0 if has_zero else 0.0)
+    log = Scale.around(positive or [3.0, 4.0], start, frame.right)
+    bottom, labels = frame.bottom, [(zero, "0")] if has_zero else []
+    parts = [line(frame.left, bottom, frame.right, bottom)]
     if has_zero:
-        parts += [text(zero, BOTTOM + 17, "0", class_="tick")]
-        parts += [line(start - 14 + shift, BOTTOM + 6, start - 8 + shift, BOTTOM - 6) for shift in (0, 5)]
+        parts += [line(start - 14 + shift, bottom + 6, start - 8 + shift, bottom - 6) for shift in (0, 5)]
     for value in _log_ticks(log):
         place = log(math.log10(value))
-        parts += [
-            line(place, TOP, place, BOTTOM, "grid"),
-            text(place, BOTTOM + 17, _short(value), class_="tick"),
-        ]
-    parts.append(text(RIGHT, BOTTOM + 38, f"{label}, log scale", "end", class_="axis"))
+        parts.append(line(place, frame.top, place, bottom, "grid"))
+        labels.append((place, _short(value)))
+    parts.append(tick_labels(labels, bottom))
+    parts.append(text(frame.width - 6, bottom + 38, f"{label}, log scale", "end", class_="axis"))
     return lambda cost: log(math.log10(cost)) if cost > 0 else zero, Markup("").join(parts)
 
 
@@ -147,69 +142,59 @@ def _log_ticks(log: Scale) -> list[float]:
     return [value for value in values if log.low <= math.log10(value) <= log.high]
 
 
-def _epsilon_band(every: Sequence[tuple[dict[str, Any], dict[str, Any]]], epsilon: float, y: Scale) -> Markup:
-    if not every:
+def _epsilon_band(tests: Sequence[dict[str, Any]], epsilon: float, y: Scale, frame: Frame) -> Markup:
+    if not tests:
         return Markup("")
-    best = max(finalist["test"]["mean"] for _, finalist in every)
-    top, bottom = y(best), min(y(best - epsilon), float(BOTTOM))
-    title = element("title", f"within epsilon = {epsilon:g} of the best test mean, {best:.4f}")
-    size = {"width": float(RIGHT - LEFT), "height": bottom - top}
-    return element("rect", title, x=float(LEFT), y=top, class_="band", **size)
+    best = max(test["mean"] for test in tests)
+    top, bottom = y(best), min(y(best - epsilon), float(frame.bottom))
+    title = element("title", f"at most {epsilon:g} below the best test mean, {best:.4f}")
+    size = {"width": float(frame.right - frame.left), "height": bottom - top}
+    return element("rect", title, x=float(frame.left), y=top, class_="band", **size)
 
 
-def _baselines(every: Sequence[tuple[dict[str, Any], dict[str, Any]]], order: list[str], y: Scale) -> Markup:
-    """A line at the test mean of each baseline; names that would overlap move apart."""
-    found = sorted(((m, f["test"]["mean"]) for m, f in every if m["baseline"]), key=lambda pair: pair[1])
-    parts, free = [], float(BOTTOM)
-    for method, mean in found:
-        colour = method_class(order.index(method["method"]))
-        title = element("title", f"{method['method']}, a baseline: test {mean:.4f}")
+def _baselines(report: Report, order: list[str], y: Scale, frame: Frame) -> Markup:
+    """A line for each baseline, its name in the right margin."""
+    found = [(m["method"], test["mean"]) for m in report["methods"] if m["baseline"] for test in _tests(m)]
+    parts, free = [], float(frame.bottom)
+    for method, mean in sorted(found, key=lambda pair: pair[1]):
+        colour = method_class(order.index(method))
+        title = element("title", f"{method}, a baseline: test {mean:.4f}")
         place = float(y(mean))
-        parts.append(
-            element(
-                "line",
-                title,
-                x1=float(LEFT),
-                x2=float(RIGHT),
-                y1=place,
-                y2=place,
-                class_=f"baseline {colour}",
-            )
-        )
-        free = min(place - 4, free)
-        parts.append(text(RIGHT - 2, free, method["method"], "end", class_=f"note {colour}"))
-        free -= 14
+        ends = {"x1": float(frame.left), "x2": float(frame.right), "y1": place, "y2": place}
+        parts.append(element("line", title, **ends, class_=f"baseline {colour}"))
+        free = min(place + 4, free)
+        parts.append(text(frame.right + 4, free, method, "start", class_=f"note {colour}"))
+        free -= LABEL_GAP
     return Markup("").join(parts)
 
 
-def _front_line(front: Sequence[dict[str, Any]], x: Callable[[float], float], y: Scale) -> Markup:
-    """Steps: a higher cost buys nothing until the next point of the front."""
+def _front_line(front: Sequence[Point], x: Place, y: Scale, frame: Frame) -> Markup:
+    """The front in steps: a higher cost buys nothing until the next point."""
     points: list[tuple[float, float]] = []
     for point in front:
         place = x(point["cost"]), y(point["score"])
         points += [(place[0], points[-1][1])] if points else []
         points.append(place)
-    return polyline([*points, (RIGHT, points[-1][1])], "front", "Pareto front") if points else Markup("")
+    if not points:
+        return Markup("")
+    return polyline([*points, (frame.right, points[-1][1])], "front", "Pareto front")
 
 
-def _knee(knee: dict[str, Any], x: Callable[[float], float], y: Scale) -> Markup:
-    """A ring, and its name under it."""
-    place = float(x(knee["cost"])), float(y(knee["score"]))
-    title = element("title", f"knee of the front: {knee['method']} trial {knee['number']}")
-    ring = element("circle", title, cx=place[0], cy=place[1], r=13.0, class_="knee")
-    return ring + text(place[0], place[1] + 26, "knee", class_="note")
+def _trade_off(point: Point, x: Place, y: Scale) -> Markup:
+    """A ring around the best trade-off."""
+    title = element("title", f"best trade-off: {point['method']} trial {point['number']}")
+    place = {"cx": float(x(point["cost"])), "cy": float(y(point["score"]))}
+    return element("circle", title, **place, r=13.0, class_="trade-off")
 
 
-def _finalist(name: str, finalist: dict[str, Any], index: int, place: float, y: Scale) -> Markup:
-    """A large mark at the test mean with its interval; `place` is its horizontal pixel."""
-    test = finalist["test"]
-    parts = []
-    interval = "interval not measured"
+def _finalist(name: str, test: dict[str, Any], index: int, place: float, y: Scale) -> Markup:
+    """A large mark with its interval. `place` is its horizontal pixel."""
+    parts, interval = [], ""
     if test["ci_low"] is not None:
         low, high = y(test["ci_low"]), y(test["ci_high"])
-        interval = f"95 % interval {test['ci_low']:.4f} to {test['ci_high']:.4f}"
+        interval = f"\n95 % interval {test['ci_low']:.4f} to {test['ci_high']:.4f}"
         parts = [line(place, low, place, high, "bar")]
         parts += [line(place - 5, edge, place + 5, edge, "bar") for edge in (low, high)]
-    title = f"{name}, tested\n{test['mean']:.4f} over {len(test['values'])} seeds\n{interval}"
+    title = f"{name}, tested\n{test['mean']:.4f} over {len(test['values'])} seeds{interval}"
     parts.append(marker(place, y(test["mean"]), index, 8, "finalist", title))
     return element("g", *parts, class_=method_class(index))

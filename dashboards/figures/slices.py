@@ -1,4 +1,4 @@
-"""Slices: validation of a method's trials against the value of one hyperparameter, one small chart each."""
+"""Small charts of validation against one hyperparameter of a method."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 from markupsafe import Markup
 
 from dashboards.figures.svg import Scale, bottom_axis, chart, left_axis, line, marker, text, tick_label
-from dashboards.findings.effort import finite
 from dashboards.findings.why import varied
-from dashboards.rows import Method, Trial
+from dashboards.rows import Method, Trial, finite
 
 Report = dict[str, Any]
 
@@ -19,7 +18,7 @@ WIDTH, LEFT, RIGHT, TOP, BOTTOM = 300, 44, 290, 30, 136
 
 
 def slices(report: Report, method: Method, trials: Sequence[Trial], index: int) -> list[tuple[str, Markup]]:
-    """(hyperparameter, chart) of each that varies, the most important first; one vertical scale for all.
+    """(hyperparameter, chart) of each that varies, the most important first.
 
     Args:
         report: what `report.build` returns.
@@ -54,7 +53,7 @@ def slices(report: Report, method: Method, trials: Sequence[Trial], index: int) 
 
 
 def _axis(name: str, values: Sequence[Any], method: Method) -> tuple[list[float | None], Markup]:
-    """The pixel of each value (None without one), and the axis: logarithmic as searched, or a place per choice."""
+    """The pixel of each value, and the axis. None for no value."""
     numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
     known = [value for value in values if value is not None]
     if len(numbers) < len(known):

@@ -1,4 +1,4 @@
-"""The few SVG elements and axes that the charts are made of; no library, no script.
+"""The SVG elements that the charts are made of. No library, no script.
 
 Text is drawn in currentColor and methods in the CSS variables --m0, --m1, ..., so a chart follows the page
 into dark mode. Everything that comes from data is escaped here.
@@ -7,13 +7,13 @@ into dark mode. Everything that comes from data is escaped here.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
 COLOURS = 10
-"""Methods after the tenth share colours; shapes repeat after the eighth, so pairs stay apart up to 40."""
+"""Colours repeat after ten methods and shapes after eight, so 40 methods differ."""
 
 _SHAPES = (
     "circle",
@@ -28,7 +28,7 @@ _SHAPES = (
 
 
 def attributes(**values: object) -> Markup:
-    """` name="value"` of each; a trailing underscore is dropped, others become hyphens."""
+    """Each as ` name="value"`; a trailing underscore is dropped, others become hyphens."""
     parts = [
         f' {name.rstrip("_").replace("_", "-")}="{escape(number(value))}"' for name, value in values.items()
     ]
@@ -36,7 +36,7 @@ def attributes(**values: object) -> Markup:
 
 
 def number(value: object) -> object:
-    """Floats with the two decimals that a pixel needs."""
+    """A float with two decimals, which is enough for a pixel."""
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
 
 
@@ -63,7 +63,7 @@ def polyline(points: Sequence[tuple[float, float]], class_: str, title: str = ""
 
 
 def marker(x: float, y: float, index: int, size: float, class_: str, title: str = "") -> Markup:
-    """The mark of the method at `index`: its own colour (by class m0, m1, ...) and its own shape."""
+    """A method's mark, with its own colour and shape."""
     inside = [element("title", title)] if title else []
     names = f"{method_class(index)} {class_}"
     shape = _SHAPES[index % len(_SHAPES)]
@@ -81,7 +81,7 @@ def method_class(index: int) -> str:
 
 
 def chart(width: int, height: int, label: str, *children: Markup) -> Markup:
-    """An svg element that scales with the page; `label` is read by screen readers."""
+    """A chart that scales with the page. Screen readers read `label`."""
     box = f"0 0 {width} {height}"
     return element("svg", *children, viewBox=box, width=width, height=height, role="img", aria_label=label)
 
@@ -93,8 +93,29 @@ def legend_mark(index: int) -> Markup:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """A chart's size and the edges of its plot, in pixels."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+
+SCREEN = Frame(860, 430, 56, 840, 34, 376)
+PHONE = Frame(380, 330, 50, 372, 34, 276)
+
+
+def both(draw: Callable[[Frame], Markup]) -> Markup:
+    """A chart for screens and one for phones. The page shows one of them."""
+    return element("div", draw(SCREEN), class_="for-screen") + element("div", draw(PHONE), class_="for-phone")
+
+
+@dataclass(frozen=True)
 class Scale:
-    """A linear map of data in [low, high] to pixels in [start, end]."""
+    """Maps data in [low, high] to pixels in [start, end]."""
 
     low: float
     high: float
@@ -107,7 +128,7 @@ class Scale:
 
     @classmethod
     def around(cls, values: Sequence[float], start: float, end: float, pad: float = 0.06) -> Scale:
-        """A scale that holds all values with some air; a single value gets a range of its own."""
+        """A scale that holds all values with some air."""
         low, high = (min(values), max(values)) if values else (0.0, 1.0)
         air = (high - low) * pad or max(abs(high) * 0.05, 0.05)
         return cls(low - air, high + air, start, end)
@@ -139,6 +160,22 @@ def bottom_axis(scale: Scale, bottom: float, name: str, whole: bool = True) -> M
     """Values under the plot; `whole` drops fractions."""
     values = [value for value in scale.ticks() if not whole or value == int(value)]
     parts = [line(scale.start, bottom, scale.end, bottom)]
-    parts += [text(scale(value), bottom + 17, tick_label(value), class_="tick") for value in values]
-    parts += [text(scale.end, bottom + 36, name, anchor="end", class_="axis")]
+    parts.append(tick_labels([(scale(value), tick_label(value)) for value in values], bottom))
+    parts.append(text(scale.end, bottom + 36, name, anchor="end", class_="axis"))
     return Markup("").join(parts)
+
+
+def tick_labels(labels: Sequence[tuple[float, str]], bottom: float) -> Markup:
+    """Labels under the plot. One that would overlap the last is left out."""
+    parts, free = [], -math.inf
+    for place, words in labels:
+        half = text_width(words) / 2
+        if place - half >= free:
+            parts.append(text(place, bottom + 17, words, class_="tick"))
+            free = place + half + 8
+    return Markup("").join(parts)
+
+
+def text_width(words: str) -> float:
+    """About how many pixels a text takes, at most."""
+    return 7.2 * len(words)

@@ -1,1 +1,1 @@
-"""What a study has found: statistics, verdicts and claims, as pure functions over result rows."""
+"""What a study has found. Pure functions over result rows."""

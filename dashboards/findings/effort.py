@@ -1,4 +1,4 @@
-"""Was the search enough, and what failed: numbers about the search itself, from result rows."""
+"""Was the search enough, and what failed?"""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from dashboards.findings.stopping import rungs
-from dashboards.rows import Range, Rows, Trial
+from dashboards.findings.stopping import checks
+from dashboards.rows import Range, Rows, Trial, finite
 
 EDGE = 0.05
-"""A value this close to a bound, as a share of the range on its own scale, is at the edge."""
+"""A value is at the edge within this share of its range from a bound."""
 
 ENOUGH_TRIALS = 4
-"""With fewer, there is no slope to speak of."""
+"""With fewer, nothing can be said about more."""
 
 
 def ended(trials: Sequence[Trial]) -> list[Trial]:
-    """Trials that ended by themselves, in the order in which they ended."""
+    """Trials that ended, in the order in which they did."""
     done = [trial for trial in trials if trial["state"] in ("COMPLETE", "PRUNED", "FAIL")]
     return sorted(done, key=lambda trial: (trial["ended"] or "", trial["number"]))
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
-    """The complete trial with the highest validation score; of equal ones the first."""
+    """The complete trial with the highest validation; of equal ones the first."""
     scored = [t for t in trials if t["state"] == "COMPLETE" and finite(t["validation"])]
     return max(scored, key=lambda t: (t["validation"], -t["number"]), default=None)
 
 
 def search_effort(rows: Rows) -> dict[str, Any]:
-    """Trials stopped early and optimizer steps saved by it.
+    """How many trials were stopped early, and the steps that saved.
 
     The steps a trial would have run are those of the study's settings, or the most that any trial ran where the rows
     lack them; shares are None without trials.
@@ -52,7 +52,7 @@ def search_effort(rows: Rows) -> dict[str, Any]:
 
 
 def method_effort(trials: Sequence[Trial], space: dict[str, Range], epsilon: float) -> dict[str, Any]:
-    """For one method: when the best trial came, its values at an edge, and whether more trials are worth it."""
+    """When a method's best trial came, and whether more are worth it."""
     best = best_trial(trials)
     numbers = [trial["number"] for trial in ended(trials)]
     expected = expected_best([score for trial in ended(trials) if (score := reached(trial)) is not None])
@@ -62,7 +62,7 @@ def method_effort(trials: Sequence[Trial], space: dict[str, Range], epsilon: flo
         "expected_best": expected,
         "second_half_gain": gain,
         "more_trials": None if gain is None else gain >= epsilon and gain > 0,
-        "rungs": rungs(trials, best["number"] if best else None),
+        "rungs": checks(trials, best["number"] if best else None),
         "best_trial": best["number"] if best else None,
         "best_came_after": numbers.index(best["number"]) + 1 if best else None,
         "ended": len(numbers),
@@ -71,18 +71,18 @@ def method_effort(trials: Sequence[Trial], space: dict[str, Range], epsilon: flo
 
 
 def reached(trial: Trial) -> float | None:
-    """The validation score that a trial ended with; of one that was stopped early, what it had by then."""
+    """The validation score that a trial ended with, stopped early or not."""
     scores = [trial["validation"], *(p["validation"] for p in reversed(trial.get("curve") or []))]
-    known = [score for score in scores if score is not None and math.isfinite(score)]
+    known = [score for score in scores if finite(score)]
     return known[0] if known and trial["state"] in ("COMPLETE", "PRUNED") else None
 
 
 def expected_best(scores: Sequence[float]) -> list[float]:
-    """The best validation score to be expected of 1, 2, ... N trials, from the N scores that were found.
+    """The best validation score to be expected of 1, 2, ... N trials.
 
-    E[max of n] = sum_i v_(i) ((i / N)^n - ((i - 1) / N)^n), v_(i) the i-th smallest: n draws from the empirical
-    distribution. Dodge et al. (2019), "Show Your Work", https://arxiv.org/abs/1909.03004, eq. 1. It takes trials as
-    independent draws, which a sampler that learns is not: there it tells how hard good trials are to meet.
+    E[max of n] = sum_i v_(i) ((i / N)^n - ((i - 1) / N)^n), v_(i) the i-th smallest of the N scores found: n draws from the
+    empirical distribution. Dodge et al. (2019), "Show Your Work", https://arxiv.org/abs/1909.03004, eq. 1. It takes trials as
+    independent draws, which a sampler that learns is not: of one it tells how rare good trials are.
     """
     ordered, total = sorted(scores), len(scores)
     return [
@@ -95,13 +95,15 @@ def expected_best(scores: Sequence[float]) -> list[float]:
 
 
 def second_half_gain(expected: Sequence[float]) -> float | None:
-    """What the second half of the budget adds to the expected best; None for fewer than four trials."""
+    """What the second half of the trials adds. None for fewer than four."""
     total = len(expected)
     return expected[-1] - expected[(total + 1) // 2 - 1] if total >= ENOUGH_TRIALS else None
 
 
 def edges(params: dict[str, Any], space: dict[str, Range]) -> list[dict[str, Any]]:
-    """The numeric parameters within 5 % of a bound of their range (of its logarithm where it is searched so)."""
+    """The values within 5 % of a bound of their range.
+
+    The share is on the scale that was searched."""
     found = []
     for name, value in params.items():
         range_ = space.get(name)
@@ -119,7 +121,7 @@ def edges(params: dict[str, Any], space: dict[str, Range]) -> list[dict[str, Any
 
 
 def failures(rows: Rows) -> list[dict[str, Any]]:
-    """Failed trials and finalist runs grouped by cause, the most frequent first."""
+    """Failed trials and finalist runs by cause, the most frequent first."""
     groups: dict[str, dict[str, Any]] = {}
     for trial in rows["trials"]:
         if trial["state"] == "FAIL":
@@ -144,13 +146,8 @@ def _add(groups: dict[str, dict[str, Any]], error: str | None, method: str, wher
 
 
 def _cause(error: str | None) -> str:
-    """The line that says what happened: the last one of a traceback, else the first."""
+    """The last line of a traceback, else the first line."""
     lines = [line.strip() for line in (error or "").splitlines() if line.strip()]
     if not lines:
         return "no cause was recorded"
     return (lines[-1] if lines[0].startswith("Traceback") else lines[0])[:300]
-
-
-def finite(value: float | None) -> bool:
-    """Whether there is a value, and it is a number."""
-    return value is not None and math.isfinite(value)

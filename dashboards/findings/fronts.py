@@ -1,18 +1,21 @@
-"""Pareto fronts: score up, a cost down, for each cost that is known, and the knee of each front."""
+"""Pareto fronts: score against each cost, and the best trade-off on each."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dashboards.rows import Rows, Trial
+from dashboards.rows import Rows, finite
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A cost: of every trial (its validation counts), or only of finalists that were probed (their test counts)."""
+    """A cost of trials, or of finalists alone.
+
+    Trials are scored on validation, finalists on test.
+    """
 
     name: str
     label: str
@@ -34,9 +37,10 @@ Point = dict[str, Any]
 
 
 def fronts(rows: Rows, methods: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each axis `axis`, `cost`, `scored` (validation or test), `front` (cheapest first) and `knee`.
+    """The front of each cost: `axis`, `cost`, `scored`, `front`, `knee`.
 
-    A point has `method`, `number` (of the search trial), `cost` and `score`.
+    `scored` is validation or test; `front` goes from cheap to expensive; `knee` is its best trade-off. A point has
+    `method`, `number` (of the search trial), `cost` and `score`.
 
     Args:
         rows: of the study.
@@ -59,7 +63,7 @@ def fronts(rows: Rows, methods: Sequence[dict[str, Any]]) -> list[dict[str, Any]
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats in score (up) and cost (down), cheapest first; of equal ones the first."""
+    """The points that no other beats, cheapest first. Of equal ones the first."""
     best, found = -math.inf, []
     for point in sorted(points, key=lambda p: (p["cost"], -p["score"])):
         if point["score"] > best:
@@ -69,9 +73,10 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def knee(points: Sequence[Point]) -> Point | None:
-    """The point of a front that is farthest above the line from its cheapest to its best, costs on a log scale.
+    """The best trade-off of a front: beyond it, more cost buys little.
 
-    Satopaa et al. (2011), "Finding a 'Kneedle' in a Haystack". None for fewer than three points: a line has no knee.
+    It is the point farthest above the line from the cheapest to the best, costs on a log scale:
+    Satopaa et al. (2011), "Finding a 'Kneedle' in a Haystack". None for fewer than three points.
     """
     if len(points) < 3:
         return None
@@ -86,30 +91,30 @@ def knee(points: Sequence[Point]) -> Point | None:
 
 
 def log_costs(costs: Sequence[float]) -> list[float]:
-    """log10 of costs; 0, which has none, a decade below the cheapest other."""
+    """log10 of costs; 0 stands a decade below the cheapest other."""
     floor = min((math.log10(cost) for cost in costs if cost > 0), default=1.0) - 1
     return [math.log10(cost) if cost > 0 else floor for cost in costs]
 
 
 def tested(methods: Sequence[dict[str, Any]], key: str) -> list[Point]:
-    """The tested finalists with this cost: of the probe, or counted."""
+    """The tested finalists with this cost, measured or counted."""
     points = []
     for method in methods:
         for finalist in method["finalists"]:
             cost = finalist.get(key)
             cost = (finalist["probe"] or {}).get(key) if cost is None else cost
-            if finalist["test"] and cost is not None and math.isfinite(cost):
+            if finalist["test"] and finite(cost):
                 point = {"number": finalist["number"], "cost": cost, "score": finalist["test"]["mean"]}
                 points.append({"method": method["method"], **point})
     return points
 
 
-def of_trials(trials: Sequence[Trial], key: str) -> list[Point]:
+def of_trials(trials: Sequence[Mapping[str, Any]], key: str) -> list[Point]:
     """The complete trials with this cost."""
     points = []
     for trial in trials:
-        cost, score = dict(trial).get(key), trial["validation"]
-        if trial["state"] == "COMPLETE" and cost is not None and score is not None and math.isfinite(score):
+        cost, score = trial.get(key), trial["validation"]
+        if trial["state"] == "COMPLETE" and finite(cost) and finite(score):
             points.append(
                 {"method": trial["method"], "number": trial["number"], "cost": cost, "score": score}
             )

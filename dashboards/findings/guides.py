@@ -1,19 +1,19 @@
-"""The playbook's two guides, filled from what a study measured: its comparison table and its decision list."""
+"""The Prompt Tuning Playbook's two guides, filled from a study."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from dashboards.findings.pairs import ZERO_POINT, outcome
+from dashboards.findings import words
+from dashboards.findings.pairs import BASELINE, outcome
 from dashboards.findings.playbook import DEEP, FAILS, HOLDS, MISSING, OPEN
 from dashboards.findings.preferences import chosen_finalist, probed
 from dashboards.findings.statistics import Sample, difference
 from dashboards.findings.verdict import contenders
-from dashboards.rows import Rows
+from dashboards.rows import Rows, finite
 
 WRONG_TASKS = "the study has another number of tasks"
 
@@ -21,10 +21,10 @@ WRONG_TASKS = "the study has another number of tasks"
 def guide(rows: Rows) -> list[dict[str, Any]]:
     """The comparison table, one row per method; None where nothing was measured.
 
-    `share` and `parameters`: parameter efficiency. `tasks_good`, `worst_task`: multi-task capability, the number of tasks
-    on which the method's test mean is within epsilon of the best of that task, and its lowest score. `gain`, `pool_used`:
-    flexibility, what it adds to head_only, and the share of its pool (`pool`: whether it has one) that rows take. `step_seconds`,
-    `searched`: complexity, a training step of the solo probe and the number of hyperparameters that are searched.
+    Parameter efficiency: `parameters`, `share`. Multi-task capability: `tasks_good`, the number of tasks on which the
+    method's test mean is within epsilon of the best of that task, and `worst_task`, its lowest score. Flexibility: `gain` over
+    head_only, `pool` (whether it has one), `pool_used` (the share of it that texts pick). Complexity: `step_seconds` of
+    training, measured alone, and `searched`, the number of hyperparameters.
     """
     tested = {c.method: c for c in contenders(rows)}
     by_task = {name: task_means(rows, name) for name in tested}
@@ -32,7 +32,7 @@ def guide(rows: Rows) -> list[dict[str, Any]]:
         task["name"]: max((m[task["name"]] for m in by_task.values() if task["name"] in m), default=None)
         for task in rows["tasks"]
     }
-    zero, table = tested.get(ZERO_POINT), []
+    baseline, table = tested.get(BASELINE), []
     for method in rows["methods"]:
         name = method["method"]
         finalist, means = chosen_finalist(rows, name), by_task.get(name, {})
@@ -49,7 +49,7 @@ def guide(rows: Rows) -> list[dict[str, Any]]:
                 "tasks_good": len(good) if means else None,
                 "tasks": len(rows["tasks"]),
                 "worst_task": min(means.values(), default=None),
-                "gain": mine.mean - zero.mean if mine and zero and mine is not zero else None,
+                "gain": mine.mean - baseline.mean if mine and baseline and mine is not baseline else None,
                 "pool": "pool_size" in finalist["config"] if finalist else None,
                 "pool_used": float(np.mean(used)) if used else None,
                 "step_seconds": probed(rows, name, "train_step_seconds"),
@@ -63,9 +63,9 @@ def decisions(rows: Rows) -> list[dict[str, Any]]:
     """The decision list, one entry per rule.
 
     Returns:
-        `situation` and `advice` are the playbook's; `criterion` stands for it here; `measured` is the method that is best
-        by it in this study, baselines apart, and `figure` says by how much. A score's `answer` needs a difference that is
-        shown: between the advice and the best, or, where they are one, the second best. Parameters are counted.
+        `situation` and `advice` are the playbook's. `criterion` stands for it here, and `measured` is the method that is best
+        by it in this study, baselines left out; `figure` says by how much. Where the criterion is a score, the `answer`
+        needs a difference that is shown: between the advice and the best, or, where they are one, the second best.
     """
     several = len(rows["tasks"]) > 1
     prompts = [c for c in contenders(rows) if not _baseline(rows, c.method)]
@@ -94,7 +94,7 @@ def decisions(rows: Rows) -> list[dict[str, Any]]:
 def _by_score(
     situation: str, advice: str, criterion: str, samples: Mapping[str, Sample] | None, epsilon: float
 ) -> dict[str, Any]:
-    """`samples`: test scores by method; None where the study has another number of tasks."""
+    """One rule about scores. `samples` is None where the study has another number of tasks."""
     entry = {"situation": situation, "advice": advice, "criterion": criterion}
     if samples is None:
         return {**entry, "measured": None, "figure": WRONG_TASKS, "answer": MISSING}
@@ -104,12 +104,10 @@ def _by_score(
     first, second = sorted(samples, key=lambda name: -float(samples[name].values.mean()))[:2]
     rival = second if first == advice else advice
     found = difference(samples[first], samples[rival])
-    shown = outcome({**vars(found), "difference": found.mean, "p_holm": None}, epsilon) == "better"
-    figure = ", ".join(f"{name} {samples[name].values.mean():.3f}" for name in (first, rival))
-    if found.ci_low is not None:
-        figure += (
-            f": a difference of {found.mean:+.3f} (95 % interval {found.ci_low:+.3f} to {found.ci_high:+.3f})"
-        )
+    row = {**vars(found), "difference": found.mean, "p_holm": None}
+    shown = outcome(row, epsilon) == "better"
+    means = ", ".join(f"{name} {samples[name].values.mean():.3f}" for name in (first, rival))
+    figure = f"{means}: a difference of {words.difference(row)}"
     answer = OPEN if not shown else HOLDS if first == advice else FAILS
     return {**entry, "measured": first, "figure": figure, "answer": answer}
 
@@ -117,7 +115,7 @@ def _by_score(
 def _by_parameters(
     rows: Rows, prices: Mapping[str, float], samples: Mapping[str, Sample], several: bool
 ) -> dict[str, Any]:
-    """The fewest parameters among the prompts whose test mean is within epsilon of the best prompt's."""
+    """The smallest prompt at most epsilon below the best prompt."""
     advice = "p_tuning"
     entry = {
         "situation": "one task, few parameters",
@@ -139,29 +137,31 @@ def _by_parameters(
 
 
 def task_means(rows: Rows, method: str) -> dict[str, float]:
-    """Test score of each task, the mean over the seeds of the chosen finalist."""
-    finalist = chosen_finalist(rows, method)
-    runs = [run for run in finalist["runs"] if run["state"] == "COMPLETE"] if finalist else []
-    found = {}
-    for task in rows["tasks"]:
-        scores = [(run["test_task_scores"] or {}).get(task["name"]) for run in runs]
-        known = [score for score in scores if score is not None and math.isfinite(score)]
-        if known and len(known) == len(runs):
-            found[task["name"]] = float(np.mean(known))
-    return found
+    """The test score of each task, the mean over seeds."""
+    table = _task_scores(rows, method)
+    return {
+        task["name"]: float(np.mean(scores))
+        for task, scores in zip(rows["tasks"], zip(*table, strict=True), strict=False)
+        if all(finite(score) for score in scores)
+    }
 
 
 def _worst(rows: Rows, method: str) -> list[float]:
-    """For each seed of the chosen finalist, the test score of its worst task; empty where one is not known."""
+    """The lowest task's test score with each seed. Empty where one is not known."""
+    table = _task_scores(rows, method)
+    worst = [
+        min(known)
+        for scores in table
+        if (known := [s for s in scores if finite(s)]) and len(known) == len(scores)
+    ]
+    return worst if len(worst) == len(table) else []
+
+
+def _task_scores(rows: Rows, method: str) -> list[list[float | None]]:
+    """[S, T] The test scores of the chosen finalist's finished runs."""
     finalist = chosen_finalist(rows, method)
-    found = []
-    for run in finalist["runs"] if finalist else []:
-        scores = [(run["test_task_scores"] or {}).get(task["name"]) for task in rows["tasks"]]
-        known = [score for score in scores if score is not None and math.isfinite(score)]
-        if not known or len(known) < len(scores):
-            return []
-        found.append(min(known))
-    return found
+    runs = [run for run in finalist["runs"] if run["state"] == "COMPLETE"] if finalist else []
+    return [[(run["test_task_scores"] or {}).get(task["name"]) for task in rows["tasks"]] for run in runs]
 
 
 def _baseline(rows: Rows, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Pairs of methods: the recommended one against every other, and every other one against `head_only`."""
+"""Pairs of methods: each against the recommended one, and against `head_only`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dashboards.findings.statistics import difference, holm
 from dashboards.findings.verdict import ALPHA, Comparison, Contender, Verdict, compare, contenders
 from dashboards.rows import Rows
 
-ZERO_POINT = "head_only"
-"""The method that trains nothing but heads: what a prompt adds is its difference to this one."""
+BASELINE = "head_only"
+"""The method that trains heads alone; what prompts add is the difference to it."""
 
 
 def pairs(rows: Rows, verdict: Verdict) -> list[Comparison]:
-    """Comparisons with their `family` and `outcome`; p values are Holm-corrected over all pairs of methods.
+    """Comparisons with their `family` and `outcome`, Holm-corrected over all pairs.
 
     `recommended`: that method minus each other. `head_only`: each other method minus head_only, what prompts add.
 
@@ -27,19 +27,20 @@ def pairs(rows: Rows, verdict: Verdict) -> list[Comparison]:
         {**row, "family": "recommended"} for row in verdict.comparisons if row["method"] == verdict.method
     ]
     tested = contenders(rows)
-    zero = next((c for c in tested if c.method == ZERO_POINT), None)
-    if zero is not None:
-        others = [c for c in tested if c is not zero]
+    baseline = next((c for c in tested if c.method == BASELINE), None)
+    if baseline is not None:
+        others = [c for c in tested if c is not baseline]
         family = [
-            _turned(row, verdict.epsilon) for row in compare(zero, others, verdict.epsilon, corrected=True)
+            _turned(row, verdict.epsilon)
+            for row in compare(baseline, others, verdict.epsilon, corrected=True)
         ]
-        found += [{**row, "family": ZERO_POINT} for row in family]
+        found += [{**row, "family": BASELINE} for row in family]
     found = _corrected(found, tested)
     return [{**row, "outcome": outcome(row, verdict.epsilon)} for row in found]
 
 
 def _corrected(found: Iterable[Comparison], tested: Sequence[Contender]) -> list[Comparison]:
-    """The comparisons with p values corrected over all pairs of the methods that were tested."""
+    """The comparisons, corrected over all pairs of tested methods."""
     p_values = {
         frozenset((one.method, other.method)): difference(one.sample, other.sample).p_value
         for one, other in combinations(tested, 2)
@@ -57,14 +58,14 @@ def outcome(row: Comparison, epsilon: float) -> str:
     """What a comparison shows of its first method.
 
     Returns:
-        "tie" where the whole interval is within epsilon of 0; else "better" or "worse" where the difference is
+        "equal" where the whole interval is within epsilon of 0; else "better" or "worse" where the difference is
         significant; else "not shown". "not measured" without an interval.
     """
     low, high = row["ci_low"], row["ci_high"]
     if low is None or high is None:
         return "not measured"
     if -epsilon <= low and high <= epsilon:
-        return "tie"
+        return "equal"
     decisive = row["p_value"] if row["p_holm"] is None else row["p_holm"]
     if decisive is None or decisive >= ALPHA:
         return "not shown"

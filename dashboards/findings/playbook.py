@@ -1,26 +1,26 @@
-"""The prompt-tuning playbook's claims, held against what a study measured (guides.py has its two guides).
+"""The Prompt Tuning Playbook's claims, held against a study.
 
-Every answer is computed from result rows: "holds", "does not hold", "not shown" (measured, and undecided) or "not
-measured". A claim about speed needs probes of one device; a claim about scores is decided by the interval of the
+The playbook is a text that describes and compares these methods on one example; guides.py has its two guides. Every answer is
+computed from result rows: "holds", "does not hold", "not shown" (measured, and undecided) or "not measured". A claim
+about speed needs finalists measured alone on one device. A claim about scores is decided by the interval of the
 difference between test scores, or, for where a prompt stands, between trials of the search.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from dashboards.findings import words
 from dashboards.findings.pairs import outcome
 from dashboards.findings.preferences import chosen_finalist, devices, probed
 from dashboards.findings.statistics import Sample, difference
 from dashboards.findings.verdict import Contender, compare, contenders
-from dashboards.rows import Rows
+from dashboards.rows import Rows, finite
 
 HOLDS, FAILS, OPEN, MISSING = "holds", "does not hold", "not shown", "not measured"
-ANSWERS = {"better": HOLDS, "worse": FAILS, "tie": FAILS, "not shown": OPEN, "not measured": MISSING}
+ANSWERS = {"better": HOLDS, "worse": FAILS, "equal": FAILS, "not shown": OPEN, "not measured": MISSING}
 
 INPUT, DEEP = ("prompt_tuning", "p_tuning"), ("prefix_tuning", "p_tuning_v2")
 PREFIX_SHARE, SHARE_TOKENS, SHARE_SLACK = 0.0007, 10, 0.00005
@@ -32,7 +32,7 @@ Claim = dict[str, str]
 
 
 def claims(rows: Rows) -> list[Claim]:
-    """Every claim: `claim`, `measurement` (what was found, in words), `answer`."""
+    """Each `claim`, its `answer`, and the `measurement` in words."""
     found = [
         ("Prefix tuning trains 0.07 % of DistilBERT's parameters (10 virtual tokens)", _prefix_share(rows)),
         ("A step of prompt tuning takes about 41 % of one of prefix tuning", _step_ratio(rows)),
@@ -66,9 +66,9 @@ def _prefix_share(rows: Rows) -> tuple[str, str]:
 def _step_ratio(rows: Rows) -> tuple[str, str]:
     prompt, prefix = (probed(rows, name, "train_step_seconds") for name in ("prompt_tuning", "prefix_tuning"))
     if not prompt or not prefix:
-        return MISSING, "needs probes of prompt_tuning and prefix_tuning"
+        return MISSING, "needs finalists of prompt_tuning and prefix_tuning that were measured alone"
     if len(devices(rows)) > 1:
-        return MISSING, f"probed on different devices: {', '.join(devices(rows))}"
+        return MISSING, f"measured on different devices: {', '.join(devices(rows))}"
     ratio = prompt / prefix
     sizes = [_tokens(rows, name) for name in ("prompt_tuning", "prefix_tuning")]
     text = f"{prompt:.3g} s ({sizes[0]}) against {prefix:.3g} s ({sizes[1]}): {100 * ratio:.0f} %"
@@ -76,17 +76,19 @@ def _step_ratio(rows: Rows) -> tuple[str, str]:
 
 
 def _deep(rows: Rows) -> tuple[str, str]:
-    """The best of each side by fresh-seed validation, so that the test split chooses nothing."""
+    """Takes the best of each side by validation. The test chooses nothing."""
     tested = {c.method: c for c in contenders(rows)}
     deep, shallow = (_best_by_validation(rows, tested, names) for names in (DEEP, INPUT))
     if deep is None or shallow is None:
         return MISSING, "needs a tested finalist of each kind"
     (row,) = compare(deep, [shallow], rows["epsilon"], corrected=False)
-    return ANSWERS[outcome(row, rows["epsilon"])], f"{deep.method} minus {shallow.method}: {_gap(row)}"
+    return ANSWERS[
+        outcome(row, rows["epsilon"])
+    ], f"{deep.method} minus {shallow.method}: {words.difference(row)}"
 
 
 def _placement(rows: Rows) -> tuple[str, str]:
-    """Trials with `placement: before` against the others, method by method; all must agree."""
+    """Trials with `placement: before` against the others; all methods must agree."""
     parts, answers = [], []
     for method in rows["methods"]:
         name = method["method"]
@@ -94,7 +96,7 @@ def _placement(rows: Rows) -> tuple[str, str]:
         scores: dict[bool, list[float]] = {True: [], False: []}
         for trial in complete:
             place, score = trial["params"].get("placement"), trial["validation"]
-            if place is not None and score is not None and math.isfinite(score):
+            if place is not None and finite(score):
                 scores[place == "before"].append(score)
         if min(len(side) for side in scores.values()) < 2:
             continue
@@ -102,7 +104,9 @@ def _placement(rows: Rows) -> tuple[str, str]:
         found = difference(front, elsewhere)
         row = {**vars(found), "difference": found.mean, "p_holm": None}
         answers.append(ANSWERS[outcome(row, rows["epsilon"])])
-        parts.append(f"{name}, {len(front.values)} before, {len(elsewhere.values)} elsewhere: {_gap(row)}")
+        parts.append(
+            f"{name}, {len(front.values)} before, {len(elsewhere.values)} elsewhere: {words.difference(row)}"
+        )
     if not parts:
         return MISSING, "no method has two complete trials with the prompt in front and two without"
     agreed = answers[0] if len(set(answers)) == 1 else FAILS if FAILS in answers else OPEN
@@ -110,7 +114,7 @@ def _placement(rows: Rows) -> tuple[str, str]:
 
 
 def _adapts(rows: Rows) -> tuple[str, str]:
-    """Rows that all took the same prompts would use `top_k` of each task's pool."""
+    """Counts the prompts in use. Rows that all took the same would use `top_k` of each task's pool."""
     finalist = chosen_finalist(rows, "prompt_pool")
     runs = [run.get("metrics") or {} for run in finalist["runs"]] if finalist else []
     used = [metrics["pool_used"] for metrics in runs if metrics.get("pool_used") is not None]
@@ -161,9 +165,3 @@ def _tokens(rows: Rows, name: str) -> str:
     finalist = chosen_finalist(rows, name)
     tokens = finalist["config"].get("num_virtual_tokens") if finalist else None
     return f"{name}, {tokens} virtual tokens" if tokens is not None else name
-
-
-def _gap(row: dict[str, Any]) -> str:
-    if row["ci_low"] is None:
-        return f"{row['difference']:+.3f}, interval not measured"
-    return f"{row['difference']:+.3f} (95 % interval {row['ci_low']:+.3f} to {row['ci_high']:+.3f})"

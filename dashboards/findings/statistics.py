@@ -1,4 +1,4 @@
-"""How sure the test scores are: intervals over new seeds AND new test examples.
+"""How sure the test scores are, for new seeds AND new examples.
 
 Notation: S seeds, E test examples of a task, T tasks. A method's test scores are a table y[s, e] with
 
@@ -71,7 +71,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean or a difference of means, with its 95 % interval, on the metric's own scale.
+    """A mean or a difference of means, with its interval.
 
     `ci_low`, `ci_high`, `p_value` (two-sided, against 0) and `degrees_of_freedom` are None where a spread
     was not measured: one seed has none. `covers` says what the interval generalizes to.
@@ -96,7 +96,7 @@ def mean_interval(sample: Sample, level: float = 0.95) -> Estimate:
 
 
 def difference(a: Sample, b: Sample, level: float = 0.95) -> Estimate:
-    """The mean of `a` minus that of `b`, examples paired and seeds independent.
+    """The mean of `a` minus that of `b`. Examples are paired, seeds independent.
 
     Falls back to seeds only (Welch's t) where the two were not scored on the same examples.
     """
@@ -124,7 +124,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _seed_variance(sample: Sample) -> tuple[float, list[Term]]:
-    """V_s - V_g, which may come out below 0, and the terms that were estimated for it."""
+    """V_s - V_g and its terms. It may come out below 0."""
     seeds, tasks = len(sample.values), len(sample.examples)
     from_seeds = float(sample.values.var(ddof=1)) / seeds
     terms = [(from_seeds, seeds - 1.0)]
@@ -139,7 +139,7 @@ def _seed_variance(sample: Sample) -> tuple[float, list[Term]]:
 
 
 def _example_terms(examples: Sequence[FloatArray]) -> list[Term]:
-    """V_e of each task, from the mean over seeds (or its difference) of each example, [E]."""
+    """V_e of each task, from means over seeds [E]."""
     return [
         (float(scores.var(ddof=1)) / len(scores) / len(examples) ** 2, len(scores) - 1.0)
         for scores in examples

@@ -1,20 +1,19 @@
-"""Why the winner won: which hyperparameters matter, and the path from the published default to the best trial.
+"""What the hyperparameters did, and what led to the best trial.
 
-Per method, never pooled: methods have different hyperparameters, and the same name means different things in them.
+Per method, never pooled: the same name means different things in different methods.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from dashboards.findings.effort import ended, finite
-from dashboards.rows import Method, Rows, Trial
+from dashboards.findings.effort import ended
+from dashboards.rows import Method, Rows, Trial, finite
 
 
 def why(rows: Rows, method: Method) -> dict[str, Any]:
-    """`importances`, and among which trials (`where`); `path`; `default_gain`: what the search gained over the default, on fresh seeds."""
+    """`importances` and `where` (as in the rows), `path`, `default_gain`."""
     name = method["method"]
     trials = [trial for trial in rows["trials"] if trial["method"] == name]
     return {
@@ -26,15 +25,15 @@ def why(rows: Rows, method: Method) -> dict[str, Any]:
 
 
 def path(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """The successive best trials, in the order in which they ended: what each changed, and what it gained.
+    """Each trial better than all before, and what it changed.
 
-    The first is the first that was complete; it is the published default if that is trial 0.
+    The first is the first complete one: the published default if that is trial 0.
     """
     steps: list[dict[str, Any]] = []
     before: Trial | None = None
     for trial in ended(trials):
         score = trial["validation"]
-        if trial["state"] != "COMPLETE" or score is None or not math.isfinite(score):
+        if trial["state"] != "COMPLETE" or not finite(score):
             continue
         last = steps[-1]["validation"] if steps else None
         if last is not None and score <= last:
@@ -52,7 +51,7 @@ def path(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
-    """The hyperparameters whose value differs: `parameter`, `before`, `after`; None where it does not apply."""
+    """The hyperparameters whose values differ; None where one does not apply."""
     names = dict.fromkeys([*before, *after])
     return [
         {"parameter": name, "before": before.get(name), "after": after.get(name)}
@@ -62,11 +61,11 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any
 
 
 def default_gain(rows: Rows, method: str) -> float | None:
-    """Validation of the chosen finalist minus that of the retrained default, both means over fresh seeds."""
+    """What the search gained over the default: validation, means over fresh seeds."""
     means: dict[str, float] = {}
     for finalist in rows["finalists"]:
         values = [run["validation"] for run in finalist["runs"] if run["state"] == "COMPLETE"]
-        scores = [value for value in values if value is not None and math.isfinite(value)]
+        scores = [value for value in values if finite(value)]
         if finalist["method"] != method or not scores:
             continue
         if finalist["chosen"]:
@@ -77,7 +76,7 @@ def default_gain(rows: Rows, method: str) -> float | None:
 
 
 def varied(trials: Sequence[Trial], method: Method) -> list[str]:
-    """The searched hyperparameters of which complete trials have more than one value, the most important first."""
+    """The hyperparameters that vary among complete trials, the most important first."""
     complete = [t for t in trials if t["state"] == "COMPLETE" and finite(t["validation"])]
     names = dict.fromkeys(name for trial in complete for name in trial["params"])
     weights = method.get("importances") or {}

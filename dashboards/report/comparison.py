@@ -1,15 +1,16 @@
-"""Several studies on one page: leaderboards side by side, what they share, and whether their scores compare at all."""
+"""Several studies side by side, and whether their scores compare at all."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dashboards.findings.verdict import FEW_SEEDS
 from dashboards.report import page
-from dashboards.report.report import build, replace
-from dashboards.rows import Rows
+from dashboards.report.files import write_json, write_text
+from dashboards.report.report import build
+from dashboards.rows import Rows, chosen
 
 Report = dict[str, Any]
 
@@ -53,16 +54,14 @@ def write(studies: Sequence[Rows], folder: Path) -> dict[str, Any]:
     """Writes comparison.json, comparison.html and comparison.md, each at once or not at all."""
     content = compare(studies)
     folder.mkdir(parents=True, exist_ok=True)
-    replace(
-        folder / "comparison.json", json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    )
-    replace(folder / "comparison.md", page.comparison(content, "comparison.md.j2"))
-    replace(folder / "comparison.html", page.comparison(content, "comparison.html.j2"))
+    write_json(folder / "comparison.json", content)
+    write_text(folder / "comparison.md", page.comparison(content, "comparison.md.j2"))
+    write_text(folder / "comparison.html", page.comparison(content, "comparison.html.j2"))
     return content
 
 
 def _facts(reports: Sequence[Report]) -> dict[str, list[Any]]:
-    """What a difference of scores may come from, with each study's value; None where it is not known."""
+    """What a difference of scores may come from, by study. None where it is not known."""
     facts: dict[str, list[Any]] = {
         "model": [report["backbone"]["name"] for report in reports],
         "model sha256": [(report["provenance"].get("model") or {}).get("sha256") for report in reports],
@@ -91,11 +90,11 @@ def _budget(report: Report) -> int | None:
 
 
 def _result(report: Report, name: str) -> dict[str, Any] | None:
-    """A method's result in a study; `test` is None where no finalist was tested."""
+    """A method's result in a study. `test` is None where no finalist was tested."""
     method = next((m for m in report["methods"] if m["method"] == name), None)
     if method is None:
         return None
-    finalist = next((f for f in method["finalists"] if f["chosen"]), None)
+    finalist = chosen(method["finalists"])
     test = finalist["test"] if finalist else None
     return {
         "test": test and {key: test[key] for key in ("mean", "ci_low", "ci_high", "spread")},
@@ -114,9 +113,9 @@ def _warnings(reports: Sequence[Report], facts: Sequence[dict[str, Any]]) -> lis
         if fact["same"] or not fact["fact"].startswith("test split of"):
             continue
         if None in fact["values"]:
-            found.append(f"The {fact['fact']} is not known of every study: its scores may not compare.")
+            found.append(f"The {fact['fact']} is not known in every study: scores may not compare.")
         else:
-            found.append(f"The {fact['fact']} differs between the studies: its scores do not compare.")
+            found.append(f"The {fact['fact']} differs between the studies: scores do not compare.")
     differing = {fact["fact"] for fact in facts if not fact["same"]}
     if "metric" in differing:
         found.append("The studies have different metrics: their scores do not compare.")
@@ -128,5 +127,7 @@ def _warnings(reports: Sequence[Report], facts: Sequence[dict[str, Any]]) -> lis
                 f"{report['study']} has not ended ({report['outcome']}): its numbers can still change."
             )
         if report["few_seeds"]:
-            found.append(f"{report['study']} has 3 seeds or fewer: its intervals are rough.")
+            found.append(
+                f"{report['study']} has {FEW_SEEDS} seeds or fewer: its intervals are wide and rough."
+            )
     return found

@@ -1,4 +1,4 @@
-"""The recommendation in words and files: one sentence, a study file that reproduces it, code that loads it."""
+"""The recommendation in words, as a study file, and as code."""
 
 from __future__ import annotations
 
@@ -7,57 +7,67 @@ from typing import Any
 
 import yaml
 
-from dashboards.rows import Rows, Scalar
+from dashboards.findings import words
+from dashboards.rows import Rows, Scalar, chosen
 
 Report = dict[str, Any]
 
 REFERENCES = ("lora", "full")
-"""What a user would pick without prompts; the recommended method is compared with them where the study has them."""
+"""The usual alternatives to prompts: the sentence compares with them."""
 
 WEIGHT = "loss_weight."
 SHOWN = 4
-"""Hyperparameters that the sentence names."""
+"""So many hyperparameters are named in the sentence."""
 
 TEXTS = '["Some text"]'
 EXAMPLES = {
     "token_classification": '["Some words"]',
     "question_answering": '[("A question?", "The text that answers it.")]',
 }
-"""What the predictor of a kind of task takes; of the others, texts."""
+"""What a predictor takes, by kind of task; the others take texts."""
 
 
 def sentence(rows: Rows, report: Report) -> str:
-    """What to use, how good it is and how sure that is, what it costs, and how LoRA and full fine-tuning compare."""
+    """What to use, how good it is, and what it costs."""
     verdict = report["verdict"]
     method = next((m for m in report["methods"] if m["method"] == verdict["method"]), None)
     if method is None:
         return str(verdict["reason"])
-    finalist = next(f for f in method["finalists"] if f["chosen"])
-    test = finalist["test"]
+    finalist = chosen(method["finalists"])
+    assert finalist is not None, "only a tested method is recommended"
     against = {row["against"]: row for row in verdict["comparisons"] if row["method"] == verdict["method"]}
     costs = {m["method"]: m["deployed_parameters"] for m in report["methods"]}
     rival = _rival(verdict, against, costs)
-    words = f"{_opening(verdict, rival)} {method['method']}{_values(rows, method['method'], finalist['config'])}: "
-    words += f"test {report['objective']['metric']} {test['mean']:.3f}"
-    if test["ci_low"] is not None:
-        words += f" (95 % interval {test['ci_low']:.3f} to {test['ci_high']:.3f})"
-    if method["deployed_parameters"] is not None:
-        words += f", {method['deployed_parameters']:,} deployed parameters, {_percent(method['backbone_share'])} of the model"
-    for name in REFERENCES:
-        if name == rival:
-            continue  # has the last word
+    said = f"Use {method['method']}{_values(rows, method['method'], finalist['config'])}"
+    said += f"{_doubt(verdict, rival)} {_measured(report, method, finalist['test'])}"
+    for name in dict.fromkeys((*REFERENCES, *([rival] if rival else []))):
         if name in against:
-            words += f"; {name} {_compared(against[name], costs[name], method['deployed_parameters'])}"
-        elif name in costs and name != verdict["method"]:
-            words += f"; {name} not measured"
+            words_ = words.scores(against[name], turned=True)
+            said += f"; {name} {words_}{_price(costs[name], method['deployed_parameters'])}"
+    return said + "."
+
+
+def _doubt(verdict: dict[str, Any], rival: str | None) -> str:
+    """What is not shown, where the recommended method is not the best."""
+    if verdict["decision"] == "best":
+        return "."
     if rival is not None:
-        words += f"; {rival} {_compared(against[rival], costs[rival], method['deployed_parameters'])}"
-        words += f", and is the cheapest that is not shown to be worse (Holm-corrected p = {against[rival]['p_holm']:.2g})"
-    return words + "."
+        return f"; it is not shown to be better than the cheaper {rival}."
+    return "; it is not shown to be the best." if verdict["comparisons"] else "; no other method was tested."
+
+
+def _measured(report: Report, method: dict[str, Any], test: dict[str, Any]) -> str:
+    """The test score and the size of the recommended method."""
+    text = f"Test {report['objective']['metric']} {test['mean']:.3f}"
+    if test["ci_low"] is not None:
+        text += f" (95 % interval {test['ci_low']:.3f} to {test['ci_high']:.3f})"
+    if method["deployed_parameters"] is not None:
+        text += f" with {method['deployed_parameters']:,} deployed parameters, {_percent(method['backbone_share'])} of the model"
+    return text
 
 
 def snippet(report: Report) -> str | None:
-    """The recommended configuration as sections of a study file, every value fixed; of the tasks their weights alone."""
+    """The recommended configuration as sections of a study file."""
     verdict = report["verdict"]
     if verdict["method"] is None:
         return None
@@ -68,9 +78,9 @@ def snippet(report: Report) -> str | None:
 
 
 def study_file(report: Report) -> str | None:
-    """The whole study file of the recommended configuration: one method, every value fixed, a single trial.
+    """A whole study file that reproduces the recommended configuration.
 
-    None where there is no recommendation, or the rows lack the study's own file.
+    It has one method, every value fixed, and a single trial. None where there is no recommendation, or the rows lack the study's own file.
     """
     verdict = report["verdict"]
     content = _content(report["provenance"].get("study_file"))
@@ -108,25 +118,17 @@ def load_snippet(report: Report) -> str | None:
     return "\n".join(lines) + "\n"
 
 
-def _opening(verdict: dict[str, Any], rival: str | None) -> str:
-    if verdict["decision"] == "winner":
-        return "Use"
-    if rival is None:
-        return "No difference is shown; the candidate is"
-    return f"No difference is shown between {verdict['method']} and the cheaper {rival}; the candidate is"
-
-
 def _rival(
     verdict: dict[str, Any], against: dict[str, dict[str, Any]], costs: dict[str, float | None]
 ) -> str | None:
-    """Without a winner, the cheapest of the cheaper methods than which the candidate is not shown to be better."""
+    """The cheapest method that the recommended one does not beat. None if it is the best."""
     own = costs[verdict["method"]]
     cheaper = {
         name: cost
         for name, row in against.items()
         if (cost := costs.get(name)) is not None and own is not None and cost < own and row["tie"]
     }
-    if verdict["decision"] == "winner" or not cheaper:
+    if verdict["decision"] == "best" or not cheaper:
         return None
     return min(cheaper, key=lambda name: cheaper[name])
 
@@ -139,18 +141,12 @@ def _values(rows: Rows, name: str, config: dict[str, Scalar]) -> str:
     return f" ({', '.join(found[:SHOWN] + more)})" if found else ""
 
 
-def _compared(row: dict[str, Any], cost: float | None, own: float | None) -> str:
-    """How a reference compares with the recommended method: `row` is the recommended one minus it."""
-    gap = -row["difference"]
-    words = f"scores {abs(gap):.3f} {'more' if gap > 0 else 'less'}"
-    if row["ci_low"] is not None:
-        words += f" (95 % interval {-row['ci_high']:+.3f} to {-row['ci_low']:+.3f})"
-    if cost and own:
-        ratio = cost / own
-        words += f" with {ratio:,.0f} times the parameters" if ratio >= 1.5 else f" with {cost:,} parameters"
-    elif cost is not None:
-        words += f" with {cost:,} parameters"
-    return words
+def _price(cost: float | None, own: float | None) -> str:
+    """The parameters of another method beside those of the recommended one."""
+    if cost is None:
+        return ""
+    ratio = cost / own if own else 0.0
+    return f" with {ratio:,.0f} times the parameters" if ratio >= 1.5 else f" with {cost:,} parameters"
 
 
 def _percent(share: float) -> str:
@@ -162,14 +158,14 @@ def _short(value: Scalar) -> str:
 
 
 def _split(config: dict[str, Scalar]) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
-    """The method's own values, and each task's share of the loss."""
+    """The method's own values, and the loss weight of each task."""
     mine = {name: value for name, value in config.items() if not name.startswith(WEIGHT)}
     weights = {name.removeprefix(WEIGHT): value for name, value in config.items() if name.startswith(WEIGHT)}
     return mine, weights
 
 
 def _content(text: Any) -> dict[str, Any] | None:
-    """The study's file as a mapping; None if it is none."""
+    """The study file as a mapping; None if it is none."""
     if not isinstance(text, str):
         return None
     try:

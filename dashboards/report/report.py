@@ -1,4 +1,4 @@
-"""The best-config report: what is in it (`build`), and its files (`write`).
+"""The report of a study: its content (`build`) and its files (`write`).
 
     rows -> build -> report.json, trials.csv
                   -> templates -> report.html (one offline file), report.md
@@ -10,11 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-import os
-import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,9 +24,10 @@ from dashboards.findings.statistics import mean_interval
 from dashboards.findings.verdict import FEW_SEEDS, decide, tested_sample
 from dashboards.findings.why import why
 from dashboards.report import page, recommendation
-from dashboards.rows import Finalist, Method, Rows, Trial
+from dashboards.report.files import write_json, write_text
+from dashboards.rows import COSTS, Finalist, Method, Rows, chosen
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Report = dict[str, Any]
 
@@ -44,13 +41,14 @@ def build(rows: Rows) -> Report:
     decided = decide(rows)
     methods = [_method(rows, method) for method in rows["methods"]]
     trials = [{key: value for key, value in trial.items() if key != "curve"} for trial in rows["trials"]]
+    by_cost = fronts.fronts(rows, methods)
     report: Report = {
         "schema_version": SCHEMA_VERSION,
         "study": rows["study"],
         "verdict": asdict(decided),
         "methods": methods,
-        "pareto_front": pareto_front(rows["trials"]),
-        "fronts": fronts.fronts(rows, methods),
+        "pareto_front": [{key: point[key] for key in ("method", "number")} for point in by_cost[0]["front"]],
+        "fronts": by_cost,
         "preferences": preferences.preferences(rows),
         "pairs": pairs(rows, decided),
         "playbook": {
@@ -82,32 +80,26 @@ def build(rows: Rows) -> Report:
 
 
 def write(rows: Rows, folder: Path) -> Report:
-    """Writes report.json, report.html, report.md and trials.csv, each at once or not at all."""
+    """Writes the four files, each at once or not at all."""
     report = build(rows)
     folder.mkdir(parents=True, exist_ok=True)
-    replace(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    replace(folder / "trials.csv", trials_csv(report))
-    replace(folder / "report.md", page.markdown(report))
-    replace(folder / "report.html", page.html(report, rows))
+    write_json(folder / "report.json", report)
+    write_text(folder / "trials.csv", trials_csv(report))
+    write_text(folder / "report.md", page.markdown(report))
+    write_text(folder / "report.html", page.html(report, rows))
     return report
 
 
 def leaderboard_markdown(report: Report) -> str:
-    """The verdict, the methods and how to reproduce it, short enough for an MLflow description."""
+    """The verdict and the methods, short enough for an MLflow description."""
     return page.leaderboard(report)
 
 
-def pareto_front(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Complete trials that no other one beats in validation (up) and deployed parameters (down), cheapest first."""
-    found = fronts.front(fronts.of_trials(trials, "deployed_parameters"))
-    return [{"method": point["method"], "number": point["number"]} for point in found]
-
-
 def trials_csv(report: Report) -> str:
-    """Every trial as a line, a column per hyperparameter; text cannot become a spreadsheet's formula."""
+    """Every trial as a line. Text cannot become a spreadsheet's formula."""
     fixed = [
         "method", "number", "state", "validation", "trained_parameters", "deployed_parameters", "head_parameters",
-        "seconds", "step_seconds", "peak_memory_bytes", "latency_seconds", "seed", "started", "ended", "checkpoint", "mlflow_run_id", "error",
+        *COSTS, "seed", "started", "ended", "checkpoint", "mlflow_run_id", "error",
     ]  # fmt: skip
     params = list(dict.fromkeys(name for trial in report["trials"] for name in trial["params"]))
     tasks = list(dict.fromkeys(name for trial in report["trials"] for name in trial["task_scores"] or {}))
@@ -123,28 +115,13 @@ def trials_csv(report: Report) -> str:
     return out.getvalue()
 
 
-def replace(path: Path, text: str) -> None:
-    """Writes a file that a reader sees whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        # mkstemp makes files that only their owner can read.
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def _method(rows: Rows, method: Method) -> dict[str, Any]:
     """One entry of `methods`: counts, the best trial, the finalists."""
     name = method["method"]
     trials = [trial for trial in rows["trials"] if trial["method"] == name]
     best = best_trial(trials)
     entries = [finalist for finalist in rows["finalists"] if finalist["method"] == name]
-    chosen = next((finalist for finalist in entries if finalist["chosen"]), None)
-    counted = chosen or best
+    counted = chosen(entries) or best
     deployed = counted["deployed_parameters"] if counted else None
     return {
         "method": name,
@@ -169,7 +146,7 @@ def _method(rows: Rows, method: Method) -> dict[str, Any]:
 
 
 def _finalist(rows: Rows, finalist: Finalist) -> dict[str, Any]:
-    """One entry of `finalists`; seeds and values are those of its finished runs, in the same order."""
+    """One entry of `finalists`. Its values are in the order of its seeds."""
     finished = [run for run in finalist["runs"] if run["state"] == "COMPLETE"]
     validation = [run["validation"] for run in finished if run["validation"] is not None]
     mean = sum(validation) / len(validation) if validation else None
@@ -224,7 +201,7 @@ def _plain(value: Any) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would take for a formula gets a leading apostrophe; numbers stay."""
+    """A value for a spreadsheet. Text like a formula gets a leading apostrophe."""
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return "'" + value
     return value

@@ -1,4 +1,4 @@
-"""The statistics, against scipy's answers, values worked by hand, and a small simulation."""
+"""The statistics, against scipy, by hand, and in simulation."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_holm_by_hand() -> None:
 @pytest.mark.parametrize("seed_std", [0.0, 0.02, 0.1])
 @pytest.mark.parametrize("example_std", [0.05, 0.3])
 def test_coverage(seed_std: float, example_std: float) -> None:
-    """A small version of benchmarks/coverage.py: 93 to 97 %, and two standard errors of the simulation."""
+    """Coverage is 93 to 97 %, and two standard errors of the simulation."""
     found = coverage.coverage(coverage.Cell(5, 200, seed_std, example_std), rounds=600, seed=5)
     slack = 2 * (0.95 * 0.05 / 600) ** 0.5
     for name, share in found.items():

@@ -1,4 +1,4 @@
-"""Several studies on one page: side by side, what differs, and a warning where scores do not compare."""
+"""Several studies on one page, and warnings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dashboards.report.comparison import compare, write
-from tests.dashboards.report.test_report import EVIL
+from tests.dashboards.studies import EVIL
 
 Rows = dict[str, Any]
 
@@ -46,7 +46,7 @@ def test_test_splits_that_differ_are_warned_about(rows: Rows, other: Rows, tmp_p
     other.update(partial=True, outcome="interrupted")
     write([rows, other], tmp_path)  # type: ignore[list-item]
     warnings = json.loads((tmp_path / "comparison.json").read_text())["warnings"]
-    assert "The test split of topic differs between the studies: its scores do not compare." in warnings
+    assert "The test split of topic differs between the studies: scores do not compare." in warnings
     for name in ("comparison.html", "comparison.md"):
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert all(warning in text for warning in warnings)
@@ -68,7 +68,7 @@ def test_edited_rows_change_the_page(rows: Rows, other: Rows, tmp_path: Path) ->
 def test_studies_without_trials(rows: Rows, other: Rows, tmp_path: Path) -> None:
     other.update(trials=[], finalists=[], provenance={})
     write([rows, other, rows], tmp_path)  # type: ignore[list-item]
-    assert "not measured" in (tmp_path / "comparison.html").read_text(encoding="utf-8")
+    assert "–: not measured or not known" in (tmp_path / "comparison.html").read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="two studies"):
         compare([rows])  # type: ignore[list-item]
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: it renders, sorts, copies, fits a phone, and says nothing on the console."""
+"""The page in a real browser."""
 
 from __future__ import annotations
 
@@ -85,6 +85,27 @@ def test_a_phone_does_not_scroll_sideways(browser: Any, rows: dict[str, Any], tm
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_charts_are_whole_and_their_labels_apart(
+    browser: Any, rows: dict[str, Any], tmp_path: Path, width: int
+) -> None:
+    show(browser, rows, tmp_path, width)
+    found = browser.execute_script("""
+        const shown = e => e.getClientRects().length > 0;
+        const box = e => e.getBoundingClientRect();
+        const charts = [...document.querySelectorAll('.chart svg')].filter(shown);
+        const outside = charts.flatMap(svg => [...svg.querySelectorAll('text, .point, .finalist')])
+            .filter(e => box(e).right > innerWidth || box(e).left < 0).map(e => e.textContent);
+        const front = charts[0];
+        const over = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+        const texts = [...front.querySelectorAll('text')];
+        const marks = [...front.querySelectorAll('.point, .finalist, .trade-off, .dominated')];
+        const covered = texts.filter(t => [...marks, ...texts].some(m => m !== t && over(box(t), box(m))));
+        return [charts.length, outside, covered.map(t => t.textContent)];
+    """)
+    assert found == [2, [], []]
+
+
 def test_nothing_is_wider_than_a_sheet(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
     """A4 with chromium's margins of 1 cm is 718 CSS pixels wide."""
     for trial in rows["trials"]:
@@ -119,6 +140,7 @@ def test_markup_in_data_runs_nothing(browser: Any, rows: dict[str, Any], tmp_pat
 def test_an_empty_study_is_a_page_too(browser: Any, rows: dict[str, Any], tmp_path: Path, width: int) -> None:
     rows.update(trials=[], finalists=[], partial=True, outcome="interrupted", provenance={})
     show(browser, rows, tmp_path, width)
-    assert len(browser.find_elements("css selector", "main > section")) == 12
+    sections = browser.find_elements("css selector", "main > section")
+    assert [section.get_attribute("id") for section in sections] == ["verdict", "provenance"]
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert browser.get_log("browser") == []
