@@ -1,4 +1,4 @@
-"""The README's table of model families, made by running each: `python -m tests.methods.families` prints it."""
+"""The table of model families in docs/methods.md, made by running each: `python -m tests.methods.families` prints it."""
 
 from __future__ import annotations
 
