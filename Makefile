@@ -1,4 +1,4 @@
-# make demo | test | test-slow | test-release | check | format | lock | clean
+# make demo | test | test-slow | test-release | check | format | docs | lock | clean
 
 PYTHON ?= python3
 # Without an NVIDIA driver: PyTorch's CPU build, where an index offers one. With one: PyPI's build, which brings CUDA.
@@ -10,7 +10,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test test-slow test-release check format lock clean
+.PHONY: help demo test test-slow test-release check format docs lock clean
 
 help:
 	@echo "make demo       install, search on real text (examples/quickstart.yaml), print the verdict"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-release  what takes long: a driver killed ten times, a trial lost five times, a bucket that goes away"
 	@echo "make check      what CI runs first: format, lint, types, fast tests"
 	@echo "make format     format the source"
+	@echo "make docs       write docs/study_file.md anew from the settings' descriptions"
 	@echo "make lock       write constraints.txt anew from what is installed"
 	@echo "make clean      remove the environment (outputs/ stays)"
 
@@ -51,6 +52,9 @@ check: .venv/installed
 format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: .venv/installed
+	$(BIN)/python docs/generate.py
 
 lock: .venv/installed
 	$(BIN)/python -m pip --disable-pip-version-check freeze --exclude-editable | sed -E 's/\+(cpu|cu[0-9]+)$$//; /^promptfront/d' > constraints.txt

@@ -1,4 +1,4 @@
-"""How often the report's intervals hold, and how often it names a winner among equals: simulated studies.
+"""How often the report's intervals hold, and how often it claims a difference among equals: simulated studies.
 
     python -m benchmarks.coverage [--rounds 2000]
 
@@ -55,7 +55,7 @@ def coverage(cell: Cell, rounds: int, seed: int) -> dict[str, float]:
     return {name: count / rounds for name, count in held.items()}
 
 
-def false_winners(cell: Cell, rounds: int, seed: int) -> float:
+def false_claims(cell: Cell, rounds: int, seed: int) -> float:
     """Share of studies of four equal methods whose verdict claims a difference in score."""
     rng, wins = np.random.default_rng(seed), 0
     for _ in range(rounds):
@@ -95,10 +95,10 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=2000)
     rounds = parser.parse_args().rounds
-    print("| seeds | examples | seed std | example std | mean | difference | false winners |")
+    print("| seeds | examples | seed std | example std | mean | difference | false claims |")
     print("|---:|---:|---:|---:|---:|---:|---:|")
     for cell in map(Cell._make, itertools.product(SEEDS, EXAMPLES, SEED_STD, EXAMPLE_STD)):
-        held, wins = coverage(cell, rounds, seed=1), false_winners(cell, rounds // 2, seed=2)
+        held, wins = coverage(cell, rounds, seed=1), false_claims(cell, rounds // 2, seed=2)
         figures = f"{100 * held['mean']:.1f} % | {100 * held['difference']:.1f} % | {100 * wins:.1f} %"
         print("| " + " | ".join(map(str, cell)) + f" | {figures} |", flush=True)
 

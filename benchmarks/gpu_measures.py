@@ -20,9 +20,9 @@ import methods
 from methods.backbone import attention
 from methods.backbone.backbone import Backbone
 from search.config.study_config import TrainingConfig
-from search.training.pack import Pack
 from search.tasks import Row, Split
 from search.tasks.label_problems import OneLabel
+from search.training.pack import Pack
 from search.training.trial import Trial
 
 ROWS, VIRTUAL_TOKENS = 8, 16

@@ -152,10 +152,10 @@ def whole(surface: Surface, seed: int) -> dict[str, Any]:
 
 
 def said(rows: Any) -> dict[str, Any]:
-    """What a study's report says: the method, whether it won, and whether a dearer one did so or its score is said to be better;
+    """What a study's report says: the method, whether it won, and whether a more expensive one did so or its score is said to be better;
     and whether any comparison claims a difference in score."""
     verdict = decide(rows)
-    won = verdict.decision == "winner"
+    won = verdict.decision == "best"
     return {
         "method": verdict.method,
         "won": won,
@@ -237,7 +237,7 @@ def show_planted(found: Sequence[dict[str, Any]]) -> None:
     named = sum(each["method"] == each["planted"] for each in found)
     won = sum(each["method"] == each["planted"] and each["won"] for each in found)
     print(
-        f"a best method planted {MARGIN} above the others: recommended in {named} of {len(found)} studies, as winner in {won}"
+        f"a best method planted {MARGIN} above the others: recommended in {named} of {len(found)} studies, as the best in {won}"
     )
 
 

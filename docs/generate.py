@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +17,10 @@ from pydantic.fields import FieldInfo
 import methods
 from methods.space import Allowed, Choice
 from search.cli.methods_table import describe
+from search.config.kinds import DEFAULT_KIND, KINDS
 from search.config.study_config import ModelConfig, StudyConfig
 from search.config.study_file import inline
-from search.config.task_config import DEFAULT_KIND, KINDS, DataConfig, TaskConfig
+from search.config.task_config import DataConfig, TaskConfig
 from search.config.values import HYPERPARAMETER_FORMS, RangeConfig, Section
 
 PAGE = Path(__file__).resolve().parent / "study_file.md"
@@ -34,7 +36,8 @@ This page has every setting of a study file: its default, the values it may have
 A study file is YAML. `promptfront init` writes one with every setting, `promptfront check` validates it, and `--set KEY=VALUE`
 changes a value for one call. Paths are relative to the study file, `output_dir` to the current folder.
 
-`python docs/generate.py` writes this page from the settings' own descriptions.
+`python docs/generate.py` writes this page from the settings' own descriptions. A method that is not here yet, or that another
+package offers, is shown by `promptfront methods`.
 """
 
 _METHODS = """\
@@ -51,8 +54,8 @@ hyperparameter is written in one of three forms, which replaces its own range:
 """
 
 
-def page() -> str:
-    """The whole page."""
+def page(names: Sequence[str]) -> str:
+    """The whole page, with the methods of those names."""
     fields = StudyConfig.model_fields
     nested = {name for name, field in fields.items() if _section(field)} | {"tasks", "methods"}
     parts = [_OPENING, "## The study\n", _table(StudyConfig, leave_out=nested)]
@@ -62,7 +65,7 @@ def page() -> str:
         _table(ModelConfig),
         *_tasks(),
         _METHODS,
-        *map(_method, methods.names()),
+        *map(_method, names),
     ]
     for name, field in fields.items():
         section = _section(field)
@@ -85,11 +88,11 @@ def _tasks() -> list[str]:
 
 
 def _method(name: str) -> str:
-    module = methods.get(name)
-    baseline = " It is a baseline." if module.Method.baseline else ""
-    lines = [f"### {name}\n", f"{module.Method.title}.{baseline}\n"]
+    described = methods.describe(name)
+    baseline = " It is a baseline." if described.baseline else ""
+    lines = [f"### {name}\n", f"{described.title}.{baseline}\n"]
     lines += ["| hyperparameter | default | searched by default | meaning |", "|---|---|---|---|"]
-    for field, definition in module.Config.fields().items():
+    for field, definition in described.config.fields().items():
         searched = definition.metadata["searched"]
         values = _allowed(searched) if searched else f"no ({_allowed(definition.metadata['allowed'])})"
         where = " and ".join(f"`{k}: {inline(v)}`" for k, v in definition.metadata["where"].items())
@@ -176,4 +179,4 @@ def _mentions(annotation: Any, wanted: type) -> bool:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(page(methods.names()), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Head only, the zero point: no injection; a linear head on the frozen features is all that is trained.
+"""Head only, the baseline: no injection; a linear head on the frozen features is all that is trained.
 
 Nothing is deployed beside the head, so a prompt has to beat it to be worth its parameters. What is searched
 is the head's learning rate and what it reads.

@@ -1,4 +1,4 @@
-"""A study from its file to report and winner: what the command line and notebooks call. It sees everything, lazily."""
+"""A study from its file to report and model: what the command line and notebooks call. It sees everything, lazily."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def run(config: StudyConfig | dict[str, Any] | Path | str, console: Console | No
 
 
 def launch(config: StudyConfig, console: Console) -> tuple[Launched, dict[str, Any], list[str]]:
-    """Runs a study, writes its report, and logs the winner as an MLflow model.
+    """Runs a study, writes its report, and logs the recommended method as an MLflow model.
 
     Returns:
         How it went, the content of report.json, and warnings about what could not be written.
@@ -92,11 +92,11 @@ def launch(config: StudyConfig, console: Console) -> tuple[Launched, dict[str, A
     warnings = list(launched.unwritten)
     if not launched.rows["partial"] and report["verdict"]["method"] and not warnings:
         try:
-            log_winner(config, export(config, report, None, None), None)
+            log_model(config, export(config, report, None, None), None)
         except (PromptfrontError, OSError, ValueError, RuntimeError) as error:
             # The study's results are all written by now.
             again = "" if isinstance(error, StorageError) else " (to see why: promptfront export)"
-            warnings.append(f"the winner is no MLflow model yet: {error}{again}")
+            warnings.append(f"the recommended method is no MLflow model yet: {error}{again}")
     return launched, report, warnings
 
 
@@ -111,7 +111,7 @@ def export(config: StudyConfig, report: dict[str, Any], method: str | None, out:
     return exported
 
 
-def log_winner(config: StudyConfig, exported: Exported, register: str | None) -> str:
+def log_model(config: StudyConfig, exported: Exported, register: str | None) -> str:
     """Logs an exported method as an MLflow model, and gives its URI; see `search/tracking/logged_model.py`."""
     from search.tracking import logged_model
 

@@ -6,11 +6,16 @@ import ast
 import functools
 import graphlib
 import statistics
-from collections import Counter, defaultdict
+import typing
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from dashboards import rows
+from search import job
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("methods", "search", "clusters", "dashboards")
@@ -176,15 +181,15 @@ def test_every_room_says_what_it_is_for() -> None:
     assert silent == []
 
 
-def test_a_cost_is_named_in_three_files() -> None:
-    """What a trial reports is one list: a new measured cost edits no other file."""
-    named = defaultdict(list)
+def test_a_measured_cost_is_three_files() -> None:
+    """A field of the worker's report, its measurement, and a field of the rows: no other file lists the costs."""
+    assert set(rows.COSTS) == set(job.COSTS) <= set(rows.Trial.__annotations__)
+    assert set(typing.get_args(job.MeasuredCost)) <= set(job.COSTS) <= {f.name for f in fields(job.Report)}
+    listing = []
     for name, path in modules().items():
-        for cost in ("step_seconds",):  # the probe has costs of its own, which share other names
-            if (
-                f'"{cost}"' in (text := path.read_text(encoding="utf-8"))
-                or f"    {cost}:" in text
-                or f"{cost}=" in text
-            ):
-                named[cost].append(name)
-    assert sorted(named["step_seconds"]) == ["dashboards.rows", "search.job", "search.training.worker"]
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        named |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+        if set(job.COSTS) <= named:
+            listing.append(name)
+    assert sorted(listing) == ["dashboards.rows", "search.job", "search.training.worker"]

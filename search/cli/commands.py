@@ -168,7 +168,7 @@ def export(
             f"peft, {task}: " + ("loads it, with the same logits" if reason is None else f"no: {reason}")
         )
     if register or name:
-        lines += ["", *_registered(config, api.log_winner(config, exported, name or config.study))]
+        lines += ["", *_registered(config, api.log_model(config, exported, name or config.study))]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 

@@ -2,7 +2,7 @@
 
 Li et al. (2020), "A System for Massively Parallel Hyperparameter Tuning", https://arxiv.org/abs/1810.05934. The rungs
 are the evaluations nearest to max_steps / eta^k. What differs: at a rung, a trial is compared with the trials of its
-method whose deployed parameters are at most its own, so that a cheaper configuration is never stopped by a dearer
+method whose deployed parameters are at most its own, so that a configuration is never stopped by a more expensive
 one; it is stopped if at least `eta` of them exist and it is outside their top 1/eta.
 """
 

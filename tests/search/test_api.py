@@ -1,4 +1,4 @@
-"""A study from a notebook, then its winner served by MLflow: all of it real."""
+"""A study from a notebook, then the recommended method served by MLflow: all of it real."""
 
 from __future__ import annotations
 
@@ -114,6 +114,6 @@ def test_a_study_from_a_notebook_to_a_served_model(
     assert len(client.search_logged_models([experiment.experiment_id])) == 1, "logged once"
 
     exported = api.export(config, found.report, None, None)
-    uri = api.log_winner(config, exported, "tiny")
+    uri = api.log_model(config, exported, "tiny")
     with served(uri, store) as address:
         assert ask(address, TEXTS) == methods.load(exported.folder).predict(TEXTS)

@@ -141,4 +141,4 @@ def test_coverage(seed_std: float, example_std: float) -> None:
 
 
 def test_equal_methods_seldom_differ() -> None:
-    assert coverage.false_winners(coverage.Cell(5, 100, 0.03, 0.3), rounds=200, seed=6) <= 0.05
+    assert coverage.false_claims(coverage.Cell(5, 100, 0.03, 0.3), rounds=200, seed=6) <= 0.05

@@ -52,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def assert_a_study_is_whole(config: StudyConfig, folder: Path) -> None:
-    """Trials, the study's run, its report, and the winner in the registry, written and read again."""
+    """Trials, the study's run, its report, and the recommended method in the registry, written and read again."""
     study = Study(config)
     done, failed = start(study), start(study)
     tracker = Tracker(study, 1000)

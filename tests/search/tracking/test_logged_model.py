@@ -1,4 +1,4 @@
-"""The winner as an MLflow model: saved and loaded as MLflow does, for each kind of task."""
+"""The recommended method as an MLflow model: saved and loaded as MLflow does, for each kind of task."""
 
 from __future__ import annotations
 
