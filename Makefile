@@ -8,7 +8,8 @@ PYTHON ?= python3
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --constraint constraints.txt
+REACHABLE := import urllib.request; urllib.request.urlopen("$(TORCH_INDEX)/torch/", timeout=15)
 
 .PHONY: help demo test test-slow test-release check format docs lock clean
 
@@ -23,12 +24,17 @@ help:
 	@echo "make lock       write constraints.txt anew from what is installed"
 	@echo "make clean      remove the environment (outputs/ stays)"
 
-# torch goes first and alone: asked for by another package, pip would take a CUDA build.
+# torch goes first and alone: asked for by another package, pip would take a CUDA build. An index that is out of reach is tried
+# once, rather than for each package by pip.
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 	@echo "Installing, which takes a few minutes ..."
-	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --retries 1 --timeout 15) "$(TORCH)"
-	$(PIP) --editable ".[demo,dev,postgres]"
+	@index="$(TORCH_INDEX)"; \
+	if [ -n "$$index" ] && ! $(BIN)/python -c '$(REACHABLE)' 2>/dev/null; then \
+	  echo "$$index cannot be reached: torch comes from pip's own index."; index=; \
+	fi; \
+	$(PIP) $${index:+--extra-index-url "$$index"} "$(TORCH)"
+	@$(PIP) --editable ".[demo,dev,postgres]"
 	@touch $@
 
 demo: .venv/installed
