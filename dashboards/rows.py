@@ -126,7 +126,7 @@ class Trial(TypedDict):
     number: int
     method: str
     state: State
-    params: dict[str, Scalar]
+    config: dict[str, Scalar]
     seed: int | None
     validation: float | None
     task_scores: dict[str, float] | None

@@ -25,8 +25,8 @@ class Results:
     Attributes:
         outcome: how the launch ended.
         verdict: as in report.json (docs/report.md): decision, reason, method, config, ...
-        trials: a row per search trial; hyperparameters in columns `params.NAME`, tasks' scores in `score.TASK`.
-        finalists: a row per retrained run; the configuration in columns `params.NAME`.
+        trials: a row per search trial; the configuration in columns `config.NAME`, tasks' scores in `score.TASK`.
+        finalists: a row per retrained run; the configuration in columns `config.NAME`.
         folder: with the report and everything else.
         report: the content of report.json.
         warnings: what could not be written, and is made up for by the next launch.
@@ -123,8 +123,7 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     prefixes = {
-        "params": "params",
-        "config": "params",
+        "config": "config",
         "task_scores": "score",
         "test_task_scores": "test_score",
     }

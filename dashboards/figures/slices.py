@@ -36,12 +36,12 @@ def slices(report: Report, method: Method, trials: Sequence[Trial], index: int) 
     y = Scale.around(scores, BOTTOM, TOP)
     found = []
     for name in varied(own, method):
-        places, axis = _axis(name, [t["params"].get(name) for t in own], method)
+        places, axis = _axis(name, [t["config"].get(name) for t in own], method)
         parts = [left_axis(y, LEFT, RIGHT, "validation"), axis]
         for trial, place, score in zip(own, places, scores, strict=True):
             if place is not None:
                 best = trial["number"] == entry["best_trial"]
-                title = f"trial {trial['number']}: {name} = {trial['params'].get(name)}, {score:.4f}"
+                title = f"trial {trial['number']}: {name} = {trial['config'].get(name)}, {score:.4f}"
                 parts.append(
                     marker(
                         place, y(score), index, 6 if best else 3.6, "point" if best else "point faint", title

@@ -66,7 +66,7 @@ def method_effort(trials: Sequence[Trial], space: dict[str, Range], epsilon: flo
         "best_trial": best["number"] if best else None,
         "best_came_after": numbers.index(best["number"]) + 1 if best else None,
         "ended": len(numbers),
-        "at_edge": edges(best["params"], space) if best else [],
+        "at_edge": edges(best["config"], space) if best else [],
     }
 
 

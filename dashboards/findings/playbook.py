@@ -95,7 +95,7 @@ def _placement(rows: Rows) -> tuple[str, str]:
         complete = [t for t in rows["trials"] if t["method"] == name and t["state"] == "COMPLETE"]
         scores: dict[bool, list[float]] = {True: [], False: []}
         for trial in complete:
-            place, score = trial["params"].get("placement"), trial["validation"]
+            place, score = trial["config"].get("placement"), trial["validation"]
             if place is not None and finite(score):
                 scores[place == "before"].append(score)
         if min(len(side) for side in scores.values()) < 2:

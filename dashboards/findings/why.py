@@ -43,7 +43,7 @@ def path(trials: Sequence[Trial]) -> list[dict[str, Any]]:
                 "number": trial["number"],
                 "validation": score,
                 "gain": None if last is None else score - last,
-                "changed": changed(before["params"], trial["params"]) if before else [],
+                "changed": changed(before["config"], trial["config"]) if before else [],
             }
         )
         before = trial
@@ -78,7 +78,7 @@ def default_gain(rows: Rows, method: str) -> float | None:
 def varied(trials: Sequence[Trial], method: Method) -> list[str]:
     """The hyperparameters that vary among complete trials, the most important first."""
     complete = [t for t in trials if t["state"] == "COMPLETE" and finite(t["validation"])]
-    names = dict.fromkeys(name for trial in complete for name in trial["params"])
+    names = dict.fromkeys(name for trial in complete for name in trial["config"])
     weights = method.get("importances") or {}
-    found = [n for n in names if len({repr(t["params"][n]) for t in complete if n in t["params"]}) > 1]
+    found = [n for n in names if len({repr(t["config"][n]) for t in complete if n in t["config"]}) > 1]
     return sorted(found, key=lambda name: -weights.get(name, 0.0))

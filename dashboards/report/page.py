@@ -73,7 +73,7 @@ def html(report: Report, rows: Rows) -> str:
         explained=explained,
         curves=curves,
         costs=[cost for cost in COSTS if any(trial.get(cost) is not None for trial in trials)],
-        params=list(dict.fromkeys(name for trial in trials for name in trial["params"])),
+        params=list(dict.fromkeys(name for trial in trials for name in trial["config"])),
     )
 
 

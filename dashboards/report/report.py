@@ -101,16 +101,16 @@ def trials_csv(report: Report) -> str:
         "method", "number", "state", "validation", "trained_parameters", "deployed_parameters", "head_parameters",
         *COSTS, "seed", "started", "ended", "checkpoint", "mlflow_run_id", "error",
     ]  # fmt: skip
-    params = list(dict.fromkeys(name for trial in report["trials"] for name in trial["params"]))
+    params = list(dict.fromkeys(name for trial in report["trials"] for name in trial["config"]))
     tasks = list(dict.fromkeys(name for trial in report["trials"] for name in trial["task_scores"] or {}))
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(
-        [_cell(name) for name in (*fixed, *(f"params.{p}" for p in params), *(f"score.{t}" for t in tasks))]
+        [_cell(name) for name in (*fixed, *(f"config.{p}" for p in params), *(f"score.{t}" for t in tasks))]
     )
     for trial in report["trials"]:
         scores = trial["task_scores"] or {}
-        values = [*(trial.get(name) for name in fixed), *(trial["params"].get(p) for p in params)]
+        values = [*(trial.get(name) for name in fixed), *(trial["config"].get(p) for p in params)]
         table.writerow([_cell(value) for value in (*values, *(scores.get(t) for t in tasks))])
     return out.getvalue()
 

@@ -113,7 +113,7 @@ def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
         "number": key.number,
         "method": key.method,
         "state": trial.state.name,
-        "params": {**facts["config"], **loss_weights(facts)} if "config" in facts else trial.params,
+        "config": {**facts["config"], **loss_weights(facts)} if "config" in facts else trial.params,
         "seed": facts.get("seed"),
         "validation": last["validation"] if last else None,
         "task_scores": last["task_scores"] if last else {},

@@ -65,7 +65,7 @@ def _trial(method: str, number: int, state: str, validation: float | None) -> di
     if "init" in SPACES[method]:
         params["init"] = ["vocab", "labels"][number % 2]
     return {
-        "number": number, "method": method, "state": state, "params": params, "seed": 1000 + number,
+        "number": number, "method": method, "state": state, "config": params, "seed": 1000 + number,
         "validation": validation, "task_scores": None if validation is None else {"topic": validation},
         "trained_parameters": cost, "deployed_parameters": cost, "head_parameters": 1925, "seconds": 20.0 + number,
         "started": f"2026-11-24T03:{number:02d}:00+00:00", "ended": f"2026-11-24T03:{number:02d}:40+00:00",

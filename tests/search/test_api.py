@@ -98,7 +98,7 @@ def test_a_study_from_a_notebook_to_a_served_model(
     assert found.verdict == found.report["verdict"]
     assert (found.folder / "report" / "report.html").exists()
     assert list(found.trials["method"]) == ["head_only"] * 2 + ["p_tuning_v2"] * 2
-    assert found.trials["params.learning_rate"].notna().all()
+    assert found.trials["config.learning_rate"].notna().all()
     assert set(found.finalists["method"]) == {"head_only", "p_tuning_v2"}
     assert found.finalists["test"].notna().any()
 

@@ -55,11 +55,11 @@ def test_placement_compares_trials(rows: Rows) -> None:
     mine = [t for t in rows["trials"] if t["method"] == "prompt_tuning"]
     for number, trial in enumerate(mine):
         front = number % 2 == 0
-        trial["params"]["placement"] = "before" if front else "after"
+        trial["config"]["placement"] = "before" if front else "after"
         trial.update(state="COMPLETE", validation=(0.9 if front else 0.7) + 0.001 * number)
     assert claim(rows, words)["answer"] == "holds"
     for trial in mine:
-        trial["params"]["placement"] = "after" if trial["params"]["placement"] == "before" else "before"
+        trial["config"]["placement"] = "after" if trial["config"]["placement"] == "before" else "before"
     assert claim(rows, words)["answer"] == "does not hold"
 
 

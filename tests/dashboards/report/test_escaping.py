@@ -14,7 +14,7 @@ def test_text_from_data_is_escaped(rows: Rows, tmp_path: Path) -> None:
     rows["study"] = rows["outcome"] = rows["backbone"]["name"] = EVIL
     rows["partial"] = True
     rows["trials"][5]["error"] = EVIL + "\n" + EVIL
-    rows["trials"][6]["params"] = {EVIL: EVIL, "learning_rate": 0.1}
+    rows["trials"][6]["config"] = {EVIL: EVIL, "learning_rate": 0.1}
     rows["trials"][6]["mlflow_run_id"] = EVIL
     rows["tasks"][0]["name"] = EVIL
     rows["finalists"][1]["config"] = {EVIL: EVIL}
@@ -40,7 +40,7 @@ def test_new_places_escape_what_they_show(rows: Rows, tmp_path: Path) -> None:
     rows["methods"][1]["importances"] = {EVIL: 1.0}
     rows["tasks"].append({**rows["tasks"][0], "name": EVIL, "metric": EVIL})
     for number, trial in enumerate(rows["trials"]):
-        trial["params"][EVIL] = f"{EVIL}{number % 2}"
+        trial["config"][EVIL] = f"{EVIL}{number % 2}"
     rows["backbone"]["name"] = EVIL
     for row in (*rows["trials"], *rows["finalists"], *rows["methods"]):
         row["method"] = EVIL if row["method"] == "full" else row["method"]

@@ -83,7 +83,7 @@ def test_empty_study(rows: Rows, tmp_path: Path) -> None:
 
 
 def test_every_optional_value_may_be_missing(rows: Rows, tmp_path: Path) -> None:
-    keep = {"number", "method", "state", "params", "curve"}
+    keep = {"number", "method", "state", "config", "curve"}
     for trial in rows["trials"]:
         trial.update({name: None for name in trial if name not in keep})
     for finalist in rows["finalists"]:

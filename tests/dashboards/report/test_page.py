@@ -109,7 +109,7 @@ def test_charts_are_whole_and_their_labels_apart(
 def test_nothing_is_wider_than_a_sheet(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
     """A4 with chromium's margins of 1 cm is 718 CSS pixels wide."""
     for trial in rows["trials"]:
-        trial["params"] |= {f"{trial['method']}_{number}": "a value" for number in range(8)}
+        trial["config"] |= {f"{trial['method']}_{number}": "a value" for number in range(8)}
     rows["trials"][5]["error"] = "x" * 500
     rows["methods"][0]["title"] = "A method with quite a long title"
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
@@ -130,7 +130,7 @@ def test_nothing_is_wider_than_a_sheet(browser: Any, rows: dict[str, Any], tmp_p
 def test_markup_in_data_runs_nothing(browser: Any, rows: dict[str, Any], tmp_path: Path) -> None:
     evil = "</script></style></pre><img src=x onerror='window.evil=1'><script>window.evil=1</script>"
     rows["study"] = rows["trials"][5]["error"] = rows["provenance"]["study_file"] = evil
-    rows["trials"][0]["params"] = {evil: evil}
+    rows["trials"][0]["config"] = {evil: evil}
     show(browser, rows, tmp_path)
     assert browser.execute_script("return window.evil === undefined")
     assert browser.get_log("browser") == []

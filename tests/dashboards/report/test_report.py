@@ -48,7 +48,7 @@ def test_documented_fields(rows: Rows) -> None:
     assert set(finalist["test"]) >= {"metric", "values", "mean", "ci_low", "ci_high"}
     assert len(finalist["seeds"]) == len(finalist["test"]["values"]) == 5
     for name in (
-        "number", "method", "state", "params", "seed", "validation", "task_scores", "trained_parameters",
+        "number", "method", "state", "config", "seed", "validation", "task_scores", "trained_parameters",
         "deployed_parameters", "seconds", "started", "ended", "error", "checkpoint", "mlflow_run_id",
     ):  # fmt: skip
         assert all(name in trial for trial in report["trials"])
@@ -112,13 +112,13 @@ def test_sections_and_offline(rows: Rows, tmp_path: Path) -> None:
 
 
 def test_csv_has_every_trial_and_no_formula(rows: Rows) -> None:
-    rows["trials"][0]["params"] = {"learning_rate": -0.5, "init": "=cmd()", "@x": "+1"}
+    rows["trials"][0]["config"] = {"learning_rate": -0.5, "init": "=cmd()", "@x": "+1"}
     rows["trials"][0]["error"] = "-1 is not allowed"
     table = list(csv.DictReader(trials_csv(build(rows)).splitlines()))
     assert len(table) == len(rows["trials"])
     first = table[0]
-    assert (first["params.learning_rate"], first["params.init"]) == ("-0.5", "'=cmd()")
-    assert (first["params.@x"], first["error"]) == ("'+1", "'-1 is not allowed")
+    assert (first["config.learning_rate"], first["config.init"]) == ("-0.5", "'=cmd()")
+    assert (first["config.@x"], first["error"]) == ("'+1", "'-1 is not allowed")
 
 
 def test_leaderboard_is_short_and_reproducible(rows: Rows) -> None:
