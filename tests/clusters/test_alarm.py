@@ -9,14 +9,14 @@ import pytest
 
 PROGRAM = """
 import os, signal, sys, time, ray
-from clusters.connect import forget_alarm
+from clusters.connect import cancel_alarm
 ray.init(num_cpus=1, include_dashboard=False)
 try:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(60)
 except SystemExit:
     if sys.argv[1] == "forget":
-        forget_alarm()
+        cancel_alarm()
     time.sleep(5)  # as a clean stop takes
 """
 
