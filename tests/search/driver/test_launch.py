@@ -207,12 +207,12 @@ def test_a_study_in_which_all_fails_ends_3(study: dict[str, Any], tmp_path: Path
 def test_a_limit_ends_4_and_more_of_it_goes_on(long_folder: Path) -> None:
     code, output = run("launch", "study.yaml", "--set", "search.max_hours=0.0001", cwd=long_folder)
     assert code == 4, output
-    assert "search.max_hours is used up" in output
+    assert "The limit search.max_hours is reached" in output
     assert report(long_folder)["partial"]
     assert "RUNNING" not in mlflow_runs(long_folder).values()
     code, output = run("launch", "study.yaml", "--set", "search.max_trials=3", cwd=long_folder)
     assert code == 4, output
-    assert "search.max_trials is used up" in output
+    assert "The limit search.max_trials is reached" in output
     found = states(long_folder)
     assert found["COMPLETE"] + found["PRUNED"] == 3
     assert found["RUNNING"] == 0

@@ -132,7 +132,7 @@ def test_the_walk(browser: Any, page: tuple[str, str]) -> None:
     frame = until(lambda: reader.shown("iframe"))[0]
     browser.switch_to.frame(frame)
     until(lambda: "promptfront report" in reader.text().lower())
-    assert "The playbook's claims, measured" in reader.text()
+    assert "Learning curves" in reader.text()
     browser.switch_to.default_content()
 
     browser.get(url)
