@@ -19,8 +19,8 @@ from methods.method import Method
 from methods.parameters import deployed_bytes, trained_parameters
 from methods.saved import folder as saved
 from methods.saved.folder import Saved, SavedError, SavedTask
+from tests.methods.building import build, run
 from tests.methods.conftest import family_model, texts
-from tests.methods.test_contract import build, run
 
 SINGLE = {"problem_type": "single_label_classification"}
 WORDS = {f"w{number}": number for number in range(100)}

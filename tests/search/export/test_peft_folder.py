@@ -26,8 +26,8 @@ from methods.heads.generation import greedy
 from methods.method import Method, Rows
 from search.export import peft_folder
 from search.export.peft_folder import NotForPeftError
+from tests.methods.building import build
 from tests.methods.conftest import family_language_model, family_model, texts
-from tests.methods.test_contract import build
 
 LABELS = ("a", "b", "c")
 
