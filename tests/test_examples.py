@@ -53,7 +53,7 @@ def test_quickstart_has_the_rows_it_asks_for() -> None:
         config.tasks[0].few_shot
     }
     assert len(task.splits["validation"]) == config.tasks[0].max_validation_samples
-    assert tasks.count(config.tasks[0], "test") >= (config.tasks[0].max_test_samples or 0)
+    assert tasks.count(config.tasks[0], "test") >= config.tasks[0].max_test_samples
     assert task.warnings == ()
 
 

@@ -1,4 +1,4 @@
-"""A tiny study on two raylets of this machine, from the script that the README starts them with, through Ray Jobs."""
+"""A tiny study on two raylets of this machine, from the script that docs/clusters.md starts them with, through Ray Jobs."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from methods.backbone import attention
 from methods.backbone.backbone import Backbone
+from tests.methods import building
 
 VOCABULARY = 100
 POSITIONS = 64
@@ -121,6 +122,12 @@ def make_backbone() -> Callable[[str], Backbone]:
 def backbone(request: pytest.FixtureRequest) -> Backbone:
     """The tiny backbone of each family."""
     return Backbone(family_model(request.param))
+
+
+@pytest.fixture(params=building.cases())
+def case(request: pytest.FixtureRequest) -> str:
+    """Each method, with each value of the choices that shape it."""
+    return str(request.param)
 
 
 @pytest.fixture

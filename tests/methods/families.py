@@ -6,8 +6,8 @@ import torch
 
 from methods.backbone.backbone import Backbone
 from methods.backbone.readout import sequence_features
+from tests.methods.building import build, run, small_config
 from tests.methods.conftest import FAMILIES, family_model, texts
-from tests.methods.test_contract import build, run, small_config
 
 NAMES = {
     "bert": "BERT", "distilbert": "DistilBERT", "roberta": "RoBERTa", "electra": "ELECTRA", "albert": "ALBERT",

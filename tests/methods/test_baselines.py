@@ -13,9 +13,8 @@ from transformers import DistilBertConfig
 from methods import answers
 from methods.backbone.backbone import Backbone
 from methods.parameters import load_state, state, trained_parameters
+from tests.methods.building import build, count, on_meta, run, small_config
 from tests.methods.conftest import family_language_model, family_model, texts
-from tests.methods.test_contract import build, run, small_config
-from tests.methods.test_methods import count, on_meta
 
 
 def test_full_counts_every_weight() -> None:

@@ -6,35 +6,20 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from transformers import AutoModel, BertConfig, DistilBertConfig, GPT2Config
+from transformers import BertConfig, DistilBertConfig, GPT2Config
 
 import methods
-from methods.backbone import attention
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Prefix, Prompt, Site, full_mask
 from methods.method import Rows
-from methods.parameters import deployed_parameters, trained_parameters
+from tests.methods.building import build, count, on_meta, small_config, start
 from tests.methods.conftest import texts
-from tests.methods.test_contract import build, small_config, start
 
 
 @pytest.fixture(scope="module")
 def distilbert() -> Backbone:
     """DistilBERT-base on the meta device: shapes, no weights."""
     return on_meta(DistilBertConfig())
-
-
-def on_meta(config: object) -> Backbone:
-    with torch.device("meta"):
-        return Backbone(AutoModel.from_config(config, attn_implementation=attention.IMPLEMENTATION))
-
-
-def count(name: str, backbone: Backbone, tasks: int = 1, **given: object) -> tuple[int, int]:
-    """Trained and deployed parameters."""
-    module = methods.get(name)
-    with torch.device("meta"):
-        method = module.Method(module.Config(**given), backbone, tasks)
-        return trained_parameters(method), deployed_parameters(method, backbone)
 
 
 def test_prompt_tuning_counts(distilbert: Backbone) -> None:

@@ -10,8 +10,7 @@ from transformers import DistilBertConfig
 
 from methods.backbone.backbone import Backbone
 from methods.method import Rows
-from tests.methods.test_contract import build
-from tests.methods.test_methods import count, on_meta
+from tests.methods.building import build, count, on_meta
 
 SELECTORS = ("per_task", "task_embedding", "task_id")
 

@@ -7,8 +7,7 @@ import torch
 from transformers import DistilBertConfig
 
 from methods.backbone.backbone import Backbone
-from tests.methods.test_contract import build, small_config
-from tests.methods.test_methods import count, on_meta
+from tests.methods.building import build, count, on_meta, small_config
 
 
 def test_counts() -> None:

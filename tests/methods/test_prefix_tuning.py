@@ -12,9 +12,8 @@ from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Prompt, Site, full_mask
 from methods.method import Rows
 from methods.parameters import deployed_parameters, trained_parameters
+from tests.methods.building import build, count, on_meta, run, small_config
 from tests.methods.conftest import texts
-from tests.methods.test_contract import build, run, small_config
-from tests.methods.test_methods import count, on_meta
 
 
 def test_the_playbooks_counts() -> None:

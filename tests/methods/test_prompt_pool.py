@@ -13,9 +13,8 @@ from methods.backbone.backbone import Backbone
 from methods.method import Rows
 from methods.parameters import trained_parameters
 from methods.prompt_pool import spread
+from tests.methods.building import build, count, inject, on_meta, small_config
 from tests.methods.conftest import texts
-from tests.methods.test_contract import build, inject, small_config
-from tests.methods.test_methods import count, on_meta
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -19,21 +19,21 @@ from methods.method import Method
 from methods.parameters import deployed_bytes, trained_parameters
 from methods.saved import folder as saved
 from methods.saved.folder import Saved, SavedError, SavedTask
+from tests.methods.building import build, run
 from tests.methods.conftest import family_model, texts
-from tests.methods.test_contract import build, run
 
 SINGLE = {"problem_type": "single_label_classification"}
-WORDS = {f"w{number}": number for number in range(100)}
+WORDS = {"[PAD]": 0, "[UNK]": 1, **{f"w{number}": number for number in range(2, 100)}}
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A tiny BERT with a tokenizer of words w0 to w99."""
+    """A tiny BERT with a tokenizer of words w2 to w99."""
     folder = tmp_path / "model"
     family_model("bert").save_pretrained(folder)
-    tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="w1"))
+    tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="w0", unk_token="w1").save_pretrained(
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(
         folder
     )
     return folder
@@ -47,11 +47,14 @@ def write(name: str, model: Path, folder: Path) -> tuple[Backbone, Method, nn.Mo
     tasks = (SavedTask("topics", "label", ("a", "b", "c"), SINGLE),)
     tasks += (SavedTask("case", "tags", ("x", "y"), {}),)
     used = form.own_backbone or backbone
+    ids, mask = texts(20, 6)
     made = nn.ModuleList(answers.get(task.answer).head("mean", task.labels, {}, used) for task in tasks)
     for index, head in enumerate(made):
         head.initialize(torch.Generator().manual_seed(index))
-        with torch.no_grad():
+        with torch.no_grad():  # each of its answers is given to some text
+            hidden = run(backbone, method, ids, mask, [index] * len(ids))
             head.linear.weight.mul_(50)
+            head.linear.bias.sub_(head(hidden, mask, mask).mean(0))
     content = Saved(
         method=name,
         config=method.config.to_dict(),
@@ -70,12 +73,13 @@ def write(name: str, model: Path, folder: Path) -> tuple[Backbone, Method, nn.Mo
 def test_it_predicts_as_the_trained_method(name: str, model: Path, tmp_path: Path) -> None:
     backbone, method, made = write(name, model, tmp_path / "out")
     loaded = methods.load(tmp_path / "out")
-    ids, mask = texts(4, 6)
+    ids, mask = texts(20, 6)
     written = [" ".join(f"w{number}" for number in row) for row in ids.tolist()]
-    hidden = run(backbone, method, ids, mask, [0] * 4)
+    hidden = run(backbone, method, ids, mask, [0] * 20)
     expected = ["abc"[number] for number in made[0](hidden, mask).argmax(1).tolist()]
     assert loaded.predict(written, "topics") == expected
-    tags = made[1](run(backbone, method, ids, mask, [1] * 4), mask, mask).argmax(1).reshape(4, 6)
+    assert set(expected) == set("abc")
+    tags = made[1](run(backbone, method, ids, mask, [1] * 20), mask, mask).argmax(1).reshape(20, 6)
     expected_tags = [["xy"[number] for number in row] for row in tags.tolist()]
     assert loaded.predict([text.split() for text in written], "case") == expected_tags
     assert loaded.predict(written, "case") == expected_tags, "a text is split at blanks"
@@ -125,6 +129,57 @@ def test_what_is_damaged_is_refused(model: Path, tmp_path: Path) -> None:
     (folder / "method.json").write_text(json.dumps({**json.loads(content), "format": 1}))
     with pytest.raises(SavedError, match="has another format"):
         methods.load(folder)
+
+
+KINDS = {
+    "label": "sequence_classification",
+    "tags": "token_classification",
+    "span": "question_answering",
+    "text": "text_generation",
+}
+"""A form of answer, and the kind of task that stood in its place in format 3."""
+
+
+def as_format_3(folder: Path) -> None:
+    """Rewrites `method.json` as it was written before a task had a form of answer."""
+    content = json.loads((folder / "method.json").read_text())
+    assert content["format"] == 4
+    for task in content["tasks"]:
+        task["kind"] = KINDS[task.pop("answer")]
+    (folder / "method.json").write_text(json.dumps({**content, "format": 3}))
+
+
+def test_a_folder_of_format_3_predicts_the_same(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    write("p_tuning_v2", model, folder)
+    given = [" ".join(f"w{number}" for number in row) for row in texts(20, 6)[0].tolist()]
+    expected = [methods.load(folder).predict(given, task) for task in ("topics", "case")]
+    as_format_3(folder)
+    loaded = methods.load(folder)
+    assert [loaded.predict(given, task) for task in ("topics", "case")] == expected
+    assert set(expected[0]) == set("abc")
+
+
+@pytest.mark.parametrize("answer", KINDS)
+def test_every_kind_of_format_3_has_its_form_of_answer(answer: str, model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    write("prompt_tuning", model, folder)
+    content = json.loads((folder / "method.json").read_text())
+    content["tasks"][0]["answer"] = answer
+    (folder / "method.json").write_text(json.dumps(content))
+    expected = saved.read(folder)
+    as_format_3(folder)
+    assert saved.read(folder) == expected
+    assert expected.tasks[0].answer == answer
+
+
+def test_a_folder_of_format_3_with_an_unknown_kind_is_refused(model: Path, tmp_path: Path) -> None:
+    write("prompt_tuning", model, tmp_path / "out")
+    as_format_3(tmp_path / "out")
+    text = (tmp_path / "out" / "method.json").read_text()
+    (tmp_path / "out" / "method.json").write_text(text.replace("sequence_classification", "sorting"))
+    with pytest.raises(SavedError, match="sorting"):
+        methods.load(tmp_path / "out")
 
 
 def test_another_model_is_refused(model: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from transformers import AutoModel, BertConfig, ViTConfig, ViTModel
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Prefix, Prompt
 from methods.backbone.loading import BackboneError
+from tests.methods.building import small_config
 from tests.methods.conftest import family_config, family_model, texts
-from tests.methods.test_contract import small_config
 
 
 def test_without_injection_it_is_the_model(backbone: Backbone) -> None:

@@ -11,8 +11,8 @@ from methods.backbone.injection import Injection
 from methods.heads import heads
 from methods.heads.generation import greedy
 from methods.method import Rows
+from tests.methods.building import build
 from tests.methods.conftest import family_language_model, texts
-from tests.methods.test_contract import build
 
 DECODERS = ("gpt2", "gpt_neox", "opt", "llama", "mistral", "qwen2", "qwen3", "gemma")
 FAMILIES = (*DECODERS, "t5", "bart")

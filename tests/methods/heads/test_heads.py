@@ -15,9 +15,8 @@ from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.heads import heads
 from methods.parameters import state, trained_parameters
+from tests.methods.building import build, on_meta, run, small_config
 from tests.methods.conftest import FAMILIES, family_config, texts
-from tests.methods.test_contract import build, run, small_config
-from tests.methods.test_methods import on_meta
 
 # Families whose class reads [CLS] or a pooler; those of decoders read the last token.
 WITH_CLASS = sorted(set(FAMILIES) - {"t5", "bart"})

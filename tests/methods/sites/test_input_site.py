@@ -15,8 +15,8 @@ from methods.backbone.readout import sequence_features
 from methods.method import Rows
 from methods.sites.config import PLACEMENTS
 from methods.sites.input_site import placed, prompt_injection
+from tests.methods.building import build, run, small_config
 from tests.methods.conftest import texts
-from tests.methods.test_contract import build, run, small_config
 
 DECODERS = ("gpt2", "gpt_neox", "opt", "llama", "qwen2", "qwen3", "gemma")
 

@@ -88,10 +88,17 @@ def test_distributions_are_optunas() -> None:
 
 def test_what_optuna_draws_makes_a_configuration() -> None:
     space = spaces.space("prompt_tuning", {"readout": "first"})
-    trial = optuna.create_study().ask(sampling.distributions(space))
-    config = spaces.make_config("prompt_tuning", trial.params, space)
-    assert config.readout == "first"
-    assert config.problems(SHAPE, 12) == [] or trial.params["num_virtual_tokens"] > 28
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    fits = []
+    for _ in range(20):
+        params = study.ask(sampling.distributions(space)).params
+        assert params.keys() == space.ranges.keys()
+        config = spaces.make_config("prompt_tuning", params, space)
+        assert {name: getattr(config, name) for name in params} == params
+        assert config.readout == "first"
+        fits.append(config.problems(SHAPE, 12) == [])
+        assert fits[-1] == (params["num_virtual_tokens"] <= 40 - 12), "positions that the text leaves"
+    assert set(fits) == {True, False}, "both are among what is drawn"
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from search.tracking.tracker import Tracker
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, mlflow_runs, progress, some_ended, start, trials, wait_until
 from tests.search.servers import PASSWORD, LossyNetwork, Postgres, TrackingServer
-from tests.search.study.test_study import by_rate, run
-from tests.search.tracking.test_tracking import evaluate
-from tests.search.tracking.test_tracking import start as start_trial
+from tests.search.studies import by_rate, run
+from tests.search.tracking.runs import evaluate
+from tests.search.tracking.runs import start as start_trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from search.driver.budget import Budget, seconds_used
 from search.study.study import Assignment, Study
-from tests.search.study.test_study import end, load
+from tests.search.studies import end, load
 
 
 class Clock:

@@ -19,8 +19,8 @@ from search.tracking.mlflow_store import TrackingError
 from search.tracking.study_run import StudyRun
 from search.tracking.tracker import Tracker
 from tests.search.servers import PASSWORD, Postgres, TrackingServer
-from tests.search.tracking.test_logged_model import CASES, config_of, export
-from tests.search.tracking.test_tracking import REPORT, evaluate, start
+from tests.search.tracking.exported import CASES, config_of, export
+from tests.search.tracking.runs import REPORT, evaluate, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

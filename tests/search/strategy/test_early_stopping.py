@@ -11,7 +11,7 @@ import pytest
 from search.driver.tune import HalvingScheduler, StudySearcher
 from search.strategy.early_stopping import falls_behind, rungs
 from search.study.study import Assignment, Study
-from tests.search.study.test_study import end, load
+from tests.search.studies import end, load
 
 
 @pytest.mark.parametrize(

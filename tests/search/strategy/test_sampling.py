@@ -19,7 +19,7 @@ from search.strategy import allocation, grid, sampling
 from search.study import identity
 from search.study.records import Key
 from search.study.study import Assignment, Study
-from tests.search.study.test_study import by_rate, end, load, run
+from tests.search.studies import by_rate, end, load, run
 
 FINITE = {
     "learning_rate": [0.01, 0.03],

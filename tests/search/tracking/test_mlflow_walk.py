@@ -1,4 +1,4 @@
-"""The README's walk through the MLflow UI, click by click, on a study that was launched."""
+"""The walk of docs/mlflow.md through the MLflow UI, click by click, on a study that was launched."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def until(found: Callable[[], T]) -> T:
         except Exception as error:  # an element that was drawn anew in between
             if type(error).__module__.partition(".")[0] != "selenium":
                 raise
-        assert time.monotonic() < deadline, "the page does not show what the README says"
+        assert time.monotonic() < deadline, "the page does not show what docs/mlflow.md says"
         time.sleep(0.2)
 
 
 class Reader:
-    """Somebody who clicks on what the README names."""
+    """Somebody who clicks on what docs/mlflow.md names."""
 
     def __init__(self, browser: Any) -> None:
         self.browser = browser
