@@ -87,6 +87,10 @@ class Config(InputConfig):
     )
 
     @property
+    def takes_positions(self) -> bool:
+        return self.site == "input"
+
+    @property
     def row_tokens(self) -> int:
         return self.num_virtual_tokens * (self.top_k if self.selection == "top_k" else 1)
 

@@ -169,6 +169,8 @@ def test_rooms_are_not_too_full() -> None:
 def test_files_are_not_too_long() -> None:
     lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items()}
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+    tests = {path: path.read_text(encoding="utf-8").count("\n") for path in (ROOT / "tests").rglob("*.py")}
+    assert {path: length for path, length in tests.items() if length > MOST_LINES} == {}
     assert statistics.median(length for length in lengths.values() if length) < MEDIAN_LINES
 
 

@@ -33,8 +33,15 @@ class InputConfig(PromptConfig):
 
     placement: str = placement_field()
 
+    @property
+    def takes_positions(self) -> bool:
+        """Whether the virtual tokens stand in the sequence, and so leave fewer positions for the text."""
+        return True
+
     def problems(self, shape: Shape, max_length: int) -> list[str]:
-        found = super().problems(shape, max_length) + self._position_problem(shape, max_length)
+        found = super().problems(shape, max_length)
+        if self.takes_positions:
+            found += self._position_problem(shape, max_length)
         unseen = {"after": READOUTS, "middle": ("first",)}.get(self.placement, ())
         if shape.causal and self.readout in unseen:
             found.append(

@@ -71,6 +71,7 @@ def write(
     Raises:
         NotForPeftError: peft cannot load it, or gives other logits.
     """
+    _remove(folder)  # what an earlier export left says nothing of this one
     _refuse(answer, labels, head, backbone)
     model = _model(path, answer, labels)
     if isinstance(form, lora.Method):

@@ -72,7 +72,7 @@ def test_a_prompt_leaves_the_text_its_positions(case: str, bert: Backbone) -> No
     assert run(bert, build(case, bert, num_virtual_tokens=longest), ids, mask, [0]).isfinite().all()
     longer = build(case, bert, num_virtual_tokens=longest + 1)
     refused = longer.config.problems(bert.shape, max_length=10)
-    if refused and case != "prompt_pool site=key_value":  # which is refused as at the input, and could run
+    if refused:
         with pytest.raises(RuntimeError):
             run(bert, longer, ids, mask, [0])
     else:  # its virtual tokens take no positions
