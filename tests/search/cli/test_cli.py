@@ -48,7 +48,7 @@ def test_init_writes_a_file_that_check_reads(tmp_path: Path) -> None:
     assert "study: mine" in (tmp_path / "mine.yaml").read_text()
     again = run("init", "mine.yaml", cwd=tmp_path)
     assert again.returncode != 0
-    assert "exists already" in again.stderr
+    assert "already exists" in again.stderr
 
 
 def test_check_prints_the_plan(study: dict[str, Any], tmp_path: Path) -> None:

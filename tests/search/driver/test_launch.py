@@ -108,7 +108,7 @@ def test_a_study_from_launch_to_prediction(folder: Path) -> None:
     texts = [row["text"] for row in make_rows("test")]
     exported = predictions_of(results, before)
     assert methods.load(folder / "exported").predict(texts) == exported
-    assert "peft, topics: loads it, with the same logits" in output
+    assert "Task topics: plain peft loads it, with the same logits." in output
     card = (folder / "exported" / "README.md").read_text()
     assert "library_name: peft" in card
     assert "95 % interval" in card

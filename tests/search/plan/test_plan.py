@@ -74,7 +74,7 @@ def test_render_shows_what_matters(study_file: Path, capsys: pytest.CaptureFixtu
         "prompt_tuning",
         "32 - 96",
         "51",
-        "At most about",
+        "or less on this machine",
     ):
         assert expected in shown
 

@@ -129,7 +129,7 @@ def test_a_study_whose_bucket_goes_away_stops_and_goes_on_when_it_is_back(
     bucket.stop()
     said = tmp_path / "launch.log"
     assert process.wait(200) == 5, said.read_text()
-    assert "launch again to go on" in " ".join(said.read_text().split())
+    assert "launch again to continue" in " ".join(said.read_text().split())
     ended = {where for where, each in trials(tmp_path).items() if each.state.is_finished()}
     bucket.start()  # it has forgotten what was in it: trials that had not ended begin again
     code, output = run("launch", "study.yaml", cwd=tmp_path)
