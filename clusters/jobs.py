@@ -1,7 +1,7 @@
 """Ray Jobs: runs commands on a cluster over HTTP.
 
-A job's working directory holds the packages of this source tree and the files given for the job. It is temporary, so a job
-must write its results to other folders of the cluster.
+A job's working directory holds the packages of this source tree and the files given for the job. It is temporary, so a
+job must write its results to other folders of the cluster.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Report:
 
     @classmethod
     def from_result(cls, result: Mapping[str, Any]) -> Report:
-        """Reads what `to_result` wrote. Missing fields (of an earlier version) get defaults; Tune's own keys are ignored."""
+        """Reads the result of `to_result`; fields that an earlier version lacks get defaults, Tune's keys are ignored."""
         names = [each.name for each in dataclasses.fields(cls)]
         values = {name: result[name] for name in names if name in result}
         nested = {name: json.loads(values.pop(name, None) or "{}") for name in _NESTED}

@@ -1,7 +1,7 @@
 """Finds the kinds of task: the modules of `search/tasks/` that define `Config` and `load`.
 
-Another package can add a kind as an entry point of the group `promptfront.kinds`, with the kind's name and its module. These
-modules import nothing heavy, so that a study file is checked quickly.
+Another package can add a kind as an entry point of the group `promptfront.kinds`, with the kind's name and its module.
+These modules import nothing heavy, so that a study file is checked quickly.
 """
 
 from __future__ import annotations

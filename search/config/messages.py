@@ -1,4 +1,4 @@
-"""Turns pydantic's errors into plain messages: the path in the file, what is allowed, what was given, "did you mean"."""
+"""Turns pydantic's errors into plain messages: the path, what is allowed, what was given, "did you mean"."""
 
 from __future__ import annotations
 
@@ -64,6 +64,8 @@ def _text(place: tuple[int | str, ...], detail: dict[str, Any]) -> str:
         return str(context["error"])
     if _is_hyperparameter(place) and kind.endswith(("_type", "_parsing")):
         return f"must be a value, a list of values, or a range {{min: ..., max: ...}}, not {show(got)}"
+    if place[-1] == "data_files" and isinstance(got, str):
+        return f"must have a file for each split, such as data_files: {{train: {got}}}, not {show(got)}"
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         return f"must be a section with {_keys(place)}, not {show(got)}"
     return f"must be {_allowed(kind, context)}, not {show(got)}{_hint(kind, got, context)}"

@@ -1,7 +1,7 @@
 """A method's search space with the changes of the study file.
 
-`space` combines a method's own ranges (`Config.space()`) with those of the study file, and `make_config` turns values into the
-method's configuration. `search/strategy/sampling.py` draws the values.
+`space` combines a method's own ranges (`Config.space()`) with those of the study file, and `make_config` turns values
+into the method's configuration. `search/strategy/sampling.py` draws the values.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def space(
 
     Args:
         method: a name in `methods.names()`.
-        overrides: the method's section of the study file: a value is fixed, a list is a choice, and a range replaces the
-            method's own.
+        overrides: the method's section of the study file: a value is fixed, a list is a choice, and a range replaces
+            the method's own.
         tasks: the study's tasks.
 
     Raises:
@@ -164,8 +164,8 @@ def default_weights(weights: Space) -> dict[str, Scalar]:
 def default_params(method: str, space: Space) -> dict[str, Scalar]:
     """The parameters of the first trial: the published defaults.
 
-    A default outside a range of the study file moves to the nearer end of the range; one that is not among the file's choices
-    becomes the first of them.
+    A default outside a range of the study file moves to the nearer end of the range; one that is not among the file's
+    choices becomes the first of them.
     """
     default = methods.describe(method).config()
     return {name: _nearest(range_, getattr(default, name)) for name, range_ in space.ranges.items()}

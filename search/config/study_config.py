@@ -1,7 +1,7 @@
 """The settings of a study as one frozen, typed, serializable object.
 
-Sections and names follow Ludwig, axolotl and Hugging Face's Trainer. `promptfront init` writes the field descriptions as
-comments, and error messages quote them.
+Sections and names follow Ludwig, axolotl and Hugging Face's Trainer. `promptfront init` writes the field descriptions
+as comments, and error messages quote them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class SearchConfig(Section):
     max_trials: int | None = Field(
         default=None,
         ge=1,
-        description="Most trials of the study, finalists included; at the limit as max_hours",
+        description="Most trials of the study, finalists included; at the limit it stops like max_hours",
     )
     max_hours: float | None = Field(
         default=None,
@@ -82,7 +82,7 @@ class SearchConfig(Section):
     max_gpu_hours: float | None = Field(
         default=None,
         gt=0,
-        description="Most GPU-hours of the study; at the limit as max_hours",
+        description="Most GPU-hours of the study; at the limit it stops like max_hours",
     )
     early_stopping: bool = Field(
         default=True, description="Stop trials that fall behind (successive halving)"
@@ -178,7 +178,7 @@ class ClusterConfig(Section):
 
 
 class TrackingConfig(Section):
-    """Where results are kept: in SQLite, PostgreSQL or MySQL, on an MLflow server, and checkpoints in a folder or at a URI."""
+    """Where results are kept: in SQLite, PostgreSQL or MySQL, or on an MLflow server; checkpoints in a folder or at a URI."""
 
     storage: str | None = Field(
         default=None, description="URL of the Optuna storage; null: SQLite in output_dir/optuna.db"

@@ -1,6 +1,7 @@
 """Reads a study file (YAML and `--set` overrides) into a validated `StudyConfig`, and writes one.
 
-Everything that does not need the model or the data is checked here, all at once; `search/plan/check.py` checks the rest.
+Everything that does not need the model or the data is checked here, all at once; `search/plan/check.py` checks the
+rest.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def load(
     """Reads and validates a study file.
 
     Args:
-        path: the YAML file. Paths in it are relative to its folder, except `output_dir`, which is relative to the current
-            folder.
+        path: the YAML file. Paths in it are relative to its folder, except `output_dir`, which is relative to the
+            current folder.
         overrides: changes of the form `a.b.c=value` with a YAML value; items of a list are numbered, as in
             `tasks.0.few_shot=8`.
         place: maps (the file's folder, a path in the file) to the path in the study; None makes paths absolute.

@@ -1,4 +1,4 @@
-"""The section `tasks` of a study file: settings of all kinds of task. Each kind's own settings are in `search/tasks/`."""
+"""The section `tasks` of a study file: settings of every kind of task. Each kind adds its own in `search/tasks/`."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ from search.study.study import Study
 from search.tracking.mlflow_store import TrackingError
 from search.tracking.tracker import Tracker
 
-# Turns off Tune's own output, loggers, signal handler and snapshots, which we replace. The timeout is longer than Tune's two
-# seconds, because a trial that takes longer to shut down would lose its slot for good.
+# Turns off Tune's own output, loggers, signal handler and snapshots, which we replace. The timeout is longer than
+# Tune's two seconds, because a trial that takes longer to shut down would lose its slot for good.
 _TUNE = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

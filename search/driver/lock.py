@@ -1,8 +1,8 @@
 """Allows one driver per study; a second one is refused and told who runs it.
 
-On one host a lock on the study's folder does this; it ends with its process. Drivers on several hosts may share only the
-storage, so there they use a lease: its holder renews it, and it expires if it is not renewed for `TERM` seconds. No clocks
-are compared: a second driver waits and looks whether the lease changes.
+On one host a lock on the study's folder does this; it ends with its process. Drivers on several hosts may share only
+the storage, so there they use a lease: its holder renews it, and it expires if it is not renewed for `TERM` seconds.
+No clocks are compared: a second driver waits and looks whether the lease changes.
 """
 
 from __future__ import annotations

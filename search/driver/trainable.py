@@ -16,8 +16,8 @@ from search.training.worker import out_of_memory, train
 def run(job: dict[str, Any]) -> None:
     """Trains and scores one trial.
 
-    An error is reported with its traceback, not raised: Tune would restart the trial, which is right when a process or a
-    node is lost, but not when the configuration itself fails.
+    An error is reported with its traceback, not raised: Tune would restart the trial, which is right when a process or
+    a node is lost, but not when the configuration itself fails.
     """
     try:
         train(Job(**job), _report)

@@ -1,7 +1,7 @@
 """Connects a `Study` to Ray Tune as its searcher, trial scheduler and stopper.
 
-Tune only runs trials; the study's storage keeps all state. Ray's own OptunaSearch would tell Optuna that a trial stopped
-early is complete, keep no evaluations and not resume safely, and Tune's restore forgets the scheduler.
+Tune only runs trials; the study's storage keeps all state. Ray's own OptunaSearch would tell Optuna that a trial
+stopped early is complete, keep no evaluations and not resume safely, and Tune's restore forgets the scheduler.
 """
 
 from __future__ import annotations

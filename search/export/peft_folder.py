@@ -1,9 +1,9 @@
 """Exports a trained method to a folder that plain peft loads, if peft has an equivalent.
 
-peft runs the model's own class for a task. With a prefix, the class's head reads the text; with an input prompt, it reads the
-first virtual token. So only these can be exported: a prefix (or a prompt of a causal model, which is the same) or LoRA, with
-`readout: model`, a head for tokens, or a decoder that writes. Each export is checked: peft loads it again and must give the
-same logits.
+peft runs the model's own class for a task. With a prefix, the class's head reads the text; with an input prompt, it
+reads the first virtual token. So only these can be exported: a prefix (or a prompt of a causal model, which is the
+same) or LoRA, with `readout: model`, a head for tokens, or a decoder that writes. Each export is checked: peft loads
+it again and must give the same logits.
 """
 
 from __future__ import annotations

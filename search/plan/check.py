@@ -1,7 +1,7 @@
 """Checks a study before it starts, and estimates what it will cost.
 
-`check` looks at the model, the data and every method's search space, and reports all problems at once. It returns a `Plan`
-with counts and estimates. The estimates are upper bounds: they ignore early stopping.
+`check` looks at the model, the data and every method's search space, and reports all problems at once. It returns a
+`Plan` with counts and estimates. The estimates are upper bounds: they ignore early stopping.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _tasks(
 
 
 def _writing_problems(config: StudyConfig, method: str, space: Space, backbone: Backbone) -> list[Problem]:
-    """Problems of placement where a decoder writes: its text follows the given one, so no virtual token can stand there."""
+    """Finds placements that do not work if a decoder writes: its text must follow the given one directly."""
     if not config.language_model or backbone.shape.architecture != "decoder":
         return []
     found = {

@@ -26,8 +26,8 @@ MADE = "promptfront:made"
 class _IdempotentStorage(RDBStorage):
     """A database that creates a trial only once, even if the call is repeated because its answer was lost.
 
-    Optuna repeats calls by itself. So the check whether the trial exists must be in the transaction that creates it, where
-    the study's row is locked.
+    Optuna repeats calls by itself. So the check whether the trial exists must be in the transaction that creates it,
+    where the study's row is locked.
     """
 
     def _get_prepared_new_trial(self, study_id: int, template_trial: FrozenTrial | None, session: Any) -> Any:

@@ -24,8 +24,8 @@ _log = logging.getLogger("promptfront")
 def _waiting(name: str) -> Callable[..., Any]:
     """Makes a storage method that repeats its call while the database is away.
 
-    A call whose answer was lost runs twice. That does no harm: facts are written again, an ended trial stays as it is, and a
-    trial is created only once (`search/storage/optuna_storage.py`).
+    A call whose answer was lost runs twice. That does no harm: facts are written again, an ended trial stays as it is,
+    and a trial is created only once (`search/storage/optuna_storage.py`).
     """
 
     def call(self: Any, *given: Any, **named: Any) -> Any:

@@ -1,9 +1,10 @@
 """SQLite for a driver that writes often: commits survive a killed process and do not wait for the disk.
 
-With a write-ahead log (https://www.sqlite.org/wal.html) and synchronous=NORMAL, a commit goes to the operating system at once
-and to the disk later, so `kill -9` of the driver loses nothing. If the machine itself fails, the database stays intact but may
-lack the last seconds; their trials continue from their last recorded step. Processes that use a log share memory, so a file
-that other machines may open keeps SQLite's default: a rollback journal and a wait for the disk at every commit.
+With a write-ahead log (https://www.sqlite.org/wal.html) and synchronous=NORMAL, a commit goes to the operating system
+at once and to the disk later, so `kill -9` of the driver loses nothing. If the machine itself fails, the database
+stays intact but may lack the last seconds; their trials continue from their last recorded step. Processes that use a
+log share memory, so a file that other machines may open keeps SQLite's default: a rollback journal and a wait for the
+disk at every commit.
 """
 
 from __future__ import annotations

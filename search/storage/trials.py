@@ -1,10 +1,10 @@
 """The trials of one method and stage, in the Optuna storage and in this process's memory.
 
-The storage has only one writer, so the writer need not read back what it wrote; with thousands of trials that would take most
-of its time. A process that only reads must open the study again to see changes.
+The storage has only one writer, so the writer need not read back what it wrote; with thousands of trials that would
+take most of its time. A process that only reads must open the study again to see changes.
 
-Evaluations are user attributes of the trial, since `trial.report` refuses several objectives. What is learned after a trial's
-end (test scores, run ids) is a user attribute of the study, since Optuna's finished trials cannot be changed.
+Evaluations are user attributes of the trial, since `trial.report` refuses several objectives. What is learned after a
+trial's end (test scores, run ids) is a user attribute of the study, since Optuna's finished trials cannot be changed.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Drops methods that cannot reach the best, for `search.allocation: adaptive`.
 
-Li et al. (2020), "Efficient Automatic CASH via Rising Bandits", https://arxiv.org/abs/2012.04371: a method's best score rises
-more and more slowly, so if it kept rising as it did lately, it could at most reach
+Li et al. (2020), "Efficient Automatic CASH via Rising Bandits", https://arxiv.org/abs/2012.04371: a method's best
+score rises more and more slowly, so if it kept rising as it did lately, it could at most reach
 
     bound = best + slope * (trials that are left)
 
-A method is dropped if its bound is below the best score of another. Differences from the paper: every method gets half of its
-equal share before it can be dropped; the slope is taken over the second half of its trials; and a difference below epsilon
-drops no method, since it is noise or does not matter.
+A method is dropped if its bound is below the best score of another. Differences from the paper: every method gets half
+of its equal share before it can be dropped; the slope is taken over the second half of its trials; and a difference
+below epsilon drops no method, since it is noise or does not matter.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Early stopping: asynchronous successive halving that considers deployed parameters.
 
 Li et al. (2020), "A System for Massively Parallel Hyperparameter Tuning", https://arxiv.org/abs/1810.05934. The rungs
-(the steps at which trials may be stopped) are the evaluations nearest to max_steps / eta^k. Difference from the paper: a
-trial is compared only with the trials of its method that deploy at most as many parameters, so a more expensive configuration
-never stops a cheaper one. It is stopped if there are at least `eta` of them and it is not in the top 1/eta.
+(the steps at which trials may be stopped) are the evaluations nearest to max_steps / eta^k. Difference from the paper:
+a trial is compared only with the trials of its method that deploy at most as many parameters, so a more expensive
+configuration never stops a cheaper one. It is stopped if there are at least `eta` of them and it is not in the top
+1/eta.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ def size(ranges: Mapping[str, Range]) -> int | None:
 
 
 def points(ranges: Mapping[str, Range]) -> Iterator[dict[str, Scalar]]:
-    """Yields every point of a finite space once. Neighbours come far apart, so the first points cover the whole space."""
+    """Yields every point of a finite space once, neighbours far apart, so that the first ones cover the whole space."""
     count = size(ranges)
     assert count is not None, "a continuous space cannot be listed"
     stride = max(1, round(count * (math.sqrt(5) - 1) / 2))

@@ -1,8 +1,8 @@
 """Proposes the next configuration of a method, and tries none twice.
 
-The sampler works on a copy of the method's trials in memory, so a proposal can be checked before it becomes a trial. The copy
-keeps only the best and the latest trials of a large study, so a proposal does not become slower. That loses little: TPE's
-good group has at most 25 members, and 400 trials show the density of its bad group as well as 4,000.
+The sampler works on a copy of the method's trials in memory, so a proposal can be checked before it becomes a trial.
+The copy keeps only the best and the latest trials of a large study, so a proposal does not become slower. That loses
+little: TPE's good group has at most 25 members, and 400 trials show the density of its bad group as well as 4,000.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Proposals:
         """Proposes parameters that were not tried yet; None if none are left.
 
         Args:
-            count: the number of trials of the method so far. It sets the sampler's seed, so that a restart does not repeat
-                the first proposals.
+            count: the number of trials of the method so far. It sets the sampler's seed, so that a restart does not
+                repeat the first proposals.
         """
         if self._search.sampler != "grid":
             # A Gaussian process finds the same point with every seed and takes seconds: ask it once.

@@ -1,9 +1,9 @@
 """The second stage: retrains the best configurations with fresh seeds and chooses one per method.
 
-The best validation score of a search is too high, because it was selected, so it alone decides nothing. For each method two
-configurations are promoted: the best, and the cheapest within epsilon of it. Each is retrained with fresh seeds. The means
-over these seeds choose one: the cheaper, if it is still within epsilon of the other. Only this one is scored on the test
-split. On request the published default is retrained too, for comparison only.
+The best validation score of a search is too high, because it was selected, so it alone decides nothing. For each
+method two configurations are promoted: the best, and the cheapest within epsilon of it. Each is retrained with fresh
+seeds. The means over these seeds choose one: the cheaper, if it is still within epsilon of the other. Only this one is
+scored on the test split. On request the published default is retrained too, for comparison only.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Missing(NamedTuple):
 def promote(trials: list[FrozenTrial], epsilon: float, default: bool = False) -> dict[int, Role]:
     """The promoted search trials by number, with the reason; empty if no trial is complete.
 
-    With `default` the published default, which is the first trial, is promoted too, even if it was stopped early. Ties go to
-    fewer deployed parameters, then to the lower number.
+    With `default` the published default, which is the first trial, is promoted too, even if it was stopped early. Ties
+    go to fewer deployed parameters, then to the lower number.
     """
     done = [t for t in trials if t.state == TrialState.COMPLETE]
     if not done:

@@ -1,8 +1,9 @@
 """A study's records in the Optuna storage, from which everything else can be rebuilt.
 
-Each method has two Optuna studies: `<study>/<method>` for the search (maximize validation, minimize deployed parameters and
-measured costs) and `<study>/<method>/finalists` for the second stage. They hold configurations, states, every evaluation with
-its step, and the ids of MLflow runs. Opening the records resumes the study. Only the driver writes to them.
+Each method has two Optuna studies: `<study>/<method>` for the search (maximize validation, minimize deployed
+parameters and measured costs) and `<study>/<method>/finalists` for the second stage. They hold configurations, states,
+every evaluation with its step, and the ids of MLflow runs. Opening the records resumes the study. Only the driver
+writes to them.
 """
 
 from __future__ import annotations

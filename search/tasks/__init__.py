@@ -1,7 +1,7 @@
 """The kinds of task, one file for each. `load` reads a task's data and turns it into tokens.
 
-A kind is a module of this package with a class `Config` for its settings and functions `load` and `count`. It imports heavy
-libraries only where it uses them, so that a study file is checked quickly.
+A kind is a module of this package with a class `Config` for its settings and functions `load` and `count`. It imports
+heavy libraries only where it uses them, so that a study file is checked quickly.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def load(
         architecture: the backbone's architecture; it decides how texts to be written are laid out.
 
     Raises:
-        StudyFileError: the data, a column, split, label or text is wrong. The message begins with the place in the task's
-            section.
+        StudyFileError: the data, a column, split, label or text is wrong. The message begins with the place in the
+            task's section.
     """
     task: Task = _kind(config).load(config, tokenizer, max_length, seed, tuple(splits), architecture)
     return task

@@ -1,11 +1,12 @@
 """Reads formats that `datasets` cannot read: CoNLL's columns and SQuAD's nested JSON.
 
-CoNLL: each line has a word and its tag, separated by tabs or spaces (columns between them are ignored), and an empty line
-follows each sentence. Lines that begin with -DOCSTART- are ignored. The result has columns `words` and `tags`.
+CoNLL: each line has a word and its tag, separated by tabs or spaces (columns between them are ignored), and an empty
+line follows each sentence. Lines that begin with -DOCSTART- are ignored. The result has columns `words` and `tags`.
 
-SQuAD: {"data": [{"paragraphs": [{"context": ..., "qas": [{"id", "question", "answers": [{"text", "answer_start"}]}]}]}]}.
-The result has columns `id`, `question`, `context` and `answers` ({"text": [...], "answer_start": [...]}), as on the hub. A file
-with one row per line (`{"question": ..., "context": ..., "answers": {...}}`) has the format `json` instead.
+SQuAD: {"data": [{"paragraphs": [{"context": ..., "qas": [{"id", "question", "answers": [{"text",
+"answer_start"}]}]}]}]}. The result has columns `id`, `question`, `context` and `answers` ({"text": [...],
+"answer_start": [...]}), as on the hub. A file with one row per line (`{"question": ..., "context": ..., "answers":
+{...}}`) has the format `json` instead.
 """
 
 from __future__ import annotations

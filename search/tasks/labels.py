@@ -85,7 +85,7 @@ class _One:
         counts = Counter(target for (target,) in targets)
         wanted = few_shot or 1
         return [
-            f"label {name!r} has {counts[number]} rows in train, not {wanted}"
+            f"label {name!r}: {counts[number]} of {wanted} rows found in train"
             for number, name in enumerate(self.names)
             if counts[number] < wanted
         ]

@@ -1,8 +1,8 @@
 """Question answering: finds the span of a context that answers a question, or says that there is none.
 
-Example row, with SQuAD's columns: {"question": "Who wrote it?", "context": "Ink was written by Ann Lee.", "answers": {"text":
-["Ann Lee"], "answer_start": [19]}}. Empty lists mean that the context has no answer. Several answers of a row are references:
-training uses the first, and a prediction is scored against the closest one.
+Example row, with SQuAD's columns: {"question": "Who wrote it?", "context": "Ink was written by Ann Lee.", "answers":
+{"text": ["Ann Lee"], "answer_start": [19]}}. Empty lists mean that the context has no answer. Several answers of a row
+are references: training uses the first, and a prediction is scored against the closest one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads the rows of a split, with datasets.load_dataset or from the user's own Python file.
 
-Only the given split is read, so the test split stays unopened during the search. Error messages begin with the place in the
-task's section of the study file.
+Only the given split is read, so the test split stays unopened during the search. Error messages begin with the place
+in the task's section of the study file.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Table:
 class Source(Protocol):
     """A source of splits.
 
-    Both functions take the split's name, the columns (each with the setting that names it) and the setting that names the
-    split. They raise a StudyFileError if there is no such split or column, or if the split is empty.
+    Both functions take the split's name, the columns (each with the setting that names it) and the setting that names
+    the split. They raise a StudyFileError if there is no such split or column, or if the split is empty.
     """
 
     def count(self, split: str, columns: Mapping[str, str], field: str) -> int:

@@ -26,8 +26,8 @@ class Row:
         read: positions in input_ids that the head reads; None if it reads the text as a whole.
         token_type_ids: 0 or 1 for each token of a pair, if the model distinguishes the two texts.
         source_length: how many tokens of input_ids are given, if the rest is to be written; None: all.
-        written: token ids that an encoder-decoder's decoder gets after its start token; `read` then counts positions there,
-            from the start token at 0.
+        written: token ids that an encoder-decoder's decoder gets after its start token; `read` then counts positions
+            there, from the start token at 0.
     """
 
     input_ids: list[int]

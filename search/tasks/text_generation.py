@@ -1,11 +1,11 @@
 """Text generation: writes a text for a given one, such as a summary, a translation or a description of data.
 
-Example row: {"source": "name[Aromi], area[city centre]", "target": "Aromi is in the city centre."}. Rows with the same source
-form one example with several references. They are drawn together, each is a row of its own in training, and a written text is
-scored against the closest reference.
+Example row: {"source": "name[Aromi], area[city centre]", "target": "Aromi is in the city centre."}. Rows with the same
+source form one example with several references. They are drawn together, each is a row of its own in training, and a
+written text is scored against the closest reference.
 
-A decoder reads the source and continues with the target. In an encoder-decoder the encoder reads the source and the decoder
-writes the target. The loss is the language model's, over the target's tokens and the end token.
+A decoder reads the source and continues with the target. In an encoder-decoder the encoder reads the source and the
+decoder writes the target. The loss is the language model's, over the target's tokens and the end token.
 """
 
 from __future__ import annotations

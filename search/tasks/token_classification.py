@@ -1,7 +1,7 @@
 """Token classification: a label for each word.
 
-Example row: {"words": ["Ink", "helps", "Apple"], "tags": ["O", "O", "B-ORG"]} with `text: words` and `label: tags`. The head
-reads the first token of each word. Words beyond `model.max_length` are not read; `check` says how many.
+Example row: {"words": ["Ink", "helps", "Apple"], "tags": ["O", "O", "B-ORG"]} with `text: words` and `label: tags`.
+The head reads the first token of each word. Words beyond `model.max_length` are not read; `check` says how many.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# No retries by MLflow's client: it would wait minutes for a server that is away, and would create a run twice if an answer was
-# lost. `Tracker` retries instead, and looks first what is already there.
+# No retries by MLflow's client: it would wait minutes for a server that is away, and would create a run twice if an
+# answer was lost. `Tracker` retries instead, and looks first what is already there.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
@@ -36,7 +36,8 @@ def connect(address: str) -> MlflowClient:
     """Connects to the store; for SQLite, creates the file if needed, with a write-ahead log.
 
     Raises:
-        MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError: the store cannot be reached; see `errors`.
+        MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError: the store cannot be reached; see
+        `errors`.
     """
     if address.startswith("sqlite:///"):
         file = Path(address.removeprefix("sqlite:///"))
@@ -48,7 +49,7 @@ def connect(address: str) -> MlflowClient:
 
 
 def _make(file: Path) -> None:
-    """Creates a database under a temporary name first: MLflow cannot complete one that a killed process left half made."""
+    """Creates a database, first under a temporary name: MLflow cannot complete one that was left half made."""
     from mlflow.store.db.utils import _initialize_tables
 
     temporary = file.with_suffix(f".{os.getpid()}.tmp")

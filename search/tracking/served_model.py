@@ -1,8 +1,8 @@
 """An exported method as MLflow serves it ("models from code"). This file is saved with the model, beside `methods/`.
 
-Of promptfront it needs only the package `methods`, which is copied into the model. The frozen model is not included: it is
-loaded from its former folder, else by its hub id, or from the place that PROMPTFRONT_MODEL names. `methods.load` refuses
-weights other than those the method was trained on.
+Of promptfront it needs only the package `methods`, which is copied into the model. The frozen model is not included:
+it is loaded from its former folder, else by its hub id, or from the place that PROMPTFRONT_MODEL names. `methods.load`
+refuses weights other than those the method was trained on.
 """
 
 from __future__ import annotations

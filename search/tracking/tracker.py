@@ -1,7 +1,7 @@
 """Writes every trial as a run to MLflow; only the driver does this.
 
-`sync` writes what is in the Optuna storage and not yet in MLflow. It can be called at any time and repeatedly, also after a
-crash or after MLflow was away. A thread calls it while trials run, so training never waits for MLflow.
+`sync` writes what is in the Optuna storage and not yet in MLflow. It can be called at any time and repeatedly, also
+after a crash or after MLflow was away. A thread calls it while trials run, so training never waits for MLflow.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ def _page(config: StudyConfig | None, uri: str) -> str:
 def _password(folder: Path) -> str:
     """Returns the UI's password, and creates it with the users' database at the first use.
 
-    Only the owner can read the files. If the password's file is gone, both are created again, since the database keeps only a
-    hash of the password.
+    Only the owner can read the files. If the password's file is gone, both are created again, since the database keeps
+    only a hash of the password.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file, users = folder / "password.txt", folder / "users.db"

@@ -1,8 +1,9 @@
 """Chooses the rows of each training step, and turns rows into tensors.
 
-A batch has rows of every task, in proportion to the task's share. Rows of similar length share a batch, to save padding: each
-epoch is shuffled, cut into stretches of `_STRETCH` batches, sorted by length within each stretch, and its batches are shuffled
-again. The order depends only on (seed, step), so a resumed trial continues with the rows it would have seen.
+A batch has rows of every task, in proportion to the task's share. Rows of similar length share a batch, to save
+padding: each epoch is shuffled, cut into stretches of `_STRETCH` batches, sorted by length within each stretch, and
+its batches are shuffled again. The order depends only on (seed, step), so a resumed trial continues with the rows it
+would have seen.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class BatchOrder:
         lengths: for each task, the number of tokens of each row.
         batch_size: the number of rows in a batch.
         seed: the seed of the shuffling.
-        exponent: a task's share is its number of rows to this power: 1 is proportional, 0 is equal (Raffel et al., 2020,
-            section 3.5.2; it is the inverse of the temperature).
+        exponent: a task's share is its number of rows to this power: 1 is proportional, 0 is equal (Raffel et al.,
+            2020, section 3.5.2; it is the inverse of the temperature).
     """
 
     def __init__(
@@ -78,8 +79,8 @@ class _Stream:
         draw = random.Random(f"{self._seed}/{epoch}")
         rows = list(range(len(self._lengths)))
         draw.shuffle(rows)
-        # First come the rows that complete the last epoch's open batch, and last the rows of a batch that the next epoch will
-        # complete. All batches between are whole, so that no batch mixes rows of two sorted batches.
+        # First come the rows that complete the last epoch's open batch, and last the rows of a batch that the next
+        # epoch will complete. All batches between are whole, so that no batch mixes rows of two sorted batches.
         begun = min(-epoch * len(rows) % self._size, len(rows))
         batches = []
         for start in range(begun, len(rows), _STRETCH * self._size):
@@ -100,13 +101,13 @@ class Texts(NamedTuple):
     """Rows as tensors.
 
     Attributes:
-        ids_BT: int64, token ids, padded on the right with 0 to the longest text. Padding is masked everywhere, so its token
-            does not matter.
+        ids_BT: int64, token ids, padded on the right with 0 to the longest text. Padding is masked everywhere, so its
+            token does not matter.
         mask_BT: bool, False at padding.
         read_BT: bool, True at positions that the head reads; `[B, 1 + U]` if there is `written_BU`.
         types_BT: int64, token types; None if all are 0.
-        written_BU: int64, the tokens that an encoder-decoder's decoder gets after its start token, padded on the right; None
-            if it gets none.
+        written_BU: int64, the tokens that an encoder-decoder's decoder gets after its start token, padded on the
+            right; None if it gets none.
     """
 
     ids_BT: Tensor

@@ -1,7 +1,7 @@
 """The place of checkpoints: a folder or a URI (s3://, gs://, abfs://, hdfs://).
 
-Checkpoints are written and read as files; for a URI they pass through a temporary file. PyArrow, which Ray uses too, handles
-the URIs and takes credentials from the environment.
+Checkpoints are written and read as files; for a URI they pass through a temporary file. PyArrow, which Ray uses too,
+handles the URIs and takes credentials from the environment.
 """
 
 from __future__ import annotations

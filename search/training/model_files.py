@@ -63,7 +63,7 @@ def inspect(model: ModelConfig, language_model: bool = False) -> ModelFiles:
         found.append(Problem(_FIELD, str(error)))
     limit = backbone.shape.max_positions if backbone else None
     if limit is not None and model.max_length > limit:
-        text = f"must be at most {limit}, the number of the model's positions, not {model.max_length}"
+        text = f"must be at most {limit}, the model's number of positions, not {model.max_length}"
         found.append(Problem("model.max_length", text))
     return ModelFiles(path, loaded, backbone, tuple(found))
 
@@ -115,7 +115,7 @@ def weights_sha256(path: str) -> dict[str, str]:
 
 
 def tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """Loads the tokenizer in a model's folder; if it has no padding token, sets one (padding is masked, so any will do).
+    """Loads the tokenizer in a model's folder; if it has no padding token, sets one (any will do: padding is masked).
 
     Raises:
         StudyFileError: the folder has no tokenizer, or it cannot be loaded.

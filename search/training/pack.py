@@ -1,7 +1,7 @@
 """Trains several trials in one forward and backward of the frozen backbone.
 
-A `Pack` joins the rows of its trials. Rows share nothing, so a trial trains in a pack as it would alone, up to float error. A
-single trial is a pack of one.
+A `Pack` joins the rows of its trials. Rows share nothing, so a trial trains in a pack as it would alone, up to float
+error. A single trial is a pack of one.
 
 Letters: B rows, T text tokens, H hidden width.
 """
@@ -27,8 +27,8 @@ class Pack:
 
     Attributes:
         trials: the attached trials.
-        gradient_accumulation_steps: into how many forwards and backwards a step is split; more of them need less memory and
-            give the same step.
+        gradient_accumulation_steps: into how many forwards and backwards a step is split; more of them need less
+            memory and give the same step.
     """
 
     def __init__(self) -> None:

@@ -14,8 +14,8 @@ _PROCESS = Path("/proc/self")
 class PeakMemory:
     """Measures the peak memory from its creation on.
 
-    On a GPU it is what PyTorch allocated. On a CPU it is the resident memory of the process with its libraries, which only
-    Linux tells.
+    On a GPU it is what PyTorch allocated. On a CPU it is the resident memory of the process with its libraries, which
+    only Linux tells.
 
     Args:
         device: the device of the work.

@@ -1,7 +1,7 @@
-"""Measures what a finalist costs, with nothing else running; in a search, trials share cores, so times are not comparable.
+"""Measures what a finalist costs with nothing else running; in a search, trials share cores, so times cannot be compared.
 
-After the search, one run of each method's chosen finalist is measured, one at a time, with the cores or the GPU of a trial.
-For training it measures the median time of a few steps and their peak memory, and for serving the deployed form
+After the search, one run of each method's chosen finalist is measured, one at a time, with the cores or the GPU of a
+trial. For training it measures the median time of a few steps and their peak memory, and for serving the deployed form
 (`search/training/latency.py`).
 """
 

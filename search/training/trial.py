@@ -1,7 +1,7 @@
 """The training of one trial: its batches, its loss and its optimizer step.
 
-A `Trial` owns its method, heads, optimizer, generator, schedule and data order. A `Pack` (`search/training/pack.py`) runs the
-backbone for it, alone or together with other trials.
+A `Trial` owns its method, heads, optimizer, generator, schedule and data order. A `Pack` (`search/training/pack.py`)
+runs the backbone for it, alone or together with other trials.
 
 Letters: B rows, T text tokens, H hidden width, C classes.
 """
@@ -146,8 +146,8 @@ class Trial:
     ) -> Tensor:
         """What some rows of the batch add to its loss.
 
-        The batch's loss is the weighted sum over tasks of the mean loss of all targets in the batch, plus the mean auxiliary
-        loss of all rows.
+        The batch's loss is the weighted sum over tasks of the mean loss of all targets in the batch, plus the mean
+        auxiliary loss of all rows.
 
         Args:
             batch: the whole batch.

@@ -1,7 +1,7 @@
 """Trains one trial in a worker process.
 
-The process keeps the frozen model and the tokenized data, so later trials start at once. A trial reports every evaluation
-and writes only its checkpoints.
+The process keeps the frozen model and the tokenized data, so later trials start at once. A trial reports every
+evaluation and writes only its checkpoints.
 """
 
 from __future__ import annotations

@@ -119,7 +119,11 @@ def test_over_jobs_results_need_a_place_that_is_kept(
     write_study(study, tmp_path)
     done = run(command, "study.yaml", "--address", "http://127.0.0.1:1", cwd=tmp_path)
     assert done.returncode == 2
-    for place in ("output_dir: must be absolute over Ray Jobs", "tracking.storage:", "tracking.mlflow_uri:"):
+    for place in (
+        "output_dir: must be an absolute path with Ray Jobs",
+        "tracking.storage:",
+        "tracking.mlflow_uri:",
+    ):
         assert place in done.stderr
     assert "a job's working directory is temporary" in done.stderr
 
