@@ -115,7 +115,7 @@ def test_what_is_damaged_is_refused(model: Path, tmp_path: Path) -> None:
         methods.load(folder)
     (folder / "method.safetensors").write_bytes(tensors)
     (folder / "method.json").write_text(content[:50])
-    with pytest.raises(SavedError, match="holds no readable method"):
+    with pytest.raises(SavedError, match="has no readable method"):
         methods.load(folder)
     changed = json.loads(content)
     changed["form_config"]["num_virtual_tokens"] = 7

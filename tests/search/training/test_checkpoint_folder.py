@@ -183,6 +183,6 @@ def test_its_error_crosses_processes() -> None:
 def test_a_finished_trial_without_its_checkpoint_is_not_scored(study: dict[str, Any], tmp_path: Path) -> None:
     config = load(study, tmp_path, str(tmp_path / "kept"))
     with pytest.raises(
-        CheckpointFolderError, match="holds no readable checkpoint, which is needed to score on test"
+        CheckpointFolderError, match="has no readable checkpoint, which is needed to score on test"
     ):
         test_scores.score(job(config).to_dict())
