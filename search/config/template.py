@@ -43,7 +43,7 @@ def template(name: str, kind: str = DEFAULT_KIND) -> str:
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).lstrip("_.-") or "my-study"
     fields = StudyConfig.model_fields
     lines = [
-        f"# The study {inline(name)}. Paths are relative to this file, but output_dir to the current folder.",
+        f"# The study {inline(name)}. Paths are relative to this file; output_dir is relative to the current folder.",
         "# Values shown are the defaults, except model and tasks: edit those.",
         "",
         *_setting("study", inline(name), fields["study"].description),
