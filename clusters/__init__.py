@@ -1,1 +1,1 @@
-"""How a study reaches machines. Knows no machine learning, and imports nothing of promptfront."""
+"""Connects a study to machines. This package has no machine learning and imports nothing else of promptfront."""

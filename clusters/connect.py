@@ -1,4 +1,4 @@
-"""A connection to Ray: this machine for the time of a study, or a cluster that runs already."""
+"""Connects to Ray: starts it on this machine, or joins a running cluster."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ _SHOWING_SECONDS = 10
 
 
 class ClusterError(Exception):
-    """The cluster cannot be reached, or is not what was asked for; the message says what to do."""
+    """The cluster cannot be reached or does not fit; the message says what to do."""
 
     exit_code = 5
 
 
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[dict[str, float]]:
-    """Connects to Ray, and leaves it as it was.
+    """Connects to Ray for the length of a `with`.
 
     Args:
-        address: None starts Ray on this machine, without a dashboard, and ends it; `auto` or host:port joins a
-            running cluster. RAY_ADDRESS stands in for None.
+        address: `auto` or host:port joins a running cluster. None takes RAY_ADDRESS; without it, Ray is started on this
+            machine, without a dashboard, and stopped at the end.
 
     Yields:
         The cluster's resources: "CPU", "GPU", ...
 
     Raises:
-        ClusterError: it cannot be reached.
-        KeyboardInterrupt: SIGTERM came meanwhile.
+        ClusterError: Ray cannot be reached.
+        KeyboardInterrupt: SIGTERM arrived while connecting.
     """
     address = address or os.environ.get("RAY_ADDRESS") or None
     if address is not None and address.startswith("ray://"):
         raise ClusterError(
-            "RAY_ADDRESS is a ray:// address, whose driver would run, and write, in the cluster: submit the study through "
-            "Ray Jobs instead, --address http://HOST:8265"
+            "RAY_ADDRESS must not be a ray:// address: its driver would run and write on the cluster. Submit the study "
+            "through Ray Jobs instead: --address http://HOST:8265"
         )
     try:
         ray.init(
@@ -58,14 +58,15 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
         )
     except AuthenticationError as error:
         raise ClusterError(
-            f"the Ray cluster at {address} asks for a token, or for another than was sent: set RAY_AUTH_MODE=token, and "
+            f"the Ray cluster at {address} needs a token, or refuses the one that was sent: set RAY_AUTH_MODE=token and "
             "RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
         ) from error
-    except SystemExit as error:  # how Ray takes SIGTERM, from here on
+    except SystemExit as error:  # from here on, Ray turns SIGTERM into this
         cancel_alarm()
         raise KeyboardInterrupt from error
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"cannot reach a Ray cluster at {address or 'this machine'}: {error}") from error
+        what = f"reach a Ray cluster at {address}" if address else "start Ray on this machine"
+        raise ClusterError(f"cannot {what}: {error}") from error
     try:
         yield ray.cluster_resources()
     finally:
@@ -73,15 +74,15 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
 
 
 def cancel_alarm() -> None:
-    """Cancels the alarm of Ray's SIGTERM handler: it would abort us after 3 s."""
+    """Cancels the alarm of Ray's SIGTERM handler, which would abort this process after 3 s."""
     signal.alarm(0)
 
 
 def refuse_unshared(folder: Path) -> None:
-    """Looks from every other node of the connected cluster whether it sees this node's `folder`.
+    """Checks that every other node of the connected cluster sees this node's `folder`.
 
     Raises:
-        ClusterError: a node does not, or cannot run what is asked of it.
+        ClusterError: a node does not see it, or cannot run the check.
     """
     here = ray.get_runtime_context().get_node_id()
     others = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
@@ -96,20 +97,20 @@ def refuse_unshared(folder: Path) -> None:
         looking = [look.options(scheduling_strategy=node).remote(str(marker)) for node in there]
         seen = ray.get(looking, timeout=_LOOKING_SECONDS)
     except RayError as error:
-        raise ClusterError(f"a node of the cluster cannot look for {folder}: {error}") from error
+        raise ClusterError(f"a node of the cluster cannot check whether it sees {folder}: {error}") from error
     finally:
         marker.unlink(missing_ok=True)
     unseeing = [node["NodeName"] for node, sees in zip(others, seen, strict=True) if not sees]
     if unseeing:
         raise ClusterError(
-            f"{folder} is not there, or is another folder, on {', '.join(unseeing)}: a trial that moves to another node "
-            "goes on from its checkpoint in it. Set output_dir, or tracking.checkpoints, to a folder on a file system that all "
-            "nodes share, or tracking.checkpoints to a URI, such as s3://bucket/path"
+            f"{', '.join(unseeing)} cannot see {folder}, but a trial that moves to another node needs its checkpoints there. "
+            "Set output_dir or tracking.checkpoints to a folder that all nodes share, or tracking.checkpoints to a URI such "
+            "as s3://bucket/path"
         )
 
 
 def _sees(marker: str) -> bool:
-    """Whether a file is there. A shared file system may show what is new after some seconds only."""
+    """Whether a file exists; waits some seconds, since a shared file system may show new files late."""
     deadline = time.monotonic() + _SHOWING_SECONDS
     while not os.path.exists(marker):
         if time.monotonic() > deadline:
@@ -119,7 +120,7 @@ def _sees(marker: str) -> bool:
 
 
 def _environment() -> dict[str, dict[str, str]] | None:
-    """Workers find the packages where the driver has them; in a job, Ray sees to it."""
+    """The environment in which workers find the driver's packages; in a job Ray does this itself."""
     if _JOB in os.environ:
         return None
     path = os.pathsep.join(filter(None, [_IMPORTABLE, os.environ.get("PYTHONPATH")]))

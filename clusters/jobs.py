@@ -1,7 +1,7 @@
-"""Ray Jobs: commands that run in a cluster which is reached over HTTP.
+"""Ray Jobs: runs commands on a cluster over HTTP.
 
-A job's working directory is the packages of this source tree, with the files given for it; it is temporary. What a job
-leaves, it leaves in folders of the cluster.
+A job's working directory holds the packages of this source tree and the files given for the job. It is temporary, so a
+job must write its results to other folders of the cluster.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _TALKATIVE = (
     "ray.dashboard.modules.job.sdk",
     "ray._private.runtime_env.packaging",
 )
-"""Modules of Ray that print each upload."""
+"""Modules of Ray that log each upload."""
 _STARTED = "Running entrypoint for job"
 _KEY = "promptfront"
 
 
 class ShippingError(Exception):
-    """What was to travel with a job cannot; the message says what to do."""
+    """The files for a job cannot be sent; the message says what to do."""
 
     exit_code = 2
 
@@ -58,10 +58,10 @@ class Jobs:
     """The jobs of a cluster.
 
     Args:
-        address: http://host:port of its dashboard.
+        address: the cluster's dashboard, as http://host:port.
 
     Raises:
-        ClusterError: it cannot be reached, or refuses the token.
+        ClusterError: the cluster cannot be reached, or refuses the token.
     """
 
     def __init__(self, address: str) -> None:
@@ -72,34 +72,36 @@ class Jobs:
             self._client = JobSubmissionClient(address)
 
     def latest(self, key: str) -> Job | None:
-        """The last job that was submitted under a key, or None."""
+        """The last job submitted under a key, or None."""
         jobs = self._of(key)
         return _job(max(jobs, key=_number)) if jobs else None
 
     def submit(self, key: str, name: str, command: str, folder: Path) -> str:
-        """Starts a command, and returns at once.
+        """Starts a command and returns at once.
 
         Args:
-            key: under which the job is found again.
-            name: readable part of the submission id.
-            command: for a shell; what is to hear of a stop must replace it (exec).
-            folder: that becomes the working directory, as `packed` yields it.
+            key: a text by which `latest` finds the job again.
+            name: the readable part of the submission id.
+            command: a shell command; start its program with `exec`, so that the program receives the stop signal.
+            folder: the working directory, as `packed` yields it.
 
         Returns:
             The submission id.
 
         Raises:
-            ClusterError: the cluster cannot be reached, or has a job of this id already.
+            ClusterError: the cluster cannot be reached, or already has a job with this id.
         """
         number = max((_number(job) for job in self._of(key)), default=0) + 1
-        digest = hashlib.sha256(key.encode()).hexdigest()[:8]  # the same name may be elsewhere too
+        digest = hashlib.sha256(key.encode()).hexdigest()[
+            :8
+        ]  # studies in other folders may have the same name
         return self._submit(f"promptfront-{name}-{digest}-{number}", command, folder, {_KEY: key})
 
     def run(self, command: str, folder: Path) -> tuple[int, str]:
-        """Runs a short command to its end: its exit code, and what it printed.
+        """Runs a short command to its end; returns its exit code and output.
 
         Raises:
-            ClusterError: the cluster cannot be reached, or could not start it.
+            ClusterError: the cluster cannot be reached, or could not start the command.
         """
         id = self._submit(f"promptfront-command-{os.urandom(6).hex()}", command, folder, {})
         with _reached(self.address):
@@ -116,12 +118,12 @@ class Jobs:
             return details.driver_exit_code, printed
 
     def logs(self, id: str) -> str:
-        """What a job has printed so far."""
+        """The output of a job so far."""
         with _reached(self.address):
             return _printed(self._client.get_job_logs(id))
 
     def follow(self, id: str, write: Callable[[str], object]) -> Job:
-        """Writes what a job prints until it ends; the job, ended."""
+        """Passes a job's output to `write` until the job ends; returns the ended job."""
 
         async def tail() -> None:
             read = ""
@@ -137,7 +139,7 @@ class Jobs:
             return self._wait(id)
 
     def stop(self, id: str) -> Job:
-        """Asks a job to stop, which it does cleanly, and waits for its end; the job, ended."""
+        """Asks a job to stop cleanly and waits until it has; returns the ended job."""
         with _reached(self.address):
             self._client.stop_job(id)
             return self._wait(id)
@@ -152,7 +154,7 @@ class Jobs:
             return [job for job in self._client.list_jobs() if (job.metadata or {}).get(_KEY) == key]
 
     def _submit(self, id: str, command: str, folder: Path, metadata: dict[str, str]) -> str:
-        # Ray kills after three seconds what was asked to stop; a trial may need longer to its next evaluation.
+        # By default Ray kills a stopped job after three seconds; a trial may need longer to its next evaluation.
         variables = {
             "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS),
             "COLUMNS": str(shutil.get_terminal_size().columns),
@@ -169,19 +171,19 @@ class Jobs:
 
 @contextlib.contextmanager
 def packed(files: Mapping[str, Path | str]) -> Iterator[Path]:
-    """A folder with the source and the files of a job.
+    """Makes a temporary folder with the source and the files of a job.
 
     Args:
-        files: by their path in the folder; a text, or a file or folder to copy.
+        files: by path in the folder, either a text to write, or a file or folder to copy.
 
     Raises:
-        ShippingError: they are too many bytes for Ray to keep in the memory of the head.
+        ShippingError: the files are too large: Ray keeps them in the head's memory.
     """
     size = sum(_size(content) for content in files.values() if isinstance(content, Path))
     if size > _MOST_BYTES:
         raise ShippingError(
-            f"the study's own files are {size / 2**20:.0f} MiB, and at most {_MOST_BYTES // 2**20} MiB travel with a job: "
-            "put them on the cluster's shared file system, and name them by their absolute path there"
+            f"the study's files have {size / 2**20:.0f} MiB, but at most {_MOST_BYTES // 2**20} MiB can be sent with a job: "
+            "put them on the cluster's shared file system, and give their absolute paths there"
         )
     with tempfile.TemporaryDirectory(prefix="promptfront-") as name:
         folder = Path(name)
@@ -216,14 +218,14 @@ def _number(details: JobDetails) -> int:
 
 
 def _printed(log: str) -> str:
-    """A job's log without what Ray writes before the command."""
+    """A job's log without the lines that Ray writes before the command's output."""
     before, started, rest = log.partition(_STARTED)
     return rest.partition("\n")[2] if started else before
 
 
 @contextlib.contextmanager
 def _no_other_address() -> Iterator[None]:
-    """Without Ray's variables, which would go before the address that was asked for."""
+    """Hides Ray's variables, which would override the given address."""
     names = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
     hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
@@ -234,19 +236,19 @@ def _no_other_address() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _reached(address: str) -> Iterator[None]:
-    """Errors of Ray's client in plain words."""
+    """Turns errors of Ray's client into plain messages."""
     try:
         yield
     except AuthenticationError as error:
         wrong = "failed" in error.message.partition(":")[0]
         raise ClusterError(
-            f"the cluster at {address} {'refuses the token' if wrong else 'asks for a token'}: set RAY_AUTH_MODE=token, "
-            "and RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
+            f"the cluster at {address} {'refuses the token' if wrong else 'needs a token'}: set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
         ) from error
     except (OSError, requests.RequestException) as error:
         raise ClusterError(
-            f"no Ray dashboard answers at {address}; is the cluster up, and its port 8265 forwarded to this machine "
-            "(ray dashboard, ssh -L, kubectl port-forward)?"
+            f"no Ray dashboard answers at {address}. Check that the cluster is running, and that its port 8265 is "
+            "forwarded to this machine (ray dashboard, ssh -L, kubectl port-forward)"
         ) from error
     except RuntimeError as error:
         raise ClusterError(f"the cluster at {address}: {error}") from error

@@ -1,4 +1,4 @@
-"""Files as text, so that a job can print it: Ray Jobs brings back what is printed, and no files."""
+"""Packs files as text that a job can print, since Ray Jobs returns only a job's output and no files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MOST_BYTES = 64 * 2**20
 
 
 def pack(path: Path) -> str:
-    """A folder's files, or one file, as text; of a SQLite database in use, a copy that is whole.
+    """Packs a folder's files, or one file, as text; a SQLite database in use is copied consistently.
 
     Raises:
-        ValueError: they are more than travel this way.
+        ValueError: the files are too large.
     """
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
@@ -32,8 +32,8 @@ def pack(path: Path) -> str:
     content = stream.getvalue()
     if len(content) > _MOST_BYTES:
         raise ValueError(
-            f"{path} has {len(content) / 2**20:.0f} MiB, more than the {_MOST_BYTES // 2**20} MiB that are brought "
-            "over Ray Jobs; it is there on the cluster: copy it by your own means"
+            f"{path} has {len(content) / 2**20:.0f} MiB, but at most {_MOST_BYTES // 2**20} MiB can be fetched through Ray "
+            "Jobs. It is kept on the cluster; copy it from there by other means"
         )
     return f"{_BEGIN}\n{base64.encodebytes(content).decode()}{_END}\n"
 
@@ -56,14 +56,14 @@ def _at_rest(path: Path) -> Iterator[Path]:
 
 
 def split(printed: str) -> tuple[str, str | None]:
-    """What a job has printed, and the parcel in it, if there is one."""
+    """Splits a job's output into the printed text and the parcel, or None if there is none."""
     text, begin, rest = printed.partition(_BEGIN)
     parcel, end, after = rest.partition(_END)
     return (text + after.lstrip("\n"), parcel) if begin and end else (printed, None)
 
 
 def unpack(parcel: str, folder: Path) -> None:
-    """Writes the files of a parcel; none can leave the folder."""
+    """Writes the files of a parcel to a folder; none can be written outside of it."""
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(parcel)), mode="r:gz") as archive:
         archive.extractall(folder, filter="data")

@@ -1,4 +1,4 @@
-"""Files that start a Ray cluster, from the templates in clusters/templates/ and the values that a user gives."""
+"""Writes files that start a Ray cluster, from the templates in clusters/templates/ and the user's values."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ _FOLDER = Path(__file__).resolve().parent / "templates"
 
 
 class TemplateError(Exception):
-    """There is no such template, or no such value of it; the message lists those that there are."""
+    """The kind of cluster or a value is unknown, or a value is missing; the message lists what there is."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True)
 class Value:
-    """A value of a template; one whose default is None must be given."""
+    """A value of a template; it must be given if its default is None."""
 
     default: str | None
     help: str
 
 
-_NAME = Value("promptfront", "of the cluster")
+_NAME = Value("promptfront", "name of the cluster")
 _INSTALL = Value(None, "what pip installs on each node: a wheel's URL, or git+https://...")
 _CLOUD = {
     "region": Value(None, "where the machines are"),
-    "head": Value(None, "type of the head's machine; it runs the driver and no trial"),
-    "worker": Value(None, "type of the workers' machines"),
-    "image": Value(None, "image of both: Debian or Ubuntu with Python 3.11 or later"),
-    "workers": Value("2", "how many"),
+    "head": Value(None, "machine type of the head, which runs the driver and no trials"),
+    "worker": Value(None, "machine type of the workers"),
+    "image": Value(None, "image of all machines: Debian or Ubuntu with Python 3.11 or later"),
+    "workers": Value("2", "number of workers"),
     "share": Value(None, "the shared file system, as `mount -t nfs4` names it: HOST:/PATH"),
-    "output_dir": Value("/mnt/outputs", "where it is mounted on each node"),
+    "output_dir": Value("/mnt/outputs", "folder where it is mounted on each node"),
     "install": _INSTALL,
-    "ssh_user": Value("ubuntu", "user of the image"),
+    "ssh_user": Value("ubuntu", "user name in the image"),
     "cluster_name": _NAME,
 }
 
@@ -48,36 +48,38 @@ KINDS: dict[str, tuple[str, str, dict[str, Value]]] = {
         "local.sh.j2",
         "several Ray nodes on this machine",
         {
-            "nodes": Value("2", "raylets"),
-            "cpus": Value("1", "CPUs that each says it has"),
-            "port": Value("6400", "of the head; node N uses port + 100 N up to port + 100 N + 99"),
-            "dashboard_port": Value("8265", "of Ray Jobs"),
-            "folder": Value("~/.promptfront", "of token, logs and process ids; at most 40 letters"),
+            "nodes": Value("2", "number of Ray nodes"),
+            "cpus": Value("1", "CPUs that each node offers"),
+            "port": Value("6400", "port of the head; node N uses port + 100 N to port + 100 N + 99"),
+            "dashboard_port": Value("8265", "port of the dashboard and of Ray Jobs"),
+            "folder": Value(
+                "~/.promptfront", "folder for token, logs and process ids; at most 40 characters"
+            ),
         },
     ),
     "slurm": (
         "slurm.sh.j2",
-        "a Slurm job whose nodes are a Ray cluster, for one study",
+        "a Slurm job whose nodes form a Ray cluster, for one study",
         {
-            "nodes": Value("2", "of Slurm"),
-            "cpus": Value("8", "of each node"),
-            "gpus": Value("0", "of each node"),
-            "time": Value("24:00:00", "limit; the study is stopped cleanly before it"),
-            "partition": Value("", "of Slurm; empty for its default"),
-            "setup": Value("", "a shell command that goes first, such as: source /shared/venv/bin/activate"),
-            "job_name": _NAME,
+            "nodes": Value("2", "number of Slurm nodes"),
+            "cpus": Value("8", "CPUs of each node"),
+            "gpus": Value("0", "GPUs of each node"),
+            "time": Value("24:00:00", "time limit; the study is stopped cleanly before it"),
+            "partition": Value("", "Slurm partition; empty for the default one"),
+            "setup": Value("", "shell command to run first, such as: source /shared/venv/bin/activate"),
+            "job_name": Value("promptfront", "name of the job"),
         },
     ),
     "onpremise": (
         "onpremise.yaml.j2",
-        "`ray up` on machines of your own, over ssh",
+        "`ray up` on your own machines, over ssh",
         {
             "head": Value(None, "address of the head"),
-            "workers": Value(None, "addresses of the workers, with commas between"),
-            "output_dir": Value(None, "a folder that all of them see"),
+            "workers": Value(None, "addresses of the workers, separated by commas"),
+            "output_dir": Value(None, "folder that all machines share"),
             "install": _INSTALL,
             "ssh_user": Value(None, "user on each machine"),
-            "ssh_private_key": Value("~/.ssh/id_ed25519", "its key, on this machine"),
+            "ssh_private_key": Value("~/.ssh/id_ed25519", "file of the user's private key on this machine"),
             "cluster_name": _NAME,
         },
     ),
@@ -87,7 +89,7 @@ KINDS: dict[str, tuple[str, str, dict[str, Value]]] = {
         "`ray up` on Google Compute Engine",
         {
             "project": Value(None, "id of the project"),
-            "zone": Value(None, "of the region, such as europe-west4-a"),
+            "zone": Value(None, "zone in the region, such as europe-west4-a"),
             **_CLOUD,
         },
     ),
@@ -95,28 +97,28 @@ KINDS: dict[str, tuple[str, str, dict[str, Value]]] = {
         "kuberay.yaml.j2",
         "a RayJob on Kubernetes, for one study",
         {
-            "image": Value(None, "with promptfront installed"),
+            "image": Value(None, "container image with promptfront installed"),
             "claim": Value(None, "PersistentVolumeClaim (ReadWriteMany) for results and data"),
-            "output_dir": Value("/mnt/outputs", "where it is mounted in each pod"),
-            "workers": Value("2", "pods that run trials"),
-            "cpus": Value("8", "of a worker"),
-            "gpus": Value("0", "of a worker"),
-            "memory": Value("32Gi", "of a worker"),
-            "ray_version": Value("2.60.0", "the image's"),
+            "output_dir": Value("/mnt/outputs", "folder where it is mounted in each pod"),
+            "workers": Value("2", "number of pods that run trials"),
+            "cpus": Value("8", "CPUs of a worker"),
+            "gpus": Value("0", "GPUs of a worker"),
+            "memory": Value("32Gi", "memory of a worker"),
+            "ray_version": Value("2.60.0", "Ray version in the image"),
             "cluster_name": _NAME,
         },
     ),
 }
-"""By kind: the template's file, what it is for, and its values."""
+"""For each kind: its template file, what it is for, and its values."""
 
 
 def render(kind: str, values: Mapping[str, str], name: str = "") -> str:
-    """The file of a kind of cluster.
+    """Renders the file of a kind of cluster.
 
     Args:
         kind: one of KINDS.
-        values: by name; those that are left out have their defaults.
-        name: of the file, for its own comments.
+        values: values by name; others keep their defaults.
+        name: the file's name, which its comments mention.
 
     Raises:
         TemplateError: the kind or a value is unknown, or a value is missing.
@@ -147,13 +149,13 @@ def render(kind: str, values: Mapping[str, str], name: str = "") -> str:
 
 
 def title(kind: str) -> str:
-    """A kind, and what it is for."""
+    """A kind and what it is for, in one line."""
     _known(kind)
     return f"{kind}: {KINDS[kind][1]}"
 
 
 def describe(kind: str) -> str:
-    """The values of a kind, a line each."""
+    """The values of a kind, one line each."""
     return "\n".join(
         f"  {name}: {value.help}" + ("" if value.default is None else f" (default {value.default})")
         for name, value in KINDS[kind][2].items()

@@ -1,7 +1,7 @@
-"""The methods: one file each, found by its name. Needs torch and transformers, nothing else.
+"""The methods, one file for each. This package needs only torch and transformers.
 
-`names()` lists them, `get(name)` imports one, `describe(name)` reads one without torch, `load(folder)` gives back one that was
-trained and exported.
+`names()` lists them, `get(name)` imports one, `describe(name)` reads one without importing torch, and `load(folder)`
+loads one that was trained and exported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Description", "UnknownMethodError", "describe", "get", "load", "name
 
 
 def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -> Predictor:
-    """What `promptfront export` wrote, ready to predict; see `methods.saved.predictor.load`."""
+    """Loads a folder of `promptfront export`, ready to predict; see `methods.saved.predictor.load`."""
     from methods.saved import predictor
 
     return predictor.load(folder, model=model, device=device)

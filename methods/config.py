@@ -1,6 +1,6 @@
-"""Configurations of methods: hyperparameters with their defaults, ranges and checks. Needs no torch.
+"""Configurations of methods: hyperparameters with defaults, ranges and checks. Needs no torch.
 
-A method's file defines its `Config`, a frozen dataclass each of whose fields is made by `hyperparameter`.
+A method's file defines its `Config`, a frozen dataclass; `hyperparameter` makes each of its fields.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ def hyperparameter(
     searched: bool | Range = True,
     where: Mapping[str, Scalar] | None = None,
 ) -> V:
-    """A field of a `MethodConfig`: its published default, what is allowed, and what is searched.
+    """Makes a field of a `MethodConfig`.
 
     Args:
-        default: the published default, the first trial of every study.
-        allowed: the values it may have. A study may go beyond a range's bounds (the config's `problems` tell what
-            cannot work), but not beyond a choice's values.
+        default: the published default, which the first trial of every study uses.
+        allowed: the values it may have. A study may go beyond the bounds of a range (`problems` says what cannot
+            work), but not beyond the values of a choice.
         help: one line for `promptfront methods` and the study file.
-        searched: what the default search space holds: all that is allowed, a part of it, or nothing (it keeps its
-            default).
-        where: the values of other fields with which it applies; otherwise it has no effect.
+        searched: the default search space: True for all allowed values, False for none (the default is kept), or a
+            range.
+        where: values of other fields that are needed for this field to have an effect.
     """
     space = (allowed if searched else None) if isinstance(searched, bool) else searched
     return dataclasses.field(  # type: ignore[no-any-return]
@@ -54,7 +54,7 @@ class MethodConfig:
     """Hyperparameters that every method has."""
 
     head_fields: ClassVar[tuple[str, ...]] = ("readout",)
-    """Fields that are about the heads: nothing to search where no head is trained."""
+    """Fields that concern the heads; they are not searched if no head is trained."""
 
     learning_rate: float = hyperparameter(
         3e-3, allowed=Float(1e-4, 1e-1, log=True), help="AdamW's peak learning rate"
@@ -63,12 +63,12 @@ class MethodConfig:
         "mean",
         allowed=Choice(READOUTS),
         searched=False,
-        help="what the head reads: the first or last text position, the mean of all, or as the model's own class does",
+        help="what the head reads: the first or last text position, the mean of all, or what the model's own class reads",
     )
 
     @classmethod
     def fields(cls) -> dict[str, dataclasses.Field[Any]]:
-        """Name to field, in the order of their definition."""
+        """The fields by name, in the order of their definition."""
         return {field.name: field for field in dataclasses.fields(cls)}
 
     @classmethod
@@ -81,7 +81,7 @@ class MethodConfig:
         }
 
     def to_dict(self) -> dict[str, Scalar]:
-        """The fields that apply as plain values, for JSON: two configurations that do the same have the same."""
+        """The fields that have an effect, as plain values for JSON; equal for configurations that do the same."""
         return {
             name: getattr(self, name)
             for name, field in self.fields().items()
@@ -89,10 +89,14 @@ class MethodConfig:
         }
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
-        """Why this configuration cannot run on a backbone of `shape` with texts of up to `max_length` tokens.
+        """Finds reasons why this configuration cannot run.
+
+        Args:
+            shape: the backbone's shape.
+            max_length: the most tokens of a text.
 
         Returns:
-            Sentences that say what is allowed and what was got; empty when all is well.
+            Sentences that begin with the field's name and say what is allowed; empty if there is no problem.
         """
         found = []
         for name in ("learning_rate", "head_learning_rate"):
@@ -101,8 +105,8 @@ class MethodConfig:
                 found.append(f"{name} must be above 0, not {rate}")
         if self.readout == "model" and not shape.model_head:
             found.append(
-                "readout must be first, last or mean, not model: the model has no class for classification, "
-                "or its file has no weights for the pooler that the class reads"
+                "readout must be first, last or mean, not model: transformers has no classification class for the model, or "
+                "the model's file has no weights for the pooler that the class reads"
             )
         for name, field in type(self).fields().items():
             allowed, value = field.metadata["allowed"], getattr(self, name)
@@ -113,25 +117,25 @@ class MethodConfig:
 
 @dataclass(frozen=True)
 class TrainedConfig(MethodConfig):
-    """Hyperparameters of methods that train parameters of their own beside the heads.
+    """Hyperparameters of methods that train parameters besides the heads.
 
-    What heads learn at decides much of a short training: were it fixed here and searched by `head_only`, the search
-    would compare rates rather than methods.
+    The heads' learning rate matters much in a short training. It is searched here as in `head_only`, so that the search
+    compares methods and not learning rates.
     """
 
     head_fields: ClassVar[tuple[str, ...]] = ("head_learning_rate", "readout")
 
     head_learning_rate: float = hyperparameter(
-        3e-3, allowed=Float(3e-4, 1e-1, log=True), help="AdamW's peak learning rate, of the heads"
+        3e-3, allowed=Float(3e-4, 1e-1, log=True), help="AdamW's peak learning rate for the heads"
     )
 
 
 @dataclass(frozen=True)
 class PromptConfig(TrainedConfig):
-    """Hyperparameters of methods that have virtual tokens."""
+    """Hyperparameters of methods with virtual tokens."""
 
     num_virtual_tokens: int = hyperparameter(
-        20, allowed=Int(4, 100, log=True), help="virtual tokens P per prompt or prefix"
+        20, allowed=Int(4, 100, log=True), help="virtual tokens P in each prompt or prefix"
     )
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
@@ -142,15 +146,15 @@ class PromptConfig(TrainedConfig):
 
     @property
     def row_tokens(self) -> int:
-        """Virtual tokens that a row gets."""
+        """The number of virtual tokens that a row gets."""
         return self.num_virtual_tokens
 
     def _position_problem(self, shape: Shape, max_length: int) -> list[str]:
-        """The prompt takes positions of the model's: it must leave enough of them for the text."""
+        """Checks that the virtual tokens leave enough of the model's positions for the text."""
         if shape.max_positions is None or self.row_tokens + max_length <= shape.max_positions:
             return []
         left = (shape.max_positions - max_length) * self.num_virtual_tokens // self.row_tokens
         return [
             f"num_virtual_tokens must be at most {left}, not {self.num_virtual_tokens}: the model has "
-            f"{shape.max_positions} positions and model.max_length takes {max_length} of them"
+            f"{shape.max_positions} positions, and model.max_length takes {max_length} of them"
         ]

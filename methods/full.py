@@ -1,11 +1,11 @@
-"""Full fine-tuning, the ceiling: every weight of a copy of the model is trained.
+"""Full fine-tuning (an upper bound): trains every weight of a copy of the model.
 
-There is no injection. With several tasks they share the one copy, each with its own head.
+There is no injection. Several tasks share one copy, each with its own head.
 
-Differences from usual practice: the model stays in evaluation mode, so there is no dropout, which would draw from a
-generator that is not the trial's. A part of the model that nothing reads (a pooler, unless `readout: model`) is left as it is.
+Differences from usual practice: the model stays in evaluation mode, without dropout, which would not draw from the
+trial's generator. A part of the model that is not read (a pooler, unless `readout: model`) is not trained.
 
-Counts: trained = deployed = the model's own scalars, whatever the number of tasks.
+Counts: trained = deployed = all scalars of the model, for any number of tasks.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from methods.space import Float
 
 @dataclass(frozen=True)
 class Config(TrainedConfig):
-    """Learning rate of the whole model."""
+    """The model's learning rate."""
 
     learning_rate: float = hyperparameter(
         5e-5,
         allowed=Float(5e-6, 5e-4, log=True),
-        help="AdamW's peak learning rate, of every weight of the model",
+        help="AdamW's peak learning rate for all weights of the model",
     )
 
 
 class Method(method.Method):
-    """`model`, a copy of the backbone's."""
+    """Trains `model`, a copy of the backbone's model."""
 
     title = "Full fine-tuning"
     baseline = True
@@ -52,7 +52,7 @@ class Method(method.Method):
         return self._own
 
     def initialize(self, start: Start) -> None:
-        """It starts from the model's own weights."""
+        """Does nothing: training starts from the model's weights."""
 
     def forward(self, rows: Rows, backbone: Backbone) -> Injection:
         return Injection(rows=len(rows))

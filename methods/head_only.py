@@ -1,7 +1,7 @@
-"""Head only, the baseline: no injection; a linear head on the frozen features is all that is trained.
+"""Head only: a linear classifier on the frozen model.
 
-Nothing is deployed beside the head, so a prompt has to beat it to be worth its parameters. What is searched
-is the head's learning rate and what it reads.
+This is the cheapest baseline: no injection, and nothing is deployed besides the head. A prompt must beat it to be
+worth its parameters. The search varies the head's learning rate and what it reads.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from methods.space import Choice, Float
 
 @dataclass(frozen=True)
 class Config(MethodConfig):
-    """Learning rate and readout of the head."""
+    """The head's learning rate and readout."""
 
     head_fields: ClassVar[tuple[str, ...]] = ("learning_rate", "readout")
 
     learning_rate: float = hyperparameter(
-        3e-3, allowed=Float(3e-4, 1e-1, log=True), help="AdamW's peak learning rate, of the head"
+        3e-3, allowed=Float(3e-4, 1e-1, log=True), help="AdamW's peak learning rate for the head"
     )
     readout: str = hyperparameter(
         "mean",
         allowed=Choice(READOUTS),
         searched=Choice(("first", "mean", "last")),
-        help="what the head reads: the first or last text position, the mean of all, or as the model's own class does",
+        help="what the head reads: the first or last text position, the mean of all, or what the model's own class reads",
     )
 
 
 class Method(method.Method):
-    """An empty injection."""
+    """Injects nothing."""
 
     title = "Head only"
     baseline = True
 
     def initialize(self, start: Start) -> None:
-        """There is nothing to start."""
+        """Does nothing: there are no parameters."""
 
     def forward(self, rows: Rows, backbone: Backbone) -> Injection:
         return Injection(rows=len(rows))

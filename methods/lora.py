@@ -1,13 +1,13 @@
-"""LoRA, what a user would pick instead: low-rank updates of a copy of the model's weights, by the peft library.
+"""LoRA (the usual alternative): low-rank updates of a copy of the model's weights, by the peft library.
 
 Hu et al. (2021), "LoRA: Low-Rank Adaptation of Large Language Models", https://arxiv.org/abs/2106.09685, section 4.1:
 
     W x + (alpha / r) B A x,   A in R^{r x in}, B in R^{out x r} trained, W frozen; A random, B zero at the start.
 
-With several tasks they share the one adapter, each with its own head. Differences from the paper: no dropout, which would
-draw from a generator that is not the trial's; `target: all-linear` adapts the feed-forward layers too, as is usual since.
+Several tasks share one adapter, each with its own head. Differences from the paper: there is no dropout, which would
+not draw from the trial's generator; `target: all-linear` adapts the feed-forward layers too, as is usual today.
 
-Counts: trained = deployed = the sum of r * (in + out) over the adapted layers, whatever the number of tasks.
+Counts: trained = deployed = the sum of r * (in + out) over the adapted layers, for any number of tasks.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _ADAPTER = "default"
 
 @dataclass(frozen=True)
 class Config(TrainedConfig):
-    """Rank, scale, adapted layers and learning rate."""
+    """The adapter's rank, scale, layers and learning rate."""
 
     learning_rate: float = hyperparameter(
-        2e-4, allowed=Float(1e-5, 1e-2, log=True), help="AdamW's peak learning rate, of the adapter"
+        2e-4, allowed=Float(1e-5, 1e-2, log=True), help="AdamW's peak learning rate for the adapter"
     )
     r: int = hyperparameter(8, allowed=Int(1, 64, log=True), help="rank of the updates")
     lora_alpha: int = hyperparameter(
@@ -56,13 +56,13 @@ class Config(TrainedConfig):
                 found.append(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.target == "attention" and not shape.sites:
             found.append(
-                "target must be all-linear, not attention: the model's attention has a form of its own"
+                "target must be all-linear, not attention: promptfront cannot find this model's attention layers"
             )
         return found
 
 
 class Method(method.Method):
-    """`model`, a copy of the backbone's, and `adapter`, what peft put into it at `targets`: all that is trained and kept."""
+    """Trains and stores only the adapter that peft puts at `targets` into `model`, a copy of the backbone's model."""
 
     title = "LoRA"
     baseline = True
@@ -73,11 +73,11 @@ class Method(method.Method):
         self._own = backbone.copy()
         self.model = self._own.model
         self.targets = _linear_layers(self._own, config.target)
-        transposed = isinstance(self.model.get_submodule(self.targets[0]), Conv1D)  # GPT-2's, all of them
+        transposed = isinstance(self.model.get_submodule(self.targets[0]), Conv1D)  # in GPT-2, all of them
         self.adapter = peft.LoraConfig(
             r=config.r,
             lora_alpha=config.lora_alpha,
-            target_modules=list(self.targets),  # of many names peft makes few endings, in place
+            target_modules=list(self.targets),  # a copy, since peft shortens a long list in place
             fan_in_fan_out=transposed,
         )
         peft.inject_adapter_in_model(self.adapter, self.model, adapter_name=_ADAPTER)
@@ -88,7 +88,7 @@ class Method(method.Method):
         return self._own
 
     def initialize(self, start: Start) -> None:
-        with torch.random.fork_rng(devices=[]):  # peft's own start draws from torch's generator
+        with torch.random.fork_rng(devices=[]):  # peft initialises from torch's global generator
             torch.manual_seed(int(torch.randint(2**31, (), generator=start.generator)))
             for module in self.model.modules():
                 if isinstance(module, LoraLayer):
@@ -99,7 +99,7 @@ class Method(method.Method):
 
 
 def _linear_layers(backbone: Backbone, target: str) -> list[str]:
-    """Names of the linear layers to adapt: all, or those within the attention modules."""
+    """The names of the linear layers to adapt: all, or those inside the attention modules."""
     attentions = backbone.attention_modules()
     scores: Any = backbone.model.get_output_embeddings() if backbone.language_model else None  # type: ignore[operator]
     inside = {id(layer) for attention in attentions for layer in attention.modules()}
@@ -107,7 +107,7 @@ def _linear_layers(backbone: Backbone, target: str) -> list[str]:
         name
         for name, layer in backbone.model.named_modules()
         if isinstance(layer, nn.Linear | Conv1D)
-        and name.partition(".")[0] != "pooler"  # which heads read, if at all, as it is
-        and layer is not scores  # of the vocabulary, which peft leaves out too
+        and name.partition(".")[0] != "pooler"  # heads read the frozen pooler, if any
+        and layer is not scores  # the vocabulary's scores, which peft leaves out too
         and (target == "all-linear" or id(layer) in inside)
     ]

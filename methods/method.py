@@ -1,8 +1,8 @@
-"""What every method is: a configuration with a search space, and a module that produces injections.
+"""The base class of methods: a module that produces injections, with a configuration and a search space.
 
-One method is one file in this package. The file defines `Config` (a frozen dataclass, each field made by
-`hyperparameter`) and `Method` (an `nn.Module` whose forward returns an `Injection` for the rows of a batch),
-and opens with the paper, the formula, and how it differs from the paper. Nothing else is edited.
+A method is one file in this package. It defines `Config` (a frozen dataclass; `hyperparameter` makes each field) and
+`Method` (an `nn.Module` whose forward returns an `Injection` for the rows of a batch). Its docstring gives the paper,
+the formula and the differences from the paper. A new method needs no other change.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rows:
-    """What a method is given of the rows of a batch.
+    """A method's input for the rows of a batch.
 
     Attributes:
-        task_B: `[B]` int64, index of each row's task.
-        query_BH: `[B, H]` float32, what the bare model makes of each row (`Backbone.features`), for a method that
-            asks for it by `query`; otherwise None.
+        task_B: `[B]` int64, the index of each row's task.
+        query_BH: `[B, H]` float32, the bare model's features of each row (`Backbone.features`), if the method's
+            `query` asks for them; else None.
     """
 
     task_B: Tensor
@@ -40,15 +40,15 @@ class Rows:
 
 @dataclass(frozen=True)
 class Start:
-    """What a method may start its parameters from.
+    """What a method may use to initialise its parameters.
 
     Attributes:
         backbone: the frozen model, for its embeddings and its layers' keys and values.
-        tasks: names of the study's tasks, in their order.
-        label_ids: token ids of each task's label words, one list per label.
-        generator: the trial's own source of random numbers (CPU).
-        encode: token ids of a text, without special tokens.
-        queries: for a method that asks for a `query`, that of each task's training rows, `[rows, H]`.
+        tasks: the names of the study's tasks in their order.
+        label_ids: the token ids of each task's label words, one list per label.
+        generator: the trial's own random generator (CPU).
+        encode: turns a text into token ids, without special tokens.
+        queries: for a method with a `query`, the features of each task's training rows, `[rows, H]`.
     """
 
     backbone: Backbone
@@ -62,17 +62,16 @@ class Start:
 class Method(nn.Module, ABC):
     """Produces the injection for the rows of a batch.
 
-    A method is built from a configuration, the backbone and the number of tasks, with parameters of no meaning
-    yet; `initialize` gives them their start. A saved method is loaded without `initialize`. It keeps no reference
-    to the backbone that it shares with others.
+    A method is built from a configuration, the backbone and the number of tasks. Its parameters get their values from
+    `initialize`, or from a file if it was saved. It keeps no reference to the shared backbone.
     """
 
     title: ClassVar[str]
-    """The name people know it by."""
+    """The method's usual name."""
     baseline: ClassVar[bool] = False
-    """Whether it is there to be compared with rather than to be chosen."""
+    """Whether it is only there for comparison."""
     private_backbone: ClassVar[bool] = False
-    """Whether it trains a copy of the backbone (`own_backbone`): its rows share no forward with those of others."""
+    """Whether it trains a copy of the backbone (`own_backbone`), so that it cannot share a forward with other trials."""
 
     def __init__(self, config: Any, backbone: Backbone, num_tasks: int) -> None:
         super().__init__()
@@ -81,16 +80,16 @@ class Method(nn.Module, ABC):
 
     @property
     def query(self) -> str | None:
-        """The readout of the bare model's features that `forward` needs as `Rows.query_BH`; None: it needs none."""
+        """The readout of the features that `forward` needs as `Rows.query_BH`; None if it needs none."""
         return None
 
     @property
     def own_backbone(self) -> Backbone | None:
-        """The copy that a method with `private_backbone` trains."""
+        """The copy that a method with `private_backbone` trains; else None."""
         return None
 
     def train(self, mode: bool = True) -> Self:
-        """As `nn.Module.train`; a copy of the backbone stays in eval mode: its dropout draws from no trial's generator."""
+        """Sets the mode, but keeps an own backbone in eval mode: its dropout would not use the trial's generator."""
         super().train(mode)
         if self.own_backbone is not None:
             self.own_backbone.model.eval()
@@ -98,23 +97,23 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def initialize(self, start: Start) -> None:
-        """Gives the parameters their start, drawing from `start.generator` only."""
+        """Initialises the parameters; random numbers come only from `start.generator`."""
 
     @abstractmethod
     def forward(self, rows: Rows, backbone: Backbone) -> Injection:
-        """The injection for the rows of a batch, into the backbone that runs them."""
+        """Makes the injection for the rows of a batch; `backbone` is the one that will run them."""
 
     def deployed(self, backbone: Backbone) -> Method:
-        """The method that makes the same injections of nothing but what a deployed model needs.
+        """Returns a method that makes the same injections with only the parameters that deployment needs.
 
-        A network that only helps training is run once and left out: the result is another method, or this one.
+        A network that only helps training is run once and left out. Without such a network it is this method itself.
         """
         return self
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """The parameters that are trained, in groups with their share of the configuration's learning rate."""
+        """The trained parameters in groups, each with a factor for the configuration's learning rate."""
         return [([parameter for parameter in self.parameters() if parameter.requires_grad], 1.0)]
 
     def metrics(self) -> dict[str, float]:
-        """What is worth a curve of its own beside the scores, by name; asked after each evaluation."""
+        """Further values to log as curves, by name; called after each evaluation."""
         return {}

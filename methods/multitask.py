@@ -1,18 +1,19 @@
-"""Multi-task prompt tuning: a pool that all tasks share, and a selector of each that mixes from it.
+"""Multi-task prompt tuning: all tasks share a pool of prompts, and a selector mixes them for each text.
 
-The prompt-tuning playbook's form; mixes of shared prompts are also in Asai et al. (2022), "ATTEMPT",
-https://arxiv.org/abs/2205.11961, and Wang et al. (2023), "Multitask Prompt Tuning", https://arxiv.org/abs/2303.02861:
+Mixes of shared prompts are in Asai et al. (2022), "ATTEMPT", https://arxiv.org/abs/2205.11961, and Wang et al. (2023),
+"Multitask Prompt Tuning", https://arxiv.org/abs/2303.02861. This form is that of the prompt-tuning playbook, a text
+that describes and compares these methods on one example:
 
     p_t(x) = sum_i S_t(x)_i p_i,   p_i in R^{P x E} shared,
     per_task:        S_t(x) = softmax(W_t E(x) + b_t);
-    task_embedding:  S_t(x) = softmax(W (E(x) + e_t) + b), one selector and a vector of each task;
-    task_id:         S_t    = softmax(b_t), without looking at the text.
+    task_embedding:  S_t(x) = softmax(W (E(x) + e_t) + b), one selector and one vector per task;
+    task_id:         S_t    = softmax(b_t), which ignores the text.
 
-The loss is the trial's: sum_t alpha_t L_t. Differences from the playbook: E(x) is what the bare model makes of the text, scaled to
-length 1, since its own length would saturate the softmax; selectors learn more slowly than prompts
+The loss is sum_t alpha_t L_t, as in every trial. Differences from the playbook: E(x) is the bare model's feature of
+the text scaled to length 1, since its own length would saturate the softmax; selectors learn more slowly than prompts
 (`selector_rate`), as in ATTEMPT.
 
-Counts: trained = deployed = M*P*E and the selectors': tasks * (M*H + M), M*H + M + tasks*H, or tasks * M.
+Counts: trained = deployed = M*P*E plus the selectors' tasks * (M*H + M), M*H + M + tasks*H, or tasks * M.
 """
 
 from __future__ import annotations
@@ -36,25 +37,25 @@ from methods.space import Choice, Float, Int
 
 @dataclass(frozen=True)
 class Config(InputConfig):
-    """Size of the shared pool, kind of selector, and learning rates."""
+    """The size of the shared pool, the kind of selector, and the learning rates."""
 
     learning_rate: float = hyperparameter(
-        3e-2, allowed=Float(1e-2, 0.4, log=True), help="AdamW's peak learning rate, of the shared prompts"
+        3e-2, allowed=Float(1e-2, 0.4, log=True), help="AdamW's peak learning rate for the shared prompts"
     )
     num_virtual_tokens: int = hyperparameter(
-        20, allowed=Int(10, 100, log=True), help="virtual tokens P that a row gets"
+        20, allowed=Int(10, 100, log=True), help="virtual tokens P that each text gets"
     )
     pool_size: int = hyperparameter(10, allowed=Int(5, 20, log=True), help="prompts M that the tasks share")
     selector: str = hyperparameter(
         "per_task",
         allowed=Choice(("per_task", "task_embedding", "task_id")),
-        help="what mixes the prompts: a selector per task, one that is told the task, or the task alone",
+        help="what chooses the mix: a selector for each task, one selector that knows the task, or the task alone",
     )
     selector_rate: float = hyperparameter(
         0.1,
         allowed=Float(0.01, 1.0, log=True),
         searched=False,
-        help="selectors' learning rate, in prompts' ones",
+        help="selectors' learning rate, as a multiple of the prompts'",
     )
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
@@ -67,8 +68,11 @@ class Config(InputConfig):
 
 
 class Method(method.Method):
-    """`pool` `[M, P, E]`; of the selector, as it has them, `weight` `[tasks or 1, M, H]`, `bias` `[tasks or 1, M]` and
-    `task` `[tasks, H]`."""
+    """Mixes shared prompts for each text.
+
+    Its parameters are `pool` `[M, P, E]` and, depending on the selector, `weight` `[tasks or 1, M, H]`, `bias`
+    `[tasks or 1, M]` and `task` `[tasks, H]`.
+    """
 
     title = "Multi-task prompt tuning"
 
@@ -93,7 +97,7 @@ class Method(method.Method):
         weight_VE = start.backbone.embeddings.detach().float().cpu()
         ids = torch.randint(len(weight_VE), self.pool.shape[:2], generator=start.generator)
         self.pool.copy_(weight_VE[ids])
-        # E(x) has length 1, so these give scores of deviation 1: neither even nor a single prompt.
+        # E(x) has length 1, so scores have deviation 1: the mix is neither even nor a single prompt.
         if self.config.selector == "task_id":
             self.bias.normal_(generator=start.generator)
             return
@@ -117,7 +121,7 @@ class Method(method.Method):
         return self._usage.metrics()
 
     def selection(self, rows: Rows) -> Tensor:
-        """S_t(x) of each row, `[B, M]`, adding up to 1."""
+        """The shares S_t(x) of each row, `[B, M]`; they add up to 1."""
         if self.config.selector == "task_id":
             return self.bias[rows.task_B].softmax(1)
         assert rows.query_BH is not None, "rows come with the query that the method asks for"

@@ -1,4 +1,4 @@
-"""P-tuning: a prompt at the input, trained through an encoder.
+"""P-tuning: a prompt at the input that is trained through an encoder network.
 
 Liu et al. (2021), "GPT Understands, Too", https://arxiv.org/abs/2103.10385, section 3:
 
@@ -6,16 +6,16 @@ Liu et al. (2021), "GPT Understands, Too", https://arxiv.org/abs/2103.10385, sec
     lstm:  P = W_3 relu(W_2 LSTM(E) + b_2) + b_3, the LSTM bidirectional with two layers;
     mlp:   P = W_3 relu(W_2 relu(W_1 E + b_1) + b_2) + b_3.
 
-Prompts may stand before, in the middle of, after or around the text (`placement`). The encoder makes the virtual
-tokens depend on each other in training; it is run once afterwards, and what is deployed is a prompt, `prompt_tuning`'s
-form.
+Prompts stand before, in the middle of, after or around the text (`placement`). The encoder makes the virtual tokens
+depend on each other in training. It is run once after training; what is deployed is a prompt in the form of
+`prompt_tuning`.
 
-Differences from the paper: a head on text positions rather than a masked token; the last layer is scaled and shifted so
-that the prompt starts with the mean and deviation of the model's own embeddings (PyTorch's default starts it
-orders of magnitude away); with several tasks each has its own E, and they share the encoder.
+Differences from the paper: the head reads text positions, not a masked token; the last layer is scaled and shifted so
+that the prompt starts with the mean and deviation of the model's embeddings (with PyTorch's default it would be orders
+of magnitude off); each task has its own E, and all tasks share the encoder.
 
-Counts: deployed = tasks * P * E. Trained: that, and the encoder's, of width W: mlp: E*W + W + W*W + W + W*E + E;
-lstm: a two-layer bidirectional LSTM of width W/2 on each side, and W*W + W + W*E + E.
+Counts: deployed = tasks * P * E. Trained: the same plus the encoder of width W: mlp: E*W + W + W*W + W + W*E + E;
+lstm: a two-layer bidirectional LSTM of width W/2 in each direction, plus W*W + W + W*E + E.
 """
 
 from __future__ import annotations
@@ -39,33 +39,33 @@ from methods.space import Choice, Float, Int
 
 @dataclass(frozen=True)
 class Config(InputConfig):
-    """Length, encoder and learning rate of the prompt."""
+    """The prompt's length, encoder and learning rate."""
 
     learning_rate: float = hyperparameter(
-        1e-3, allowed=Float(1e-5, 1e-2, log=True), help="AdamW's peak learning rate, of prompt and encoder"
+        1e-3, allowed=Float(1e-5, 1e-2, log=True), help="AdamW's peak learning rate for prompt and encoder"
     )
     num_virtual_tokens: int = hyperparameter(
-        20, allowed=Int(3, 50, log=True), help="virtual tokens P among the text's"
+        20, allowed=Int(3, 50, log=True), help="virtual tokens P at the text"
     )
     encoder: str = hyperparameter(
-        "lstm", allowed=Choice(("lstm", "mlp")), help="network that makes the prompt in training"
+        "lstm", allowed=Choice(("lstm", "mlp")), help="network that produces the prompt in training"
     )
     encoder_width: int = hyperparameter(
         0,
         allowed=Int(0, 4096),
         searched=False,
-        help="hidden units of the encoder; 0: as the input embeddings",
+        help="hidden units of the encoder; 0: the width of the input embeddings",
     )
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
         found = super().problems(shape, max_length)
         if self.encoder_width < 0 or self.encoder_width % 2:
-            found.append(f"encoder_width must be even and at least 2, or 0, not {self.encoder_width}")
+            found.append(f"encoder_width must be 0, or even and at least 2, not {self.encoder_width}")
         return found
 
 
 class Method(method.Method):
-    """`embedding` `[tasks, P, E]`, and the encoder: `lstm` or `first`, then `middle` and `last`."""
+    """Trains `embedding` `[tasks, P, E]` and the encoder: `lstm` or `first`, then `middle` and `last`."""
 
     title = "P-tuning"
 
@@ -90,7 +90,7 @@ class Method(method.Method):
         match(self.last, self.prompt().flatten(0, 1), start.backbone.embeddings.detach().float().cpu())
 
     def prompt(self) -> Tensor:
-        """What the encoder makes of the embedding, `[tasks, P, E]`."""
+        """The encoder's output, `[tasks, P, E]`."""
         if self.config.encoder == "lstm":
             hidden = self.lstm(self.embedding)[0]
         else:

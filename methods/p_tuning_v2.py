@@ -1,4 +1,4 @@
-"""P-tuning v2: learned keys and values in front of every layer's own.
+"""P-tuning v2: learned keys and values in front of those of every layer.
 
 Liu et al. (2022), "P-Tuning v2: Prompt Tuning Can Be Comparable to Fine-tuning Universally Across Scales and
 Tasks", https://arxiv.org/abs/2110.07602, section 3; the same form as prefix tuning (Li and Liang 2021) without
@@ -6,13 +6,13 @@ its reparameterisation:
 
     attention_l(q, [K_l; k], [V_l; v]),   K_l, V_l in R^{N x P x D} trained, for each layer l.
 
-Differences from the paper: the keys and values start matched to each layer's own (mean and standard deviation
-per head and dimension, of a probe of random tokens), or from those of a given text, rather than from N(0, 0.02):
-keys and values of frozen layers differ in scale by layer, and a prefix out of scale takes all attention or none.
-By default the text keeps its positions; `shift_positions` starts it at P, as the paper's code and peft do.
+Differences from the paper: keys and values start with the mean and standard deviation of each layer's own (per head
+and dimension, measured on random tokens), or from those of a given text, not from N(0, 0.02). The scale differs
+between frozen layers, and a prefix with a wrong scale takes all attention or none. By default the text keeps its
+positions; `shift_positions` starts it at P, as the paper's code and peft do.
 
-Counts: trained = deployed = tasks * sum over layers of 2 * N * P * D (2*L*P*H where all heads have their own
-keys and values).
+Counts: trained = deployed = tasks * sum over layers of 2 * N * P * D (2*L*P*H if every head has its own keys and
+values).
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from methods.space import Choice, Float, Int, Text
 
 @dataclass(frozen=True)
 class Config(KeyValueConfig):
-    """Length, dropout, start, layers and learning rate of the prefixes."""
+    """The prefixes' length, dropout, start, layers and learning rate."""
 
     learning_rate: float = hyperparameter(
-        1e-2, allowed=Float(1e-3, 6e-2, log=True), help="AdamW's peak learning rate, of the prefixes"
+        1e-2, allowed=Float(1e-3, 6e-2, log=True), help="AdamW's peak learning rate for the prefixes"
     )
     num_virtual_tokens: int = hyperparameter(
         16, allowed=Int(4, 128, log=True), help="virtual tokens P in front of every layer's keys and values"
     )
     dropout: float = hyperparameter(
-        0.0, allowed=Float(0.0, 0.2), searched=False, help="dropout on the prefixes, in training"
+        0.0, allowed=Float(0.0, 0.2), searched=False, help="dropout on the prefixes in training"
     )
     init: str = hyperparameter(
         "matched",
         allowed=Choice(("matched", "text")),
         searched=False,
-        help="start: a normal that matches each layer's own keys and values, or those of init_text",
+        help="start: random with the mean and deviation of each layer's own keys and values, or those of init_text",
     )
     init_text: str = hyperparameter(
         "",
         allowed=Text(),
         searched=False,
-        help="the text that init: text starts from",
+        help="text to start from with init: text",
         where={"init": "text"},
     )
 
@@ -65,12 +65,12 @@ class Config(KeyValueConfig):
         if not 0 <= self.dropout < 1:
             found.append(f"dropout must be at least 0 and below 1, not {self.dropout}")
         if self.init == "text" and not self.init_text:
-            found.append("init_text must be given where init is text")
+            found.append("init_text must be given if init is text")
         return found
 
 
 class Method(method.Method):
-    """Per chosen site, `key.<number>` and `value.<number>` `[tasks, N, P, D]`."""
+    """Trains `key.<number>` and `value.<number>` `[tasks, N, P, D]` for each chosen site."""
 
     title = "P-tuning v2"
 
@@ -102,7 +102,7 @@ class Method(method.Method):
                     table[:, :, : text_NTD.shape[1]] = text_NTD
 
     def _given_text(self, start: Start) -> Tensor:
-        """Input embeddings of init_text, `[1, T, E]`, at most P tokens; where it has fewer, the rest is matched."""
+        """The input embeddings of init_text, `[1, T, E]`, at most P tokens; missing ones start at random."""
         ids = start.encode(self.config.init_text)[: self.config.num_virtual_tokens]
         return start.backbone.embed(torch.tensor([ids], device=start.backbone.device))
 
@@ -114,7 +114,7 @@ class Method(method.Method):
         return table_injection(tables, rows, self.config.shift_positions)
 
     def _drop(self, table: Tensor) -> Tensor:
-        """Dropout from the trial's own generator, so that a trial is the same alone and in a pack."""
+        """Applies dropout with the trial's own generator, so that a trial is the same alone and in a pack."""
         rate = self.config.dropout
         if not self.training or rate == 0:
             return table

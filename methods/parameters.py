@@ -1,4 +1,4 @@
-"""The parameters of a method: how many, and which tensors hold them."""
+"""Counts, saves and loads the parameters of a method."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
 
 
 def trained_parameters(module: nn.Module) -> int:
-    """Scalars that receive a gradient."""
+    """The number of trained scalars."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def deployed_parameters(method: Method, backbone: Backbone) -> int:
-    """Scalars that a deployed model needs beside backbone and heads."""
+    """The number of scalars that a deployed model needs besides backbone and heads."""
     return trained_parameters(method.deployed(backbone))
 
 
 def deployed_bytes(method: Method, backbone: Backbone) -> int:
-    """Bytes of the deployed tensors in a file, beside its header and the heads."""
+    """The bytes of the deployed tensors in a file, without its header and the heads."""
     return sum(tensor.numel() * tensor.element_size() for tensor in state(method.deployed(backbone)).values())
 
 
 def state(method: nn.Module) -> dict[str, Tensor]:
-    """What a checkpoint or a deployed file holds of a method: the parameters that are trained, by name."""
+    """The trained parameters by name, as a checkpoint or an exported file holds them."""
     return {name: p.detach() for name, p in method.named_parameters() if p.requires_grad}
 
 
 def load_state(method: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Puts what `state` gave back into a method of the same configuration.
+    """Loads the result of `state` into a method of the same configuration.
 
     Raises:
-        ValueError: names or shapes are not the method's.
+        ValueError: names or shapes do not fit the method.
     """
     mine = {name: p for name, p in method.named_parameters() if p.requires_grad}
     if mine.keys() != tensors.keys():

@@ -1,4 +1,4 @@
-"""Prefix tuning: virtual tokens that every layer sees, trained as vectors or through a network.
+"""Prefix tuning: virtual tokens in every layer, trained as vectors or through a network.
 
 Li and Liang (2021), "Prefix-Tuning: Optimizing Continuous Prompts for Generation",
 https://arxiv.org/abs/2101.00190, section 4:
@@ -6,15 +6,16 @@ https://arxiv.org/abs/2101.00190, section 4:
     hidden:  K_l, V_l = the layer's own keys and values of h_l,   h_l in R^{P x H} trained, for each layer l;
     mlp:     [K_1; V_1; ...; K_L; V_L] = W_2 tanh(W_1 E + b_1) + b_2,   E in R^{P x H} trained (section 4.3).
 
-`hidden` is the prompt-tuning playbook's form, "vectors prepended at every layer", and has its L*P*H parameters. It is
-exact: of a position that is overwritten at every layer only its keys and values are ever visible, and the layer's
-frozen norm, projections and rotation (positions 0 to P - 1) make them. `mlp` is the paper's reparameterisation, with the
-shape that peft gives it; the network is run once after training and not deployed.
+`hidden` prepends vectors at every layer (L*P*H parameters), as in the prompt-tuning playbook, a text that describes
+and compares these methods on one example. It is exact: of a position that is overwritten at every layer, others see
+only its keys and values, which the layer's frozen norm, projections and rotation (positions 0 to P - 1) make. `mlp` is
+the paper's reparameterisation with the shape that peft gives it; the network is run once after training and not
+deployed.
 
-Differences from the paper: `hidden` starts from the layer inputs of sampled tokens, `mlp` from PyTorch's default,
-its last layer scaled and shifted so that each layer's keys and values start with the mean and deviation of its own; by
-default the text keeps its positions (`shift_positions`). A study of several tasks holds one table per task; the
-network is shared.
+Differences from the paper: `hidden` starts from the layer inputs of sampled tokens; `mlp` starts from PyTorch's
+default, with the last layer scaled and shifted so that keys and values start with the mean and deviation of each
+layer's own. By default the text keeps its positions (`shift_positions`). Each task has its own table, and all tasks
+share the network.
 
 Counts: hidden: trained = deployed = tasks * L*P*H. mlp: deployed = tasks * 2*L*P*N*D (p_tuning_v2's form), trained =
 tasks * P*H + H*W + W + W*(2*L*N*D) + 2*L*N*D for width W.
@@ -43,10 +44,10 @@ from methods.space import Choice, Float, Int
 
 @dataclass(frozen=True)
 class Config(KeyValueConfig):
-    """Length, form and learning rate of the prefixes."""
+    """The prefixes' length, form and learning rate."""
 
     learning_rate: float = hyperparameter(
-        1e-2, allowed=Float(1e-4, 1e-1, log=True), help="AdamW's peak learning rate, of the prefixes"
+        1e-2, allowed=Float(1e-4, 1e-1, log=True), help="AdamW's peak learning rate for the prefixes"
     )
     num_virtual_tokens: int = hyperparameter(
         16, allowed=Int(5, 100, log=True), help="virtual tokens P in front of every layer's text"
@@ -54,7 +55,7 @@ class Config(KeyValueConfig):
     parameterization: str = hyperparameter(
         "hidden",
         allowed=Choice(("hidden", "mlp")),
-        help="what is trained: a vector per layer and token, or a network that makes keys and values",
+        help="what is trained: a vector for each layer and token, or a network that produces keys and values",
     )
     mlp_width: int = hyperparameter(
         128,
@@ -70,14 +71,14 @@ class Config(KeyValueConfig):
             found.append(f"mlp_width must be at least 1, not {self.mlp_width}")
         if shape.max_positions is not None and self.num_virtual_tokens > shape.max_positions:
             found.append(
-                f"num_virtual_tokens must be at most {shape.max_positions}, the model's positions, "
+                f"num_virtual_tokens must be at most {shape.max_positions}, the model's number of positions, "
                 f"not {self.num_virtual_tokens}"
             )
         return found
 
 
 class Method(method.Method):
-    """`hidden` `[L, tasks, P, H]`; or `embedding` `[tasks, P, H]` and the network's layers `first` and `last`."""
+    """Trains `hidden` `[L, tasks, P, H]`, or `embedding` `[tasks, P, H]` with the layers `first` and `last`."""
 
     title = "Prefix tuning"
 
@@ -113,14 +114,14 @@ class Method(method.Method):
         match(self.last, self._mlp().flatten(0, 1), torch.cat(self._own(start), dim=1))
 
     def _own(self, start: Start) -> list[Tensor]:
-        """Each chosen layer's own keys and values of a random text, `[T, N*D]`, in the order of the outputs."""
+        """The keys and values of a random text in each chosen layer, `[T, N*D]`, in the order of the outputs."""
         probe = start.backbone.keys_and_values(random_text(start))
         return [
             part[0].transpose(0, 1).flatten(1).float().cpu() for site in self._sites for part in probe[site]
         ]
 
     def _mlp(self) -> Tensor:
-        """What the network makes of the embedding, `[tasks, P, 2*L*N*D]`."""
+        """The network's output, `[tasks, P, 2*L*N*D]`."""
         output: Tensor = self.last(torch.tanh(self.first(self.embedding)))
         return output
 
@@ -129,14 +130,14 @@ class Method(method.Method):
         return table_injection(tables, rows, self.config.shift_positions)
 
     def _kept_tables(self, backbone: Backbone) -> dict[Site, tuple[Tensor, Tensor]]:
-        """The tables, made anew where a parameter has changed: to make them takes as long as to answer a row."""
+        """The tables, computed again only if a parameter has changed, since that takes as long as answering a row."""
         state = (id(backbone), *((p.data_ptr(), p._version) for p in self.parameters()))
         if self._kept is None or self._kept[0] != state:
             self._kept = state, self._tables(backbone)
         return self._kept[1]
 
     def _tables(self, backbone: Backbone) -> dict[Site, tuple[Tensor, Tensor]]:
-        """By site, keys and values `[tasks, N, P, D]`."""
+        """The keys and values of each site, `[tasks, N, P, D]`."""
         if self.config.parameterization == "hidden":
             return backbone.project(dict(zip(self._sites, self.hidden, strict=True)))
         shapes = [at for at in self._shapes for _ in range(2)]

@@ -1,22 +1,22 @@
-"""Prompt pool: a library of prompts from which each row's own features pick or mix.
+"""Prompt pool: a set of prompts from which each text picks or mixes its own.
 
 Wang et al. (2022), "Learning to Prompt for Continual Learning" (L2P), https://arxiv.org/abs/2112.08654, section 4:
 
-    top_k:  the k prompts whose keys have the highest cosine with the query q(x), one after the other;
+    top_k:  the k prompts whose keys have the highest cosine with the query q(x), joined;
             loss + pull * sum over the chosen (1 - cos(q(x), key));
     mix:    sum_i w_i P_i,   w = softmax(cos(W q(x) + b, key_i) / temperature),   W and b trained too.
 
-The query is what the bare model makes of the row; it does not change, and is computed once for each data set. Each row chooses
-for itself: nothing is decided by batch. Gradients reach the keys through the pull loss (top_k) or the weights (mix).
-The prompts stand among the text's embeddings, or are keys and values of every layer (`site`).
+The query is the bare model's feature of the row; it does not change and is computed once for each data set. Each row
+chooses for itself, never a batch as a whole. Gradients reach the keys through the pull loss (top_k) or the weights
+(mix). The prompts stand among the text's embeddings, or are keys and values of every layer (`site`).
 
-Differences from the paper: the query is a readout of a language model rather than [CLS] of an image model; keys
-start at the queries of training rows that lie far apart (k-means++), since random keys are all equally far from
-real queries and one of them then wins every row, which the paper counters by penalising frequent prompts. With several
-tasks each has a pool of its own.
+Differences from the paper: the query is a readout of a language model, not [CLS] of an image model. Keys start at the
+queries of training rows that lie far apart (k-means++): random keys are all equally far from real queries, so that one
+of them would be chosen for every row, which the paper counters by penalising frequent prompts. Each task has its own
+pool.
 
-Counts, for each task: trained = deployed = M*P*E + M*H at the input, 2*L*M*P*N*D + M*H as keys and values; mix adds
-H*H + H, once.
+Counts, for each task: trained = deployed = M*P*E + M*H at the input, or 2*L*M*P*N*D + M*H as keys and values; mix adds
+H*H + H once for all tasks.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ from methods.space import Choice, Float, Int
 
 @dataclass(frozen=True)
 class Config(InputConfig):
-    """Size of the pool, how a row chooses from it, where the prompts go, and the learning rate."""
+    """The pool's size, the choice from it, the prompts' place, and the learning rate."""
 
     learning_rate: float = hyperparameter(
-        1e-2, allowed=Float(1e-3, 5e-2, log=True), help="AdamW's peak learning rate, of prompts and keys"
+        1e-2, allowed=Float(1e-3, 5e-2, log=True), help="AdamW's peak learning rate for prompts and keys"
     )
     num_virtual_tokens: int = hyperparameter(
-        5, allowed=Int(5, 20, log=True), help="virtual tokens P of a prompt; a row gets top_k of them"
+        5, allowed=Int(5, 20, log=True), help="virtual tokens P in each prompt; a text gets top_k prompts"
     )
     pool_size: int = hyperparameter(10, allowed=Int(5, 20, log=True), help="prompts M in the pool")
     selection: str = hyperparameter(
         "top_k",
         allowed=Choice(("top_k", "mix")),
-        help="a row takes the top_k nearest prompts, or a mix of all",
+        help="each text takes the top_k nearest prompts, or a mix of all",
     )
     top_k: int = hyperparameter(
-        2, allowed=Int(1, 5), help="prompts that a row takes", where={"selection": "top_k"}
+        2, allowed=Int(1, 5), help="prompts that each text takes", where={"selection": "top_k"}
     )
     pull: float = hyperparameter(
         0.5,
@@ -69,7 +69,7 @@ class Config(InputConfig):
         0.1,
         allowed=Float(0.01, 1.0, log=True),
         searched=False,
-        help="of the mix: lower is nearer to picking one",
+        help="temperature of the mix; with a low one, one prompt gets almost all the weight",
         where={"selection": "mix"},
     )
     site: str = hyperparameter(
@@ -83,7 +83,7 @@ class Config(InputConfig):
         "mean",
         allowed=Choice(("first", "mean", "last")),
         searched=False,
-        help="what of the bare model's hidden states is the query",
+        help="which of the bare model's hidden states is the query",
     )
 
     @property
@@ -100,7 +100,7 @@ class Config(InputConfig):
             if getattr(self, name) < 1:
                 found.append(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.selection == "top_k" and self.top_k > self.pool_size:
-            found.append(f"top_k must be at most pool_size, {self.pool_size}, not {self.top_k}")
+            found.append(f"top_k must be at most pool_size ({self.pool_size}), not {self.top_k}")
         if not self.temperature > 0:
             found.append(f"temperature must be above 0, not {self.temperature}")
         if not self.pull >= 0:
@@ -111,7 +111,11 @@ class Config(InputConfig):
 
 
 class Method(method.Method):
-    """`keys` `[tasks, M, H]`; `tables`: prompts `[tasks, M, P, E]`, or keys and values `[tasks, M, P, N, D]` by turns."""
+    """Picks or mixes prompts for each text.
+
+    Its parameters are `keys` `[tasks, M, H]` and `tables`: prompts `[tasks, M, P, E]`, or alternating keys and values
+    `[tasks, M, P, N, D]`.
+    """
 
     title = "Prompt pool"
 
@@ -170,7 +174,7 @@ class Method(method.Method):
         return self._usage.metrics()
 
     def _pick(self, task_B: Tensor, query_BH: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The nearest prompts one after the other, `[B, k*P, ...]` of each table, and the pull loss `[B]`."""
+        """Joins the nearest prompts, `[B, k*P, ...]` from each table; also returns the pull loss `[B]`."""
         nearest = self._cosine(task_B, query_BH).topk(self.config.top_k, dim=1)
         if self.training:
             taken_BM = torch.zeros(len(task_B), self.config.pool_size, device=task_B.device)
@@ -180,21 +184,21 @@ class Method(method.Method):
         return chosen, loss_B
 
     def _mix(self, task_B: Tensor, query_BH: Tensor) -> tuple[list[Tensor], None]:
-        """The weighted sum of the prompts, `[B, P, ...]` of each table."""
+        """Computes the weighted sum of the prompts, `[B, P, ...]` from each table."""
         weight_BM = (self._cosine(task_B, self.encoder(query_BH)) / self.config.temperature).softmax(1)
         if self.training:
             self._usage.count(weight_BM)
         return [torch.einsum("bm,bm...->b...", weight_BM, table[task_B]) for table in self.tables], None
 
     def _cosine(self, task_B: Tensor, query_BH: Tensor) -> Tensor:
-        """Cosine of each row's query and each key of its task, `[B, M]`."""
+        """The cosine of each row's query with each key of its task, `[B, M]`."""
         return nn.functional.cosine_similarity(query_BH[:, None], self.keys[task_B], dim=-1)
 
 
 def spread(queries_RH: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Queries that lie far apart, `[count, H]`: k-means++ seeding by cosine (Arthur and Vassilvitskii 2007).
+    """Chooses queries that lie far apart, `[count, H]`: k-means++ seeding by cosine (Arthur and Vassilvitskii 2007).
 
-    Where there are fewer different queries than asked for, they repeat.
+    If there are fewer different queries than `count`, some are repeated.
     """
     unit_RH = nn.functional.normalize(queries_RH.double(), dim=1)
     chosen = [int(torch.randint(len(unit_RH), (), generator=generator))]

@@ -1,14 +1,13 @@
-"""Prompt tuning: learned vectors in front of the text, at the input only.
+"""Prompt tuning: learned vectors in front of the text, only at the input.
 
 Lester, Al-Rfou and Constant (2021), "The Power of Scale for Parameter-Efficient Prompt Tuning",
 https://arxiv.org/abs/2104.08691, section 2:
 
     [P; x],   P in R^{P x E} trained, x the embedded text.
 
-Differences from the paper: any frozen encoder or decoder rather than T5; a head on text positions rather than
-generated labels; a study of several tasks holds one prompt per task; the "vocab" start samples from the whole
-vocabulary rather than its 5,000 most common tokens, which tokenizers do not tell; the "normal" start has the
-embeddings' own mean and standard deviation.
+Differences from the paper: any frozen encoder or decoder instead of T5; a head on text positions instead of generated
+labels; one prompt for each task; the start "vocab" samples from the whole vocabulary, not from its 5,000 most common
+tokens, which tokenizers do not list; the start "normal" has the mean and standard deviation of the embeddings.
 
 Counts: trained = deployed = tasks * P * E.
 """
@@ -33,10 +32,10 @@ from methods.space import Choice, Float, Int, Text
 
 @dataclass(frozen=True)
 class Config(InputConfig):
-    """Length, start and learning rate of the prompt."""
+    """The prompt's length, start and learning rate."""
 
     learning_rate: float = hyperparameter(
-        3e-2, allowed=Float(1e-3, 0.3, log=True), help="AdamW's peak learning rate, of the prompt"
+        3e-2, allowed=Float(1e-3, 0.3, log=True), help="AdamW's peak learning rate for the prompt"
     )
     num_virtual_tokens: int = hyperparameter(
         20, allowed=Int(5, 100, log=True), help="virtual tokens P in front of the text"
@@ -45,25 +44,25 @@ class Config(InputConfig):
         "vocab",
         allowed=Choice(("vocab", "labels", "text", "normal")),
         searched=Choice(("vocab", "labels", "normal")),
-        help="start: embeddings of sampled tokens, of the class-label words, of init_text, or a matching normal",
+        help="start: embeddings of random tokens, of the labels' words or of init_text, or random vectors of the same scale",
     )
     init_text: str = hyperparameter(
         "",
         allowed=Text(),
         searched=False,
-        help="the text that init: text starts from",
+        help="text to start from with init: text",
         where={"init": "text"},
     )
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
         found = super().problems(shape, max_length)
         if self.init == "text" and not self.init_text:
-            found.append("init_text must be given where init is text")
+            found.append("init_text must be given if init is text")
         return found
 
 
 class Method(method.Method):
-    """A table of prompts, one per task: `prompt` `[tasks, P, E]`."""
+    """Trains `prompt` `[tasks, P, E]`, one prompt for each task."""
 
     title = "Prompt tuning"
 
@@ -86,7 +85,7 @@ class Method(method.Method):
             self.prompt.copy_(weight_VE.mean(0) + noise * weight_VE.std(0))
 
     def _start_ids(self, vocab_size: int, given: list[int], generator: torch.Generator) -> Tensor:
-        """Tokens whose embeddings the prompt starts from, `[P]`: those given first, then sampled ones."""
+        """The tokens whose embeddings the prompt starts from, `[P]`: the given ones, then random ones."""
         ids = torch.randint(vocab_size, (self.config.num_virtual_tokens,), generator=generator)
         first = torch.tensor(given[: len(ids)], dtype=torch.long)
         ids[: len(first)] = first

@@ -1,7 +1,7 @@
-"""Finds methods by name: the files of this package, and those that other packages offer.
+"""Finds methods by name, in this package and in other packages.
 
-A module is a method if it defines `Config` and `Method`. Another package offers one as an entry point of the group
-`promptfront.methods`: the method's name, and its module.
+A module is a method if it defines `Config` and `Method`. Another package can add one as an entry point of the group
+`promptfront.methods`, with the method's name and its module.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ ENTRY_POINTS = "promptfront.methods"
 
 
 class UnknownMethodError(ValueError):
-    """There is no method of that name; the message lists those that exist."""
+    """There is no method with this name; the message lists the methods."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What can be said of a method without importing torch.
+    """The description of a method, read without importing torch.
 
     Attributes:
-        summary: first line of its module's docstring.
-        title: the name people know it by.
-        baseline: whether it is there for comparison.
+        summary: the first line of its module's docstring.
+        title: its usual name.
+        baseline: whether it is only there for comparison.
         config: its class `Config`.
     """
 
@@ -49,25 +49,25 @@ class Description:
 
 @functools.cache
 def names() -> tuple[str, ...]:
-    """Names of the methods, sorted, without importing them (torch is slow to import)."""
+    """The sorted names of the methods; does not import them, since torch is slow to import."""
     return tuple(sorted(_modules()))
 
 
 def get(name: str) -> ModuleType:
-    """The method's module, with its `Config` and `Method`.
+    """Imports a method's module, with its `Config` and `Method`.
 
     Raises:
-        UnknownMethodError: no such method.
+        UnknownMethodError: there is no such method.
     """
     return importlib.import_module(_module(name))
 
 
 @functools.cache
 def describe(name: str) -> Description:
-    """Reads a method's file without importing what only its training needs.
+    """Reads a method's file without importing what only training needs.
 
     Raises:
-        UnknownMethodError: no such method.
+        UnknownMethodError: there is no such method.
     """
     module = _module(name)
     tree = ast.parse(_source(module).read_text(encoding="utf-8"))
@@ -86,7 +86,7 @@ def name_of(module: str) -> str:
 
 
 def distribution(name: str) -> str | None:
-    """Name and version of the package that offers a method, as pip takes it; None: it is ours."""
+    """The package that offers a method, as `name==version`; None if it is promptfront itself."""
     offered = _offered().get(name)
     if offered is None or offered.dist is None:
         return None
@@ -105,7 +105,7 @@ def _modules() -> dict[str, str]:
     if twice := ours.keys() & offered.keys():
         name = min(twice)
         raise ValueError(
-            f"the method {name!r} is promptfront's own, and {offered[name]} offers another of that name: rename it"
+            f"promptfront has a method {name!r} already, so rename the one that {offered[name]} offers"
         )
     return ours | offered
 
@@ -117,15 +117,17 @@ def _offered() -> dict[str, EntryPoint]:
 def _module(name: str) -> str:
     if name not in _modules():
         close = difflib.get_close_matches(name, names(), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise UnknownMethodError(f"unknown method {name!r}{hint} There are: {', '.join(names())}")
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise UnknownMethodError(f"unknown method {name!r}{hint} The methods are: {', '.join(names())}")
     return _modules()[name]
 
 
 def _source(module: str) -> Path:
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
-        raise ModuleNotFoundError(f"there is no module {module}, which is offered as a method")
+        raise ModuleNotFoundError(
+            f"a package offers the module {module} as a method, but there is no such module"
+        )
     return Path(found.origin)
 
 
@@ -135,7 +137,7 @@ def _classes(path: Path) -> set[str]:
 
 
 def _values(class_: ast.ClassDef) -> dict[str, Any]:
-    """The plain values that a class's body names."""
+    """The plain values that a class's body assigns to names."""
     return {
         target.id: node.value.value
         for node in class_.body
@@ -146,7 +148,7 @@ def _values(class_: ast.ClassDef) -> dict[str, Any]:
 
 
 def _only_config(tree: ast.Module, module: str) -> type[MethodConfig]:
-    """The class `Config`, made by those statements of its module that it needs: no import of torch among them."""
+    """Makes the class `Config` by running only the statements of its module that it needs, and so without torch."""
     wanted, kept = {"Config"}, []
     for node in reversed(tree.body):
         if wanted & set(_bound(node)):
@@ -155,14 +157,14 @@ def _only_config(tree: ast.Module, module: str) -> type[MethodConfig]:
     future = ast.ImportFrom("__future__", [ast.alias("annotations")], 0)
     program = ast.fix_missing_locations(ast.Module([future, *reversed(kept)], []))
     made = ModuleType(f"{module}:Config")
-    sys.modules[made.__name__] = made  # dataclasses look their module up there
+    sys.modules[made.__name__] = made  # dataclasses look up their module there
     exec(compile(program, module, "exec"), made.__dict__)
     config: type[MethodConfig] = made.__dict__["Config"]
     return config
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:
-    """Names that a statement of a module gives a meaning."""
+    """The names that a statement of a module defines."""
     match node:
         case ast.Import() | ast.ImportFrom():
             yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
@@ -175,7 +177,7 @@ def _bound(node: ast.stmt) -> Iterator[str]:
 
 
 def _narrowed(node: ast.stmt, wanted: set[str]) -> ast.stmt:
-    """An import of nothing but what is wanted."""
+    """Reduces an import to the wanted names; returns other statements unchanged."""
     if isinstance(node, ast.ImportFrom):
         names = [alias for alias in node.names if (alias.asname or alias.name) in wanted]
         return ast.ImportFrom(node.module, names, node.level)
@@ -183,7 +185,7 @@ def _narrowed(node: ast.stmt, wanted: set[str]) -> ast.stmt:
 
 
 def _read(node: ast.stmt) -> set[str]:
-    """Names that a statement reads when it runs, or later; a function's annotations are never looked up."""
+    """The names that a statement uses, at once or later; annotations of functions are never evaluated."""
     skipped = {
         id(inner)
         for each in ast.walk(node)

@@ -1,7 +1,7 @@
-"""What a hyperparameter may be: a range of floats or integers, or a choice.
+"""Ranges of hyperparameters: floats, integers, a choice or a text.
 
-Plain values without Optuna, so that a method can publish its search space and `methods/` needs nothing
-but torch and transformers. `search/config/spaces.py` turns them into Optuna's suggestions.
+These classes do not use Optuna, so that `methods/` needs only torch and transformers. `search/strategy/sampling.py`
+turns them into Optuna's distributions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Scalar = bool | int | float | str
 
 @dataclass(frozen=True)
 class Float:
-    """Floats in [low, high], uniform or, with `log`, uniform in their logarithm."""
+    """Floats in [low, high]; with `log`, they are sampled on a log scale."""
 
     low: float
     high: float
@@ -27,7 +27,7 @@ class Float:
 
 @dataclass(frozen=True)
 class Int:
-    """Integers in [low, high], both included."""
+    """Integers from low to high, both included; with `log`, they are sampled on a log scale."""
 
     low: int
     high: int
@@ -39,7 +39,7 @@ class Int:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values, in no order."""
+    """One of several values, without an order."""
 
     choices: tuple[Scalar, ...]
 
@@ -49,7 +49,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Text:
-    """Any text. It is no range to search; a study file may list texts to choose from."""
+    """Any text. It has no range to search, but a study file may list texts to choose from."""
 
 
 Range = Float | Int | Choice

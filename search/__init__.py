@@ -1,4 +1,4 @@
-"""The search over methods. `search.run` is the entry from Python; the command line is `search/cli/main.py`."""
+"""The search over methods. Call `search.run` from Python; the command line is `search/cli/main.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def run(config: Any, console: Any = None) -> Results:
-    """Runs a study, or goes on with it; see `search.api.run`."""
+    """Runs a study or continues it; see `search.api.run`."""
     from search import api
 
     return api.run(config, console)

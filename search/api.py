@@ -1,4 +1,7 @@
-"""A study from its file to report and model: what the command line and notebooks call. It sees everything, lazily."""
+"""Runs studies and exports models, for the command line and for notebooks.
+
+It may import every other part, and does so only where it needs it.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Results:
-    """What a study has found.
+    """The results of a study.
 
     Attributes:
         outcome: how the launch ended.
-        verdict: as in report.json (docs/report.md): decision, reason, method, config, ...
-        trials: a row per search trial; the configuration in columns `config.NAME`, tasks' scores in `score.TASK`.
-        finalists: a row per retrained run; the configuration in columns `config.NAME`.
-        folder: with the report and everything else.
+        verdict: the verdict of report.json (docs/report.md): decision, reason, method, config, ...
+        trials: one row per search trial; the configuration in columns `config.NAME`, task scores in `score.TASK`.
+        finalists: one row per retrained run; the configuration in columns `config.NAME`.
+        folder: the study's folder, with the report and all other files.
         report: the content of report.json.
-        warnings: what could not be written, and is made up for by the next launch.
+        warnings: what could not be written; the next launch writes it.
     """
 
     outcome: Outcome
@@ -42,14 +45,15 @@ class Results:
 
 
 def run(config: StudyConfig | dict[str, Any] | Path | str, console: Console | None = None) -> Results:
-    """Runs a study, or goes on with it, as `promptfront launch` does.
+    """Runs a study or continues it, as `promptfront launch` does.
 
     Args:
-        config: a study file, its content, or a parsed one. Paths in a dict are relative to the current directory.
-        console: where progress is shown; None for a console of its own.
+        config: path of a study file, its content as a dict, or a `StudyConfig`. Paths in a dict are relative to the
+            current directory.
+        console: where progress is shown; None makes a new console.
 
     Raises:
-        PromptfrontError: of the kinds in search/errors.py.
+        PromptfrontError: see the classes in search/errors.py.
         ClusterError: Ray cannot be reached.
     """
     from search.config import study_file
@@ -81,7 +85,7 @@ def launch(config: StudyConfig, console: Console) -> tuple[Launched, dict[str, A
     """Runs a study, writes its report, and logs the recommended method as an MLflow model.
 
     Returns:
-        How it went, the content of report.json, and warnings about what could not be written.
+        How the launch ended, the content of report.json, and warnings about what could not be written.
     """
     from dashboards.report import report as dashboard
     from search.driver import launch
@@ -94,14 +98,14 @@ def launch(config: StudyConfig, console: Console) -> tuple[Launched, dict[str, A
         try:
             log_model(config, export(config, report, None, None), None)
         except (PromptfrontError, OSError, ValueError, RuntimeError) as error:
-            # The study's results are all written by now.
-            again = "" if isinstance(error, StorageError) else " (to see why: promptfront export)"
-            warnings.append(f"the recommended method is no MLflow model yet: {error}{again}")
+            # All results of the study are already written, so this is only a warning.
+            again = "" if isinstance(error, StorageError) else " (promptfront export shows why)"
+            warnings.append(f"the recommended method could not be logged as an MLflow model: {error}{again}")
     return launched, report, warnings
 
 
 def export(config: StudyConfig, report: dict[str, Any], method: str | None, out: Path | None) -> Exported:
-    """Writes a trained method as a folder with its model card; None is the verdict's."""
+    """Exports a trained method to a folder with a model card; `method=None` takes the recommended one."""
     from dashboards.report import page
     from search.export.folder import export as write
 
@@ -112,14 +116,14 @@ def export(config: StudyConfig, report: dict[str, Any], method: str | None, out:
 
 
 def log_model(config: StudyConfig, exported: Exported, register: str | None) -> str:
-    """Logs an exported method as an MLflow model, and gives its URI; see `search/tracking/logged_model.py`."""
+    """Logs an exported method as an MLflow model and returns its URI; see `search/tracking/logged_model.py`."""
     from search.tracking import logged_model
 
     return logged_model.log(config, exported, register)
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Result rows as a table: what is nested in columns of its own, curves left out."""
+    """Result rows as a table: nested values get columns of their own, curves are left out."""
     import pandas as pd
 
     prefixes = {

@@ -1,6 +1,6 @@
-"""Errors a user can meet, each with the exit code that the command line ends with.
+"""Errors that a user can meet, each with the exit code of the command line.
 
-Every message says what was expected, what was got, and what to do.
+Every message says what was expected, what was found and what to do.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from dataclasses import dataclass
 
 
 class PromptfrontError(Exception):
-    """The root of the errors a user can meet; the message is printed, not the traceback."""
+    """Base class of the errors a user can meet; the command line prints the message, not the traceback."""
 
     exit_code = 1
 
 
 class StudyFileError(PromptfrontError):
-    """The study file, an override, or the data it names is wrong: nothing was started."""
+    """The study file, an override or the data is wrong; nothing was started."""
 
     exit_code = 2
 
 
 class StudyChangedError(StudyFileError):
-    """The study exists already with other settings than the file's."""
+    """The study already exists with other settings than the study file's."""
 
 
 class NoStudyError(StudyFileError):
-    """There is no such study in the storage."""
+    """The storage has no such study."""
 
 
 class NoFeasibleTrialError(PromptfrontError):
@@ -43,7 +43,7 @@ class StorageError(PromptfrontError):
 
 
 class HaltedError(StorageError):
-    """No trial can go on, as when the disk is full; what ran can be resumed."""
+    """No trial can continue, for example because the disk is full; the study can be resumed."""
 
 
 _LONGEST_VALUE = 60
@@ -51,7 +51,7 @@ _LONGEST_VALUE = 60
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake: where in the study file, and what to do about it."""
+    """One mistake: its place in the study file, and what to do about it."""
 
     path: str
     text: str
@@ -61,26 +61,26 @@ class Problem:
 
 
 def study_file_error(problems: Sequence[Problem], source: object) -> StudyFileError:
-    """One error for all problems, a line each, in `source`'s name."""
+    """Makes one error of all problems in `source`, one line each."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return StudyFileError(f"{source}: {count}\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
 def problem(error: StudyFileError, prefix: str = "") -> Problem:
-    """The problem of an error whose message begins with a place, as those of the model and the data do."""
+    """Turns an error into a problem; its message must begin with a place in the study file."""
     place, _, text = str(error).partition(": ")
     return Problem(prefix + place, text)
 
 
 def did_you_mean(got: object, allowed: Iterable[object]) -> str:
-    """`; did you mean x?` where something allowed is close to what was got, or nothing."""
+    """`; did you mean x?` if an allowed name is close to `got`, else an empty text."""
     by_text = {str(name).lower(): str(name) for name in allowed}
     close = difflib.get_close_matches(str(got).lower(), by_text, n=1)
     return f"; did you mean {by_text[close[0]]}?" if close else ""
 
 
 def show(value: object) -> str:
-    """A value as the user would write it, cut where it is long."""
+    """A value as the user would write it, shortened if it is long."""
     plain = {True: "true", False: "false", None: "null"}
     text = plain[value] if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."

@@ -1,7 +1,7 @@
-"""What passes between the driver and a worker: a `Job` one way, `Report`s the other.
+"""Messages between driver and worker: the driver sends a `Job`, the worker sends `Report`s.
 
-Plain values only. `Report` is the one list of what a trial reports: a new measured cost is a field here, named in
-`COSTS`, and measured in `search/training/worker.py`.
+Both hold plain values only. A new measured cost needs a field of `Report`, its name in `COSTS`, and a measurement in
+`search/training/worker.py`.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ MeasuredCost = Literal["seconds", "peak_memory_bytes", "latency_seconds"]
 """Costs that a search may minimize (`search.measured_costs`)."""
 
 COUNTS = ("trained_parameters", "deployed_parameters", "head_parameters")
-"""Numbers of parameters in a report; they are known before training."""
+"""Parameter counts in a report, known before training."""
 
 COSTS = ("seconds", "step_seconds", "peak_memory_bytes", "latency_seconds")
-"""Measured costs in a report. Trials share the machine, so they are shown and never compared."""
+"""Measured costs in a report. Trials share the machine, so these numbers are shown but never compared."""
 
 _NESTED = ("task_scores", "metrics")
-"""Fields that Ray Tune would flatten; they travel as JSON."""
+"""Fields that are sent as JSON, because Ray Tune would flatten them."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker needs; Ray Tune keeps it as the trial's config.
+    """Everything a worker needs to run a trial; Ray Tune keeps it as the trial's config.
 
     Attributes:
         study: the study's configuration as JSON.
         method, stage, number: the trial's key.
         config: the method's hyperparameters.
         loss_weights: each task's share of the loss.
-        seed: of the trial.
-        folder: for its checkpoints, an absolute path or a URI.
+        seed: the trial's seed.
+        folder: the folder of its checkpoints, as an absolute path or a URI.
     """
 
     study: str
@@ -55,23 +55,23 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """An evaluation of a trial, or why it cannot go on.
+    """An evaluation of a trial, or the reason why it cannot continue.
 
     Attributes:
         step: optimizer steps so far.
         validation: the study's objective on the validation split, higher is better.
         loss: mean training loss since the last report.
         task_scores: each task's score.
-        metrics: what else tasks and method measure, by name.
+        metrics: other measurements of the tasks and the method, by name.
         trained_parameters, deployed_parameters, head_parameters: numbers of scalars.
-        seconds: of training and evaluation, interruptions left out.
-        step_seconds: of one step.
-        peak_memory_bytes: the most memory held so far.
-        latency_seconds: of an answer to one row, at the trial's end, where it is an objective.
-        checkpoint: path or URI that holds the trial at this step.
-        resumed: whether an earlier process has reached this step.
-        stops_study: whether every other trial would fail the same way; this one can go on later.
-        error: why the trial cannot go on.
+        seconds: time of training and evaluation, without interruptions.
+        step_seconds: time of one step.
+        peak_memory_bytes: the most memory used so far.
+        latency_seconds: time to answer one row, measured at the end of the trial if it is an objective.
+        checkpoint: path or URI of the checkpoint at this step.
+        resumed: whether an earlier process already reached this step.
+        stops_study: whether every other trial would fail in the same way; this one can continue later.
+        error: why the trial cannot continue.
     """
 
     step: int | None = None
@@ -92,12 +92,12 @@ class Report:
     error: str | None = None
 
     def to_result(self) -> dict[str, Any]:
-        """As Ray Tune takes it, every field in each report: Tune stops where one is missing."""
+        """The report as Ray Tune takes it, always with every field: Tune stops if one is missing."""
         return {**dataclasses.asdict(self), **{name: json.dumps(getattr(self, name)) for name in _NESTED}}
 
     @classmethod
     def from_result(cls, result: Mapping[str, Any]) -> Report:
-        """From what `to_result` gave, perhaps by an earlier version that knew fewer fields; Tune's own keys are left out."""
+        """Reads the result of `to_result`; fields that an earlier version lacks get defaults, Tune's keys are ignored."""
         names = [each.name for each in dataclasses.fields(cls)]
         values = {name: result[name] for name in names if name in result}
         nested = {name: json.loads(values.pop(name, None) or "{}") for name in _NESTED}
@@ -109,6 +109,6 @@ class Report:
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """What the study keeps of the step: scores, loss, costs and checkpoint."""
+        """The part that the study keeps for the step: scores, loss, costs and checkpoint."""
         kept = ("validation", "loss", "checkpoint", *COSTS, *_NESTED)
         return {name: getattr(self, name) for name in kept}

@@ -1,4 +1,4 @@
-"""Every seed is derived from the study's one, by name, so that nothing depends on the order of events."""
+"""Derives every seed from the study's seed and a name, so that no seed depends on the order of events."""
 
 from __future__ import annotations
 

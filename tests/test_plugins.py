@@ -179,7 +179,7 @@ def test_one_of_our_names_is_refused(other: Path) -> None:
     points = next(other.glob("*.dist-info/entry_points.txt"))
     points.write_text(ENTRY_POINTS.replace("echo_tuning =", "prompt_tuning ="))
     program = "import methods\ntry: methods.names()\nexcept ValueError as error: print(error)"
-    assert "'prompt_tuning' is promptfront's own" in run(other, program)
+    assert "promptfront has a method 'prompt_tuning' already" in run(other, program)
 
 
 def test_an_error_in_it_is_not_swallowed(other: Path) -> None:

@@ -1,14 +1,14 @@
-"""What a task answers with: one file for each form of answer, found by its name.
+"""The forms of answer, one file for each: `label`, `tags`, `span` and `text`.
 
-A form knows the head, how a text becomes tokens, and how the head's output becomes an answer. Kinds of task choose
-one (`search/tasks/`), and so does a saved method: `label`, `tags`, `span` or `text`.
+A form makes the head, turns a text into tokens, and turns the head's output into an answer. Kinds of task
+(`search/tasks/`) and saved methods name their form.
 
 A module of this package has
 
-    COLUMNS                                      names of what is given for one answer
-    needs_language_model(settings)               whether the model's own head for words is needed
-    head(readout, labels, settings, backbone)    the head; its parameters' values have no meaning yet
-    predict(model, given, task)                  answers of a `methods/answers/trained.py` model
+    COLUMNS                                      names of the inputs for one answer
+    needs_language_model(settings)               whether the model's own language-model head is needed
+    head(readout, labels, settings, backbone)    makes the head, with parameters that are not initialised
+    predict(model, given, task)                  answers with a model of `methods/answers/trained.py`
 """
 
 from __future__ import annotations
@@ -18,5 +18,5 @@ from types import ModuleType
 
 
 def get(name: str) -> ModuleType:
-    """The form of that name."""
+    """The module of a form of answer."""
     return importlib.import_module(f"methods.answers.{name}")

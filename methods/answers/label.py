@@ -1,4 +1,4 @@
-"""A label for a text or a pair of texts, several labels, or a number."""
+"""Answers with a label, several labels or a number for a text or a pair of texts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def needs_language_model(settings: Mapping[str, Any]) -> bool:
 
 
 def head(readout: str, labels: Sequence[str], settings: Mapping[str, Any], backbone: Backbone) -> Head:
-    """The verbalizer's words where there is one, the model class's own head, or a linear layer."""
+    """Makes the head: a verbalizer's words, the head of the model's class, or a linear layer."""
     if settings.get("verbalizer"):
         return VerbalizerHead(backbone, settings["verbalizer"])
     if readout == "model":
@@ -32,19 +32,23 @@ def head(readout: str, labels: Sequence[str], settings: Mapping[str, Any], backb
 
 
 def predict(model: TrainedModel, given: Sequence[Any], task: SavedTask) -> list[Any]:
-    """Of each text or pair its label, a list of labels, or a number."""
+    """Predicts for each text or pair its label, a list of labels, or a number.
+
+    Raises:
+        ValueError: an input is no text and no pair of texts.
+    """
     for text in given:
         pair = isinstance(text, tuple) and len(text) == 2
         if not (isinstance(text, str) or pair):
             raise ValueError(
-                f"task {task.name} labels whole texts: each must be one string, or a tuple of two, not {text!r}"
+                f"task {task.name} labels whole texts: each input must be one string or a tuple of two, not {text!r}"
             )
     return [_label(row_C, task) for row_C in logits(model, given, task)]
 
 
 @torch.no_grad()
 def logits(model: TrainedModel, given: Sequence[str | tuple[str, str]], task: SavedTask) -> Tensor:
-    """`[len(given), C]` float32, on the CPU."""
+    """The logits of each text or pair, `[len(given), C]` float32, on the CPU."""
     if task.settings.get("verbalizer"):
         return torch.cat([_word_logits(model, str(text), task) for text in given])
     return torch.cat([model.run(*_encode(model, text), task, None) for text in given])
@@ -56,7 +60,7 @@ def _word_logits(model: TrainedModel, text: str, task: SavedTask) -> Tensor:
 
 
 def _encode(model: TrainedModel, text: str | tuple[str, str]) -> tuple[list[int], list[int] | None]:
-    """Token ids and, of a pair, token types where the tokenizer makes them."""
+    """The token ids and, for a pair, the token types if the tokenizer makes them."""
     texts = (text,) if isinstance(text, str) else text
     encoded = model.tokenizer(*texts, truncation=True, max_length=model.max_length)
     return encoded["input_ids"], encoded.get("token_type_ids") if len(texts) > 1 else None

@@ -1,4 +1,4 @@
-"""The span of a context that answers a question."""
+"""Answers a question with a span of its context."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def needs_language_model(settings: Mapping[str, Any]) -> bool:
 
 
 def head(readout: str, labels: Sequence[str], settings: Mapping[str, Any], backbone: Backbone) -> Head:
-    """A linear layer that scores each token as start and as end."""
+    """Makes the head: a linear layer that scores each token as start and as end."""
     return TokenHead(backbone.shape.hidden_size, 2)
 
 
 def predict(model: TrainedModel, given: Sequence[Any], task: SavedTask) -> list[str]:
-    """Of each (question, context) the answer, empty where there is none."""
+    """Predicts the answer to each (question, context); empty if there is none."""
     return [_answer(model, question, context, task) for question, context in given]
 
 

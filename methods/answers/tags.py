@@ -1,4 +1,4 @@
-"""A tag for each word of a text."""
+"""Answers with a tag for each word of a text."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def needs_language_model(settings: Mapping[str, Any]) -> bool:
 
 
 def head(readout: str, labels: Sequence[str], settings: Mapping[str, Any], backbone: Backbone) -> Head:
-    """A linear layer on the first token of each word."""
+    """Makes the head: a linear layer on the first token of each word."""
     return TokenHead(backbone.shape.hidden_size, len(labels))
 
 
 def predict(model: TrainedModel, given: Sequence[Any], task: SavedTask) -> list[list[str]]:
-    """Of each text, a list of words or one that is split at blanks, a tag for each word.
+    """Predicts a tag for each word. Each input is a list of words, or a text that is split at white space.
 
-    Words beyond the model's length have the tag "".
+    Words beyond the model's length get the tag "".
     """
     rows = [text.split() if isinstance(text, str) else list(text) for text in given]
     return [_tags(model, row, task) for row in rows]

@@ -1,4 +1,4 @@
-"""A text that is written after the one given."""
+"""Answers with a text that is written after the given one."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def needs_language_model(settings: Mapping[str, Any]) -> bool:
 
 
 def head(readout: str, labels: Sequence[str], settings: Mapping[str, Any], backbone: Backbone) -> Head:
-    """The language model's own; nothing of it is trained."""
+    """Makes the head: the language model's own, which is not trained."""
     return LanguageModelHead(backbone)
 
 
 def predict(model: TrainedModel, given: Sequence[Any], task: SavedTask) -> list[str]:
-    """What is written after each text."""
+    """Writes a text after each given one."""
     return [_written(model, text, task) for text in given]
 
 

@@ -1,4 +1,4 @@
-"""A frozen model with a trained method, one text at a time: what the forms of answer are made with."""
+"""A frozen model with a trained method, which runs one text at a time for the forms of answer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from methods.method import Method, Rows
 
 @dataclass(frozen=True)
 class SavedTask:
-    """What is needed of a task to answer.
+    """What a saved method knows about a task.
 
     Attributes:
-        name: from the study file.
-        answer: form of its answers (`methods/answers/`).
-        labels: in the order of the head's outputs.
-        settings: what else the form needs.
+        name: the task's name in the study file.
+        answer: the form of its answers (see `methods/answers/`).
+        labels: the labels' names in the order of the head's outputs.
+        settings: further settings that the form needs.
     """
 
     name: str
@@ -37,11 +37,11 @@ class TrainedModel:
     """A frozen model, a method, and a head for each task.
 
     Args:
-        tasks: in the order of the method's tables.
+        tasks: the tasks in the order of the method's tables.
         backbone: the frozen model.
-        tokenizer: of the model.
-        method: in the form that is deployed.
-        heads: of the tasks, in their order.
+        tokenizer: the model's tokenizer.
+        method: the method in its deployed form.
+        heads: the heads in the order of the tasks.
         max_length: texts are cut to this many tokens.
     """
 
@@ -78,13 +78,13 @@ class TrainedModel:
     def run(
         self, ids: Sequence[int], types: Sequence[int] | None, task: SavedTask, read: Sequence[int] | None
     ) -> Tensor:
-        """The head's output of one text, `[places read, C]`, on the CPU.
+        """The head's output for one text, `[places read, C]`, on the CPU.
 
         Args:
-            ids: token ids with special tokens.
-            types: token types of a pair.
-            task: whose head reads.
-            read: positions that it reads; None for the text as a whole.
+            ids: the text's token ids with special tokens.
+            types: the token types of a pair; None for a single text.
+            task: the task whose head is used.
+            read: the positions that the head reads; None for the text as a whole.
         """
         types_1T = None if types is None else torch.tensor([list(types)], device=self._frozen.device)
         ids_1T, mask_1T, injection = self.inject(ids, types_1T, task)
@@ -99,7 +99,7 @@ class TrainedModel:
     def inject(
         self, ids: Sequence[int], types_1T: Tensor | None, task: SavedTask
     ) -> tuple[Tensor, Tensor, Injection]:
-        """One text, its mask, and what the method puts into it."""
+        """Turns a text into tensors: its ids, its mask and the method's injection."""
         device = self._frozen.device
         ids_1T = torch.tensor([list(ids)], device=device)
         mask_1T = torch.ones_like(ids_1T, dtype=torch.bool)

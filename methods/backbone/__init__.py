@@ -1,1 +1,1 @@
-"""The frozen model as a function of text and injection."""
+"""The frozen model, as a function of text and injection."""

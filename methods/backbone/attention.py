@@ -1,9 +1,9 @@
-"""The one door into transformers' attention: an attention function that prepends keys and values.
+"""An attention function for transformers that prepends keys and values.
 
-Transformers' models look their attention up by name and hand it every extra keyword of the model's forward.
-We register one function under the name `IMPLEMENTATION`, and pass it a `Prefixes` or a `SiteFinder` as the keyword
-`promptfront`. Nothing in the model is patched. The mask function must be registered too: without it masks
-silently become None.
+Transformers' models look up their attention by name and pass it every extra keyword of the model's forward. We
+register one function under the name `IMPLEMENTATION` and pass it a `Prefixes` or a `SiteFinder` as the keyword
+`promptfront`. Nothing in the model is patched. The mask function must be registered too; without it, masks silently
+become None.
 """
 
 from __future__ import annotations
@@ -24,35 +24,36 @@ IMPLEMENTATION = "promptfront"
 KEYWORD = "promptfront"
 
 Sites = Mapping[nn.Module, list[Site]]
-"""The sites of each attention module, in the order of its calls (ALBERT's layers share one module)."""
+"""The sites of each attention module in the order of its calls (ALBERT's layers share one module)."""
 
 
 @dataclass(frozen=True)
 class SiteShape:
-    """Key/value heads N and head width D of a site."""
+    """The number of key/value heads N and the head width D of a site."""
 
     heads: int
     width: int
 
 
 class Visitor(Protocol):
-    """What a forward's attention calls are shown to."""
+    """Sees, and may change, the keys and values of every attention call in a forward."""
 
     def visit(
         self, module: nn.Module, key_BNSD: Tensor, value_BNSD: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Keys, values and mask that the module shall use, given its own."""
+        """Takes the module's own keys, values and mask, and returns those that it shall use."""
 
 
 class SiteFinder:
-    """Numbers the attention modules of a stack by one forward.
+    """Numbers the attention modules of a stack during one forward.
 
     Args:
-        memory: how many states the cross-attention is given, another number than tokens; None where there is no such.
+        memory: how many states the cross-attention gets, which must differ from the number of tokens; None if there is
+            no cross-attention.
 
     Attributes:
-        sites: of each module, its sites.
-        shapes: of each site, heads and width of its keys.
+        sites: the sites of each module.
+        shapes: the heads and the width of each site's keys.
     """
 
     def __init__(self, memory: int | None = None) -> None:
@@ -73,7 +74,7 @@ class SiteFinder:
 
 
 class _BySite:
-    """Finds the site of each call; good for one forward, since it counts the calls of shared modules."""
+    """Finds the site of each call. Use it for one forward only, since it counts the calls of shared modules."""
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
@@ -86,7 +87,7 @@ class _BySite:
 
 
 class Reader(_BySite):
-    """Keeps each site's own keys and values, `[B, N, T, D]`."""
+    """Stores each site's own keys and values, `[B, N, T, D]`."""
 
     def __init__(self, sites: Sites) -> None:
         super().__init__(sites)
@@ -113,7 +114,7 @@ class Prefixes(_BySite):
         if prefix is None:
             return key_BNSD, value_BNSD, mask
         assert mask is not None, "the mask function below always builds a mask"
-        # A prefix is seen from every position, through sliding windows too.
+        # Every position sees the prefix, even with a sliding window.
         seen = prefix.mask_BP[:, None, None, :].expand(-1, 1, mask.shape[2], -1)
         return (
             torch.cat([prefix.key_BNPD.to(key_BNSD.dtype), key_BNSD], dim=2),
@@ -136,14 +137,14 @@ def _attention(
         key, value, attention_mask = visitor.visit(module, key, value, attention_mask)
         bias: Tensor | None = options.get("position_bias")
         if bias is not None and key.shape[2] > own:
-            # T5 adds a bias by distance. A prefix has no distance: its bias is 0, here and nowhere else.
+            # T5 adds a bias by distance. A prefix has no distance, so its bias is 0.
             options["position_bias"] = nn.functional.pad(bias, (key.shape[2] - own, 0))
     function: Callable[..., tuple[Tensor, None]] = sdpa_attention_forward
     return function(module, query, key, value, attention_mask, **options)
 
 
 def _mask(*args: Any, **options: Any) -> Tensor:
-    """Boolean mask `[B, 1, Q, KV]`, built even where sdpa could do without: a prefix needs one to extend."""
+    """Builds a boolean mask `[B, 1, Q, KV]` even if sdpa needs none, since a prefix extends it."""
     options["allow_is_causal_skip"] = False
     options["allow_is_bidirectional_skip"] = False
     mask: Tensor = sdpa_mask(*args, **options)

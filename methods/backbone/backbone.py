@@ -1,7 +1,7 @@
 """The frozen Hugging Face model, as a function of text and injection.
 
-Nothing in the model is patched, subclassed or written to: prompts go in as input embeddings, prefixes
-through the attention interface (`methods/backbone/attention.py`).
+The model is not patched, subclassed or changed: prompts go in as input embeddings, and prefixes through the attention
+interface (`methods/backbone/attention.py`).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from methods.backbone.stack import Memory, Stack
 
 
 class Backbone:
-    """A frozen model. Build it by `load`, or by `without_weights` for its shape alone.
+    """A frozen model. Build it with `load`, or with `without_weights` if only its shape is needed.
 
-    Of an encoder-decoder (T5, BART) it is the encoder: the text goes in there, and heads read what comes out of it. With
-    its language model it is both: what is written is read from the decoder, everything else from the encoder.
+    Of an encoder-decoder (T5, BART) it is only the encoder, which heads read. With its language model it is both
+    parts: heads that write read the decoder, all others the encoder.
 
     Args:
-        model: transformers' base model, or its class with a language model's head.
-        not_in_file: names of weights that were not in the file, whose values mean nothing.
-        language_model: whether it is the latter.
+        model: transformers' base model, or its class with a language-model head.
+        not_in_file: names of weights that were not in the file and so have no meaningful values.
+        language_model: whether `model` has a language-model head.
     """
 
     def __init__(
@@ -70,17 +70,17 @@ class Backbone:
         trust_remote_code: bool = False,
         language_model: bool = False,
     ) -> Backbone:
-        """Loads the model of a hub id or a local folder, from safetensors only.
+        """Loads a model from a hub id or a local folder, only from safetensors.
 
         Args:
-            path: hub id or folder.
-            dtype: of the weights.
-            device: where they go.
+            path: the hub id or the folder.
+            dtype: the number type of the weights.
+            device: the device for the weights.
             trust_remote_code: whether code in the folder may be run.
-            language_model: with the head that scores the words of the vocabulary, for tasks that read or write them.
+            language_model: whether to load the head that scores the vocabulary, for tasks that read or write words.
 
         Raises:
-            BackboneError: it cannot be loaded, or its attention cannot be reached.
+            BackboneError: the model cannot be loaded, or prompts cannot be put into it.
         """
         model, missing = loading.with_weights(path, dtype, trust_remote_code, language_model)
         return cls(model.to(device), missing, language_model=language_model)
@@ -89,16 +89,16 @@ class Backbone:
     def without_weights(
         cls, path: str, *, trust_remote_code: bool = False, language_model: bool = False
     ) -> Backbone:
-        """The model of a hub id or folder on the meta device: its shape, without reading its weights."""
+        """Loads a model's shape on the meta device, without reading its weights."""
         model = loading.on_meta(path, trust_remote_code, language_model)
         return cls(model, language_model=language_model)
 
     def copy(self) -> Backbone:
-        """A backbone of its own, for a method that trains it."""
+        """Copies the backbone, for a method that trains the copy."""
         return Backbone(copy.deepcopy(self.model), self._not_in_file, language_model=self.language_model)
 
     def attention_modules(self) -> list[nn.Module]:
-        """The modules that hold the projections of keys and values, in the order of the forward."""
+        """The modules with the projections of keys and values, in the order of the forward."""
         return list(self._sites)
 
     @property
@@ -107,17 +107,17 @@ class Backbone:
 
     @property
     def first_written(self) -> int:
-        """The token that an encoder-decoder's decoder begins with."""
+        """The start token of an encoder-decoder's decoder."""
         found: int | None = self.config.decoder_start_token_id
         if found is None:
             raise BackboneError(
-                "the model's config.json has no decoder_start_token_id, which its decoder begins with"
+                "the model's config.json has no decoder_start_token_id, which its decoder needs to begin"
             )
         return found
 
     @property
     def embeddings(self) -> Tensor:
-        """Weights of the input embeddings, `[vocab_size, E]`."""
+        """The weights of the input embeddings, `[vocab_size, E]`."""
         weight: Tensor = self.model.get_input_embeddings().weight  # type: ignore[operator]
         return weight
 
@@ -129,20 +129,20 @@ class Backbone:
         types_BT: Tensor | None = None,
         written_BU: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states at the text's positions, or at those of what is written.
+        """Computes the last hidden states of the text, or of the decoder's tokens if `written_BU` is given.
 
         Args:
-            ids_BT: `[B, T]` int64, token ids; padding may be on either side (on the right where there
-                are sliding windows, which count what lies between a prompt and its text).
+            ids_BT: `[B, T]` int64, token ids. Padding may be on either side; with sliding windows it must be on the
+                right, since they count what lies between a prompt and its text.
             mask_BT: `[B, T]` bool, False at padding.
-            injection: of the same B rows.
-            types_BT: `[B, T]` int64, 1 at the second text of a pair, for a model that tells the two apart; None: all 0,
-                as virtual tokens are.
-            written_BU: `[B, U]` int64, for an encoder-decoder that writes: the decoder's tokens after its start token, padded
-                on the right, where no other position sees them.
+            injection: the injection into the same B rows.
+            types_BT: `[B, T]` int64, token types: 1 at the second text of a pair. None means all 0; virtual tokens get
+                0.
+            written_BU: `[B, U]` int64, for an encoder-decoder that writes: the decoder's tokens after its start token,
+                padded on the right, where no other position sees them.
 
         Returns:
-            The last hidden states; those of virtual tokens are cut off. `[B, T, H]`, or `[B, 1 + U, H]` of the decoder.
+            The last hidden states without those of virtual tokens: `[B, T, H]`, or `[B, 1 + U, H]` from the decoder.
         """
         started = self.read(ids_BT, mask_BT, injection, types_BT)
         if written_BU is not None:
@@ -158,11 +158,11 @@ class Backbone:
         types_BT: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Started:
-        """Runs text and injection; of an encoder-decoder, through the encoder.
+        """Runs text and injection; in an encoder-decoder, only through the encoder.
 
         Args:
             ids_BT, mask_BT, injection, types_BT: see `forward`.
-            cache: is filled, so that a decoder can go on by `write`.
+            cache: a cache to fill, so that `write` can continue a decoder's text.
         """
         rows, length = ids_BT.shape
         assert injection.rows == rows, f"injection of {injection.rows} rows for a batch of {rows}"
@@ -185,12 +185,12 @@ class Backbone:
         return Started(injection, states, mask, text_BT)
 
     def write(self, ids_BU: Tensor, started: Started, cache: Cache | None = None) -> Tensor:
-        """Hidden states at further tokens of texts that were read, `[B, U, H]`.
+        """Computes hidden states of further tokens after texts that were read, `[B, U, H]`.
 
         Args:
-            ids_BU: `[B, U]` int64. Of an encoder-decoder they begin with its start token.
-            started: by `read`. Of a decoder its mask is that of all tokens, these included.
-            cache: of the tokens before; an encoder-decoder needs none for its first.
+            ids_BU: `[B, U]` int64, the tokens; for an encoder-decoder they begin with its start token.
+            started: the result of `read`. For a decoder its mask must cover all tokens, including these.
+            cache: the cache of earlier tokens; an encoder-decoder needs none for its first tokens.
         """
         visitor = self._visitor(started.injection)
         if self._writer is not None:
@@ -214,19 +214,19 @@ class Backbone:
     def features(
         self, ids_BT: Tensor, mask_BT: Tensor, readout: str, types_BT: Tensor | None = None
     ) -> Tensor:
-        """What the bare model makes of texts, `[B, H]` float32: the query of methods that look at their input."""
+        """The bare model's features of texts, `[B, H]` float32: the query of methods that look at their input."""
         hidden = self.forward(ids_BT, mask_BT, Injection(rows=len(ids_BT)), types_BT)
         return sequence_features(hidden, mask_BT, readout)
 
     def embed(self, ids_BT: Tensor) -> Tensor:
-        """Input embeddings of tokens, `[B, T, E]`."""
+        """The input embeddings of tokens, `[B, T, E]`."""
         return self._reader.embed(ids_BT)
 
     def keys_and_values(self, embeddings_BTE: Tensor) -> dict[Site, tuple[Tensor, Tensor]]:
-        """Each site's own keys and values, `[B, N, T, D]`, as they enter the attention, for input without padding.
+        """Computes each site's keys and values as they enter the attention, `[B, N, T, D]`, for input without padding.
 
-        Those of a prompt, used as prefixes, are the prompt, in a model with `prompts_are_prefixes`. A decoder that writes
-        is given the same input as its encoder.
+        In a model with `prompts_are_prefixes`, a prompt's keys and values as prefixes are equal to the prompt. A
+        decoder that writes gets the same input as its encoder.
         """
         reader = attention.Reader(self._sites)
         states = self._reader.visit(embeddings_BTE.to(self.embeddings.dtype), reader)
@@ -236,17 +236,17 @@ class Backbone:
         return reader.keys_and_values
 
     def project(self, inputs: Mapping[Site, Tensor]) -> dict[Site, tuple[Tensor, Tensor]]:
-        """Keys and values that each layer makes of the given vectors, were they its input.
+        """Computes the keys and values that each layer would make of given vectors as its input.
 
-        The vectors take the layer's whole path: its norm where it comes first, its projections, `k_norm` where there
-        is one, and the rotation of positions 0 to P - 1; those of a cross-attention the path of the encoder's states. What
-        the layer makes of them beside is dropped, so a gradient reaches each vector through its own keys and values alone.
+        The vectors take the layer's whole path: its norm if that comes first, its projections, `k_norm` if it has one,
+        and the rotation of positions 0 to P - 1. For a cross-attention they take the path of the encoder's states. The
+        layer's other output is dropped, so a gradient reaches each vector only through its own keys and values.
 
         Args:
-            inputs: by site, `[R, P, H]` float; other sites are left out.
+            inputs: the vectors of each site, `[R, P, H]` float; other sites are left out.
 
         Returns:
-            By the same sites, keys and values `[R, N, P, D]`.
+            The keys and values of the same sites, `[R, N, P, D]`.
         """
 
         def replace(site: Site, hidden_RPH: Tensor) -> Tensor:
@@ -260,8 +260,10 @@ class Backbone:
 
     @torch.no_grad()
     def layer_inputs(self, embeddings_BTE: Tensor) -> dict[Site, Tensor]:
-        """What each site's keys and values are made of, `[B, T, H]`, for input without padding: the input of the layer or,
-        of a cross-attention, the encoder's states."""
+        """The vectors from which each site's keys and values are made, `[B, T, H]`, for input without padding.
+
+        These are the layer's input or, for a cross-attention, the encoder's states.
+        """
         found: dict[Site, Tensor] = {}
 
         def keep(site: Site, hidden_BTH: Tensor) -> Tensor:
@@ -280,7 +282,7 @@ class Backbone:
             yield
 
     def fingerprint(self) -> str:
-        """sha256 of all weights: equal before and after anything we do."""
+        """The sha256 of all weights; it never changes, since the model is frozen."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             if name in self._not_in_file:
@@ -293,6 +295,6 @@ class Backbone:
         missing = self._reader.missing
         if missing:
             raise BackboneError(
-                f"{type(self.model).__name__} takes no {' and no '.join(missing)}, which prompts need; "
-                "choose a model such as BERT, RoBERTa, ModernBERT, GPT-2, Llama, Qwen or Mistral"
+                f"{type(self.model).__name__} takes no {' and no '.join(missing)}, which prompts need. "
+                "Choose a model such as BERT, RoBERTa, ModernBERT, GPT-2, Llama, Qwen or Mistral"
             )

@@ -1,7 +1,7 @@
-"""What a method hands the backbone for a batch, row by row.
+"""Injections: what a method adds to the backbone for a batch.
 
-Every tensor has a row dimension, so rows of different trials can share one forward of the backbone
-(`concatenate`). Rows with fewer virtual tokens than others are padded, and the padding masked.
+Every tensor has a row dimension, so rows of different trials can share one forward of the backbone (`concatenate`).
+Rows with fewer virtual tokens than others are padded, and the padding is masked.
 
 Letters: B rows, P virtual tokens, E width of the input embeddings, N key/value heads, D head width.
 """
@@ -22,7 +22,7 @@ class Site(NamedTuple):
     Attributes:
         stack: "encoder" or "decoder".
         attention: "self" or "cross".
-        layer: number of the layer within (stack, attention), from 0.
+        layer: the layer's number within (stack, attention), from 0.
     """
 
     stack: str
@@ -32,13 +32,13 @@ class Site(NamedTuple):
 
 @dataclass(frozen=True)
 class Prompt:
-    """Embeddings among those of the text.
+    """Virtual tokens among the embeddings of the text.
 
     Attributes:
-        embeddings_BPE: `[B, P, E]` float, in the order in which the model shall see them.
-        mask_BP: `[B, P]` bool, False where a row has fewer than P virtual tokens.
-        halves_BP: `[B, P]` int64, how many halves of the row's text stand before the virtual token: 0 in front,
-            1 in the middle, 2 behind. None: all in front, and none is padding.
+        embeddings_BPE: `[B, P, E]` float, in the order in which the model sees them.
+        mask_BP: `[B, P]` bool, False at the padding of a row with fewer than P virtual tokens.
+        halves_BP: `[B, P]` int64, how many halves of the row's text stand before the virtual token: 0 in front of the
+            text, 1 in the middle, 2 behind it. None: all are in front, and none is padding.
     """
 
     embeddings_BPE: Tensor
@@ -51,9 +51,9 @@ class Prefix:
     """Keys and values in front of a layer's own.
 
     Attributes:
-        key_BNPD: `[B, N, P, D]` float, as they enter the attention (after rotation, where there is one).
-        value_BNPD: `[B, N, P, D]` float.
-        mask_BP: `[B, P]` bool, False where a row has fewer than P virtual tokens.
+        key_BNPD: `[B, N, P, D]` float, keys as they enter the attention (after a rotation, if the model has one).
+        value_BNPD: `[B, N, P, D]` float, values.
+        mask_BP: `[B, P]` bool, False at the padding of a row with fewer than P virtual tokens.
     """
 
     key_BNPD: Tensor
@@ -63,14 +63,14 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Injection:
-    """What the backbone sees beside the text of `rows` rows.
+    """What the backbone sees besides the text.
 
     Attributes:
-        rows: B.
-        prompt: embeddings among the text's, or None.
-        prefixes: by site; a site that is missing is left alone.
-        offset_B: `[B]` int64, position of the row's first token (of text or prompt), or None for 0.
-        auxiliary_loss_B: `[B]` float, added to the row's loss, or None.
+        rows: the number of rows, B.
+        prompt: virtual tokens among the text's, or None.
+        prefixes: the prefix of each site; other sites get none.
+        offset_B: `[B]` int64, the position of the row's first token (of text or prompt); None for 0.
+        auxiliary_loss_B: `[B]` float, a term that is added to the row's loss; None for none.
     """
 
     rows: int
@@ -80,7 +80,7 @@ class Injection:
     auxiliary_loss_B: Tensor | None = None
 
     def of(self, rows: Sequence[int]) -> Injection:
-        """That of some of the rows, in the given order."""
+        """The injection of some of the rows, in the given order."""
         if list(rows) == list(range(self.rows)):
             return self
         prompt = self.prompt
@@ -100,12 +100,12 @@ class Injection:
 
 
 def full_mask(rows: int, num_virtual_tokens: int, device: torch.device) -> Tensor:
-    """`[B, P]` bool, True everywhere."""
+    """A mask without padding: `[B, P]` bool, True everywhere."""
     return torch.ones(rows, num_virtual_tokens, dtype=torch.bool, device=device)
 
 
 def concatenate(injections: Sequence[Injection]) -> Injection:
-    """The rows of several injections as one, in their order; a solo injection is returned as it is."""
+    """Joins the rows of several injections; a single injection is returned unchanged."""
     if len(injections) == 1:
         return injections[0]
     rows = [injection.rows for injection in injections]
@@ -144,7 +144,7 @@ def _halves(prompt: Prompt) -> Tensor:
 
 
 def _stack(parts: Sequence[Tensor | None], rows: Sequence[int], length: int) -> Tensor:
-    """The parts along the rows, each padded with zeros in dimension `length`; None is all padding."""
+    """Concatenates parts along the rows, padded with zeros in front in dimension `length`; None is all padding."""
     present = [part for part in parts if part is not None]
     longest = max(part.shape[length] for part in present)
     like = present[0]
@@ -159,7 +159,7 @@ def _stack(parts: Sequence[Tensor | None], rows: Sequence[int], length: int) -> 
 
 
 def _stack_rows(parts: Sequence[Tensor | None], rows: Sequence[int]) -> Tensor | None:
-    """Like `_stack` for tensors `[B]`; None where no part is there."""
+    """Like `_stack` for tensors `[B]`; None if all parts are None."""
     present = [part for part in parts if part is not None]
     if not present:
         return None

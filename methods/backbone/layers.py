@@ -1,4 +1,4 @@
-"""What a model's layers make keys and values of, read or replaced for the length of one forward: hooks, removed after it."""
+"""Hooks that read or replace the inputs of a model's layers during one forward; they are removed after it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Visited = contextlib.AbstractContextManager[None]
 
 
 def blocks(model: nn.Module, attentions: Iterable[nn.Module]) -> list[nn.Module]:
-    """The blocks that hold the attention modules, once each: the members of the model's lists of layers."""
+    """The blocks (members of the model's lists of layers) that contain the attention modules, each once."""
     names = {module: name for name, module in model.named_modules()}
     found: dict[nn.Module, None] = {}
     for module in attentions:
@@ -30,12 +30,12 @@ def blocks(model: nn.Module, attentions: Iterable[nn.Module]) -> list[nn.Module]
 def visited(
     modules: Mapping[str, tuple[Sequence[nn.Module], Sequence[Site]]], visit: Visit
 ) -> Iterator[None]:
-    """Shows an argument of each module to `visit`, with the site that the call is for, and hands on what it answers.
+    """Passes an argument of each module to `visit` for the length of a `with`, and uses the result instead.
 
     Args:
-        modules: by the argument's name, the modules and the sites of their calls, in the order of the forward; a module
-            that is called for several layers (ALBERT's) is visited at each.
-        visit: (site, `[B, T, H]`) to what the module shall get, `[B, T, H]`.
+        modules: by the argument's name, the modules and the sites of their calls in the order of the forward. A module
+            that is called for several layers (as in ALBERT) is visited at each call.
+        visit: takes (site, `[B, T, H]`) and returns the new argument, `[B, T, H]`.
     """
     hooks = []
     for argument, (layers, sites) in modules.items():
@@ -53,6 +53,6 @@ def _hook(argument: str, calls: Iterator[Site], visit: Visit) -> Callable[..., t
         site = next(calls)
         if argument in kwargs:
             return args, {**kwargs, argument: visit(site, kwargs[argument])}
-        return (visit(site, args[0]), *args[1:]), kwargs  # hidden states come first
+        return (visit(site, args[0]), *args[1:]), kwargs  # hidden states are the first argument
 
     return hook

@@ -1,4 +1,4 @@
-"""Models from the hub or from folders: safetensors only, and no code of others unless it was asked for."""
+"""Loads models from the hub or from folders: only safetensors, and no foreign code unless allowed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from methods.backbone import attention
 
 
 class BackboneError(ValueError):
-    """The model cannot be loaded, or cannot be injected into; the message says why and what would work."""
+    """The model cannot be loaded, or prompts cannot be put into it; the message says why and what would work."""
 
 
 def with_weights(
     path: str, dtype: torch.dtype, trust_remote_code: bool, language_model: bool
 ) -> tuple[Any, frozenset[str]]:
-    """The model, and names of its weights that are not in the file.
+    """Loads a model; also returns the names of weights that are not in its file.
 
     Raises:
-        BackboneError: it cannot be loaded.
+        BackboneError: the model cannot be loaded.
     """
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
@@ -41,20 +41,20 @@ def with_weights(
         )
     except (OSError, ValueError, ImportError) as error:
         raise BackboneError(f"cannot load the model {path!r}: {error}") from error
-    # A pooler that is not in the file has a random start, differs from load to load, and is not used.
+    # A pooler that is not in the file gets random values at each load, so it is not used.
     missing = frozenset(info["missing_keys"])
     if lost := sorted(name for name in missing if not name.startswith("pooler.")):
         raise BackboneError(
-            f"the weights file of {path!r} lacks {len(lost)} tensors of the model: {lost[0]} ..."
+            f"the weights file of {path!r} lacks {len(lost)} tensors of the model, such as {lost[0]}"
         )
     return model, missing
 
 
 def on_meta(path: str, trust_remote_code: bool, language_model: bool) -> Any:
-    """The model without weights.
+    """Makes a model without weights, on the meta device.
 
     Raises:
-        BackboneError: its configuration cannot be read.
+        BackboneError: the model's configuration cannot be read.
     """
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
@@ -65,11 +65,11 @@ def on_meta(path: str, trust_remote_code: bool, language_model: bool) -> Any:
                 trust_remote_code=trust_remote_code,
             )
     except (OSError, ValueError, ImportError) as error:
-        raise BackboneError(f"cannot read the model {path!r}: {error}") from error
+        raise BackboneError(f"cannot read the configuration of the model {path!r}: {error}") from error
 
 
 def _class(config: Any, language_model: bool) -> Any:
-    """The auto class that makes the model."""
+    """The auto class that loads the model."""
     if not language_model:
         return AutoModel
     if config.is_encoder_decoder:

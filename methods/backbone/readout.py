@@ -1,7 +1,7 @@
 """The hidden state that a task's head reads, always at text positions.
 
-Virtual tokens are cut off before (`Backbone.forward`), so "first" is the text's own first token, [CLS] in
-BERT, and "last" is its last token that is no padding, on whichever side the padding would be.
+Virtual tokens were cut off before (`Backbone.forward`). So "first" is the text's own first token, [CLS] in BERT, and
+"last" is its last token before any padding, on whichever side the padding is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def sequence_features(hidden_BTH: Tensor, mask_BT: Tensor, readout: str) -> Tensor:
-    """One vector per row.
+    """Computes the vector of each row that a head reads.
 
     Args:
         hidden_BTH: `[B, T, H]`, hidden states of the text.
@@ -19,10 +19,10 @@ def sequence_features(hidden_BTH: Tensor, mask_BT: Tensor, readout: str) -> Tens
         readout: "first", "last" or "mean" (over the text's tokens).
 
     Returns:
-        `[B, H]`, float32 at least: heads and losses are computed in full precision.
+        `[B, H]`, at least float32, since heads and losses are computed in full precision.
 
     Raises:
-        ValueError: unknown readout.
+        ValueError: the readout is unknown.
     """
     hidden_BTH = hidden_BTH.to(torch.promote_types(hidden_BTH.dtype, torch.float32))
     if readout == "mean":

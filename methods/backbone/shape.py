@@ -1,4 +1,4 @@
-"""What a method has to know of a backbone to build its parameters."""
+"""The shape of a backbone: what a method must know to build its parameters."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ Architecture = Literal["encoder", "decoder", "encoder-decoder"]
 
 @dataclass(frozen=True)
 class Shape:
-    """What a method has to know of a backbone to build its parameters.
+    """What a method must know about a backbone to build its parameters.
 
     Attributes:
-        architecture: what it is, whichever part of it is used.
+        architecture: the architecture of the whole model, even if only its encoder is used.
         hidden_size: H, width of the hidden states.
         embedding_size: E, width of the input embeddings (less than H in ALBERT and ELECTRA).
-        vocab_size: rows of the input embeddings.
-        sites: where keys and values can be prepended, in the order of the forward; none where the model's attention is
-            its own (DeBERTa, MPNet).
-        layers: L, the number of layers.
-        heads: attention heads of a layer.
-        max_positions: tokens the position embeddings leave, or None where there is no limit.
+        vocab_size: number of rows of the input embeddings.
+        sites: where keys and values can be prepended, in the order of the forward; empty if the model does not use
+            transformers' attention interface (DeBERTa, MPNet).
+        layers: L, number of layers.
+        heads: number of attention heads in a layer.
+        max_positions: the most tokens that the position embeddings allow; None if there is no limit.
         shifts_text: whether the text can start at another position than 0.
-        sliding_window: whether some layers see only the tokens close by.
-        parameters: scalars of the frozen model.
-        model_head: whether the model's class for classification can be the head (`readout: model`).
+        sliding_window: whether some layers see only nearby tokens.
+        parameters: number of scalars of the frozen model.
+        model_head: whether the head of the model's classification class can be used (`readout: model`).
     """
 
     architecture: Architecture
@@ -51,18 +51,20 @@ class Shape:
 
     @property
     def causal(self) -> bool:
-        """Whether a position of the text sees only those before it."""
+        """Whether a position of the text sees only itself and earlier ones."""
         return self.architecture == "decoder"
 
     @property
     def prompts_are_prefixes(self) -> bool:
-        """Whether a prompt in front of the text is the same as its keys and values: the model is causal, and no sliding
-        window hides the prompt from the end of the text."""
+        """Whether a prompt in front of the text can be replaced by its keys and values.
+
+        This needs a causal model without a sliding window, which could hide the prompt from the end of the text.
+        """
         return self.causal and not self.sliding_window
 
 
 def has_sliding_window(config: Any) -> bool:
-    """Whether some layers of a model (by its configuration) see only the tokens close by."""
+    """Whether some layers see only nearby tokens, by the model's configuration."""
     kinds = getattr(config, "layer_types", None)
     if kinds is not None:
         return any("sliding" in kind for kind in kinds)
@@ -70,11 +72,11 @@ def has_sliding_window(config: Any) -> bool:
 
 
 def has_model_head(config: Any, pooler: bool) -> bool:
-    """Whether transformers has a class for sequence classification of this kind of model, and it works.
+    """Whether transformers has a sequence-classification class for the model that can be used.
 
     Args:
-        config: the model's.
-        pooler: whether the model's pooler, if it has one, has weights; some classes read it, some do not.
+        config: the model's configuration.
+        pooler: whether the weights of the pooler, if any, are in the file; some classes read it.
     """
     if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING or config.is_encoder_decoder:
         return False
@@ -86,13 +88,13 @@ def has_model_head(config: Any, pooler: bool) -> bool:
 
 
 def shape_of(model: Any, config: Any, stacks: Sequence[Stack], *, pooler: bool) -> Shape:
-    """The shape of a model.
+    """Makes the shape of a model.
 
     Args:
-        model: transformers', or the encoder of an encoder-decoder.
-        config: of the whole model.
-        stacks: its transformers, first the one that reads the text.
-        pooler: whether the model's pooler, if it has one, has weights.
+        model: transformers' model, or the encoder of an encoder-decoder.
+        config: the configuration of the whole model.
+        stacks: the model's stacks, first the one that reads the text.
+        pooler: whether the weights of the pooler, if any, are in the file.
     """
     reader, text = stacks[0], config.get_text_config()
     limit = getattr(text, "max_position_embeddings", None)

@@ -1,4 +1,4 @@
-"""One transformer of a model: an encoder or a decoder, and how it is run. An encoder-decoder has two."""
+"""A stack: one transformer of a model, an encoder or a decoder. An encoder-decoder has two."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PROBE_TOKENS = 4
 
 
 class Memory(NamedTuple):
-    """What a decoder's cross-attention looks at: the encoder's last hidden states, with the virtual tokens'.
+    """What a decoder's cross-attention reads: the encoder's output.
 
     Attributes:
-        states_BSH: float.
+        states_BSH: float, the encoder's last hidden states, including those of virtual tokens.
         mask_BS: bool, False at padding.
     """
 
@@ -28,18 +28,18 @@ class Memory(NamedTuple):
 
 
 class Stack:
-    """A transformer that is run with an injection's prefixes.
+    """A transformer that runs with an injection's prefixes.
 
     Args:
-        model: takes `inputs_embeds` and `attention_mask`.
-        reads: width of the encoder's states that its cross-attention looks at; None where it has none.
+        model: transformers' encoder or decoder; it must take `inputs_embeds` and `attention_mask`.
+        reads: the width of the encoder's states for its cross-attention; None if it has no cross-attention.
 
     Attributes:
-        sites: of each attention module, its places for keys and values; empty where the attention is the model's own.
-        shapes: of each site, (heads, width of a head), in the order of the forward.
-        causal: whether a position sees only those before it.
-        takes_positions, takes_types: whether it takes positions, token types.
-        first_position: of the first token.
+        sites: the sites of each attention module; empty if the model does not use transformers' attention interface.
+        shapes: (heads, width of a head) of each site, in the order of the forward.
+        causal: whether a position sees only itself and earlier ones.
+        takes_positions, takes_types: whether the model takes positions, and token types.
+        first_position: the position of the first token.
     """
 
     def __init__(self, model: nn.Module, reads: int | None = None) -> None:
@@ -56,14 +56,14 @@ class Stack:
         self.sites: dict[nn.Module, list[Site]] = probe.sites
         self.shapes = probe.shapes
         self.causal = any(site.stack == "decoder" for site in self.shapes)
-        if not self.sites:  # attention of its own, which adds its mask; the kind of mask follows this name
+        if not self.sites:  # such a model adds its mask, and this name selects that kind of mask
             model.config._attn_implementation = "eager"  # type: ignore[union-attr]
         own = [module for module, sites in self.sites.items() if sites[0].attention == "self"]
         self._blocks = layers.blocks(model, own)
         self._cross = [module for module in self.sites if module not in own]
 
     def embed(self, ids_BT: Tensor) -> Tensor:
-        """Input embeddings of tokens, `[B, T, E]`."""
+        """The input embeddings of tokens, `[B, T, E]`."""
         embeddings: Tensor = self.model.get_input_embeddings()(ids_BT)  # type: ignore[operator]
         return embeddings
 
@@ -78,16 +78,16 @@ class Stack:
         memory: Memory | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
-        """Last hidden states, `[B, T, H]`.
+        """Computes the last hidden states, `[B, T, H]`.
 
         Args:
-            embeddings_BTE: of the tokens.
-            mask_BS: bool, False at padding, of what is in the cache and the tokens.
-            positions_BT: of the tokens, from 0.
-            visitor: of the attention.
-            types_BT: token types; None: all 0.
-            memory: for the cross-attention.
-            cache: of tokens before these; it is extended.
+            embeddings_BTE: the tokens' embeddings.
+            mask_BS: bool, False at padding; it covers the cached tokens and these.
+            positions_BT: the tokens' positions, from 0.
+            visitor: sees every attention call; None for none.
+            types_BT: the tokens' types; None: all 0.
+            memory: the encoder's output for the cross-attention.
+            cache: the cache of earlier tokens, which is extended.
         """
         options: dict[str, Any] = {"use_cache": cache is not None} if self._takes_cache else {}
         if self.takes_positions:
@@ -103,7 +103,7 @@ class Stack:
             }
         hidden: Tensor = self.model(
             inputs_embeds=embeddings_BTE,
-            attention_mask=mask_BS.long(),  # some architectures do arithmetic on it
+            attention_mask=mask_BS.long(),  # some models calculate with it
             **options,
             **{attention.KEYWORD: visitor},
         ).last_hidden_state
@@ -112,15 +112,16 @@ class Stack:
     def visit(
         self, embeddings_BTE: Tensor, visitor: attention.Visitor, memory: Memory | None = None
     ) -> Tensor:
-        """As `run`, of input without padding and without a past."""
+        """Like `run`, for input without padding and without a cache."""
         mask = torch.ones(embeddings_BTE.shape[:2], dtype=torch.bool, device=embeddings_BTE.device)
         return self.run(embeddings_BTE, mask, mask.cumsum(1) - 1, visitor, memory=memory)
 
     def inputs(self, visit: layers.Visit) -> layers.Visited:
-        """For the length of a `with`, shows `visit` what each site makes its keys and values of, and uses what it answers.
+        """Passes the vectors from which each site makes its keys and values to `visit` for the length of a `with`.
 
         Args:
-            visit: (the site, `[B, T, H]`) to `[B, T, H]`: the layer's input or, of a cross-attention, the encoder's states.
+            visit: takes (site, `[B, T, H]`) and returns the vectors to use instead. They are the layer's input or, for
+                a cross-attention, the encoder's states.
         """
         mine = [site for site in self.shapes if site.attention == "self"]
         crossed = [site for site in self.shapes if site.attention == "cross"]
@@ -130,7 +131,7 @@ class Stack:
 
     @torch.no_grad()
     def _probe(self, reads: int | None) -> attention.SiteFinder:
-        """Numbers the sites; what the cross-attention reads is longer than the text, to be told from it."""
+        """Numbers the sites in one forward; the encoder's states get another length than the text, to recognise them."""
         weight = self.model.get_input_embeddings().weight  # type: ignore[operator]
         probe = attention.SiteFinder(None if reads is None else _PROBE_TOKENS + 1)
         memory = None
@@ -143,7 +144,7 @@ class Stack:
 
 
 def _first_position(model: nn.Module) -> int:
-    """Position of the first token: RoBERTa and its kin count from the padding token's index on."""
+    """The position of the first token; RoBERTa and similar models count from after the padding token's index."""
     embeddings = getattr(model, "embeddings", None)
     if hasattr(embeddings, "create_position_ids_from_inputs_embeds"):
         return int(embeddings.padding_idx) + 1  # type: ignore[union-attr, arg-type]

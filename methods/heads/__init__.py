@@ -1,1 +1,1 @@
-"""Heads: what a task reads from hidden states, and how text is written."""
+"""Heads, which turn hidden states into logits, and the writing of texts."""

@@ -1,4 +1,4 @@
-"""Writing a text after another, token by token, with the injection in place: greedy, with a cache of keys and values."""
+"""Writes a text after a given one, greedily token by token, with the injection and a cache of keys and values."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def greedy(
     end: int,
     max_new_tokens: int,
 ) -> list[list[int]]:
-    """The most probable next token, again and again.
+    """Writes a text after each given one, always with the most probable next token.
 
     Args:
-        backbone: with its language model.
-        head: the language model's.
+        backbone: the backbone with its language model.
+        head: the language model's head.
         ids_BT: `[B, T]` int64, the given texts, padded on the right.
         mask_BT: `[B, T]` bool, False at padding.
-        injection: of the same rows.
+        injection: the injection into the same rows.
         end: the token that ends a text.
-        max_new_tokens: at most so many for each row, `end` included.
+        max_new_tokens: the most new tokens for each row, `end` included.
 
     Returns:
-        Of each row the new tokens, without `end`.
+        The new tokens of each row, without `end`.
     """
     written: list[list[int]] = [[] for _ in ids_BT]
     for rows in _batches(backbone, mask_BT):
@@ -56,8 +56,11 @@ def greedy(
 
 
 def _batches(backbone: Backbone, mask_BT: Tensor) -> list[list[int]]:
-    """Rows that can be continued together: padding lies between a text and what a decoder writes after it, so where
-    places are counted by the model, or by a window, only rows of the same length."""
+    """Groups rows that can be continued together.
+
+    Padding lies between a text and what a decoder writes after it. So if the model counts positions itself, or has a
+    sliding window, only rows of the same length can be together.
+    """
     shape = backbone.shape
     if shape.architecture != "decoder" or (shape.shifts_text and not shape.sliding_window):
         return [list(range(len(mask_BT)))]
@@ -68,7 +71,7 @@ def _batches(backbone: Backbone, mask_BT: Tensor) -> list[list[int]]:
 
 
 class _Writer:
-    """Texts that are being written: their cache, and the last hidden state of each."""
+    """Texts in writing: their cache, and the last hidden state of each."""
 
     def __init__(
         self, backbone: Backbone, head: Head, ids_BT: Tensor, mask_BT: Tensor, injection: Injection
@@ -95,7 +98,7 @@ class _Writer:
         return logits_BV.argmax(1)
 
     def append(self, token_B: Tensor) -> None:
-        """Goes on after a token."""
+        """Appends a token to each text."""
         if self._backbone.shape.architecture == "decoder":
             mask_BS = self._started.mask_BS
             self._started = self._started._replace(

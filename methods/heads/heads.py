@@ -1,6 +1,6 @@
-"""Heads: from hidden states at the text's positions to logits, wherever a task reads.
+"""Heads: turn hidden states at text positions into logits.
 
-Virtual tokens are cut off before a head sees anything (`Backbone.forward`), so no head can read one.
+Virtual tokens are cut off before (`Backbone.forward`), so no head can read one.
 
 Letters: B rows, T text tokens, H hidden width, C outputs, X places that are read.
 """
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 
 class Head(nn.Module, ABC):
-    """A task's head; its parameters' values have no meaning until `initialize`, or until they are loaded."""
+    """A task's head. Its parameters have no values until `initialize`, or until they are loaded."""
 
     @abstractmethod
     def forward(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
-        """Logits `[X, C]` float32: of each row, or of each place that `read_BT` marks, row by row.
+        """Computes logits `[X, C]` float32 for each row, or for each place that `read_BT` marks, row by row.
 
         Args:
             hidden_BTH: hidden states of the text.
             mask_BT: bool, False at padding.
-            read_BT: bool, the places that a task of tokens reads; None for a task of whole texts.
+            read_BT: bool, True at the places that a task on tokens reads; None for a task on whole texts.
         """
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:
-        """Small weights and zero biases, drawn from `generator` only."""
+        """Sets small random weights, drawn only from `generator`, and zero biases."""
         for parameter in self.parameters():
             parameter.zero_()
             if parameter.dim() > 1:
@@ -74,10 +74,10 @@ class TokenHead(Head):
 
 
 class ModelHead(Head):
-    """The head of the model's own class for sequence classification, fed with hidden states of the text.
+    """The head of the model's own sequence-classification class, applied to hidden states of the text.
 
-    What the class has beside the model (BERT's `classifier`, DistilBERT's `pre_classifier` and `classifier`, a
-    decoder's `score`) is trained. A pooler belongs to the model: it stays frozen, with the model's weights.
+    Everything that the class adds to the model is trained (BERT's `classifier`, DistilBERT's `pre_classifier` and
+    `classifier`, a decoder's `score`). A pooler belongs to the model and stays frozen.
     """
 
     def __init__(self, backbone: Backbone, outputs: int) -> None:
@@ -92,35 +92,37 @@ class ModelHead(Head):
 
     def forward(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
         self._model.hidden_BTH = hidden_BTH.to(torch.promote_types(hidden_BTH.dtype, torch.float32))
-        # The classes find the last token by the padding's id, which is 0 here.
+        # The classes find the last token by the id of the padding token, which is 0 here.
         logits: Tensor = self.head(input_ids=mask_BT.long(), attention_mask=mask_BT.long()).logits
         return logits
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:
-        with torch.random.fork_rng(devices=[]):  # the classes' own start draws from torch's generator
+        with torch.random.fork_rng(devices=[]):  # the classes initialise from torch's global generator
             torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
             for module in self.head.modules():
                 self.head._init_weights(module)
 
 
 class LanguageModelHead(Head):
-    """The language model's own: the score of each word of the vocabulary at each place read. Nothing of it is trained.
+    """The language model's own head: scores the vocabulary at each place that is read. It is not trained.
 
-    The model's class computes it, with all that belongs to it (a transform, a bias, a scale, a cap), on a copy of the
-    class's shell in which the model answers with the hidden states given.
+    The model's class computes the scores with everything that belongs to them (a transform, a bias, a scale, a cap).
+    For this we use a shallow copy of the class in which the model returns the given hidden states.
     """
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self._backbone = (backbone,)  # not a submodule: its parameters are no head's
+        self._backbone = (
+            backbone,
+        )  # in a tuple, so that it is no submodule: its parameters do not belong to the head
 
     def forward(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
         assert read_BT is not None, "a task that reads words says where"
         hidden_1XH = hidden_BTH[read_BT][None]
         whole: Any = self._backbone[0].model
         shell = copy.copy(whole)
-        shell._modules = dict(whole._modules)  # the copy's own table: the model keeps its parts
+        shell._modules = dict(whole._modules)  # a new table, so that the model keeps its parts
         given = _GivenOutput(whole, hidden_1XH)
         options: dict[str, Any] = {"input_ids": hidden_1XH.new_zeros(hidden_1XH.shape[:2], dtype=torch.long)}
         if whole.base_model is whole:  # T5
@@ -133,12 +135,14 @@ class LanguageModelHead(Head):
 
 
 class VerbalizerHead(LanguageModelHead):
-    """The language model's scores of one token for each label (Schick and Schuetze, 2021, "Exploiting Cloze Questions for Few
-    Shot Text Classification and Natural Language Inference", section 3).
+    """The language model's scores of one token for each label.
+
+    Schick and Schuetze (2021), "Exploiting Cloze Questions for Few Shot Text Classification and Natural Language
+    Inference", section 3.
 
     Args:
-        backbone: with its language model.
-        tokens: of each label, the token that stands for it.
+        backbone: the backbone with its language model.
+        tokens: the token that stands for each label.
     """
 
     def __init__(self, backbone: Backbone, tokens: Sequence[int]) -> None:
@@ -150,16 +154,18 @@ class VerbalizerHead(LanguageModelHead):
 
 
 class _GivenOutput(nn.Module):
-    """Stands in for the model inside a class with a head: answers with the hidden states it was given."""
+    """Replaces the model inside a class with a head, and returns the given hidden states."""
 
     def __init__(self, model: nn.Module, hidden_BTH: Tensor | None = None) -> None:
         super().__init__()
-        self._frozen = (model,)  # not a submodule: its parameters are no head's
+        self._frozen = (
+            model,
+        )  # in a tuple, so that it is no submodule: its parameters do not belong to the head
         self.hidden_BTH = hidden_BTH
 
     @property
     def decoder(self) -> nn.Module:
-        """OPT's class asks for the model's decoder, which is all of it."""
+        """The decoder that OPT's class asks for, which is the whole model."""
         return self
 
     def forward(self, *args: Any, **kwargs: Any) -> ModelOutput | Seq2SeqModelOutput:
@@ -172,7 +178,7 @@ class _GivenOutput(nn.Module):
 
 
 def _pooled(model: Any, hidden_BTH: Tensor) -> Tensor | None:
-    """What the model's own pooler makes of the first token, `[B, H]`; None where it has none."""
+    """The output of the model's own pooler, `[B, H]`; None if it has no pooler."""
     pooler = getattr(model, "pooler", None)
     if pooler is None:
         return None

@@ -1,9 +1,9 @@
-"""Spans of a context that answer a question: windows of tokens, and the best span among their scores.
+"""Finds the span of a context that answers a question: cuts contexts into windows, and chooses the best span.
 
-A context that is too long is cut into windows that overlap, each with the whole question (Devlin et al., 2019,
-"BERT", section 4.2). A window reads its first token, which stands for "no answer here", and every token of the context;
-an answer is two of these places, a start and an end. In a causal model the first token sees nothing of the text: what is
-read there is a threshold.
+A context that is too long is cut into overlapping windows, each with the whole question (Devlin et al., 2019, "BERT",
+section 4.2). The head reads a window's first token, which stands for "no answer here", and every token of the context.
+An answer is a pair of these places, a start and an end. In a causal model the first token does not see the text, so
+its score is a constant threshold.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from torch import Tensor
 
 
 class SpansError(ValueError):
-    """A question or context cannot be cut into windows; the message says why, and begins with the field."""
+    """A question or context cannot be cut into windows; the message begins with the field and says why."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a context, with its question, in tokens.
+    """A tokenized question with a part of its context.
 
     Attributes:
-        question: number of the question it belongs to.
-        input_ids: token ids, with special tokens.
-        token_type_ids: 0 or 1 for each token, or None where the tokenizer makes none.
-        read: positions in input_ids of the places: of "no answer here", then of the context's tokens.
-        spans: characters of the context `[start, end)` of each place; (0, 0) of the first.
+        question: the question's number.
+        input_ids: token ids with special tokens.
+        token_type_ids: 0 or 1 for each token; None if the tokenizer makes none.
+        read: the positions in input_ids that are read: first "no answer here", then the context's tokens.
+        spans: the characters `[start, end)` of the context at each of these places; (0, 0) for the first.
     """
 
     question: int
@@ -39,7 +39,7 @@ class Window:
     spans: list[tuple[int, int]]
 
     def places(self, start: int, end: int) -> tuple[int, int]:
-        """The places of the first and the last token of characters `[start, end)`; (0, 0) where they are not all here."""
+        """The places of the first and last token of characters `[start, end)`; (0, 0) if not all are in the window."""
         inside = [at for at, (a, b) in enumerate(self.spans) if at and b > start and a < end]
         if not inside or self.spans[inside[0]][0] > start or self.spans[inside[-1]][1] < end:
             return 0, 0
@@ -57,25 +57,26 @@ def windows(
     """Cuts contexts into windows, in the order of the questions.
 
     Args:
-        tokenizer: of the model.
-        questions: one for each context.
-        contexts: in which the answers are.
-        max_length: tokens of a window, question and special tokens included.
-        doc_stride: tokens of the context that neighbouring windows share.
+        tokenizer: the model's tokenizer.
+        questions: the questions.
+        contexts: the context of each question.
+        max_length: the most tokens of a window, question and special tokens included.
+        doc_stride: the tokens of the context by which neighbouring windows overlap.
 
     Raises:
-        SpansError: the tokenizer keeps no places, or a question leaves no room for its context.
+        SpansError: the tokenizer does not give the characters of its tokens, or a question leaves no room for its
+            context.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise SpansError(
-            "context: the model's tokenizer does not say which characters a token is; choose another model"
+            "context: the model's tokenizer does not give the characters of each token; choose another model"
         )
     longest = max(map(len, tokenizer(list(questions), add_special_tokens=False)["input_ids"]), default=0)
     most = max_length - doc_stride - tokenizer.num_special_tokens_to_add(pair=True) - 1
     if longest > most:
         raise SpansError(
-            f"question: must be at most {most} tokens, which is model.max_length ({max_length}) less doc_stride "
-            f"({doc_stride}) and special tokens; one has {longest}. Raise model.max_length or lower doc_stride"
+            f"question: must be at most {most} tokens, which is model.max_length ({max_length}) minus doc_stride "
+            f"({doc_stride}) and special tokens; the longest has {longest}. Raise model.max_length or lower doc_stride"
         )
     encoded = tokenizer(
         list(questions),
@@ -90,7 +91,7 @@ def windows(
     found = []
     for number, question in enumerate(encoded["overflow_to_sample_mapping"]):
         ids, offsets = encoded["input_ids"][number], encoded["offset_mapping"][number]
-        # A token without characters (of a blank, of a tokenizer's own mark) can be no end of an answer.
+        # A token without characters (such as a space or a special mark) cannot begin or end an answer.
         inside = [
             at
             for at, part in enumerate(encoded.sequence_ids(number))
@@ -113,9 +114,9 @@ class Answer:
     """A window's best span.
 
     Attributes:
-        score: logit of its start plus that of its end.
-        null: that of "no answer here".
-        start, end: characters of the context; equal where the window has no place for an answer.
+        score: the logit of its start plus the logit of its end.
+        null: the same score for "no answer here".
+        start, end: the answer's characters in the context; equal if the window has no place for an answer.
     """
 
     score: float
@@ -125,12 +126,12 @@ class Answer:
 
 
 def best(window: Window, logits_X2: Tensor, max_answer_length: int) -> Answer:
-    """The best span of at most so many tokens.
+    """Finds the best span of a window.
 
     Args:
-        window: whose places were read.
-        logits_X2: `[places, 2]` float, of being the start and the end.
-        max_answer_length: tokens.
+        window: the window.
+        logits_X2: `[places, 2]` float, the scores of each place as start and as end.
+        max_answer_length: the most tokens of an answer.
     """
     null = float(logits_X2[0].sum())
     starts, ends = logits_X2[1:, 0], logits_X2[1:, 1]
@@ -151,15 +152,15 @@ def answers(
     max_answer_length: int,
     unanswerable: bool,
 ) -> list[str]:
-    """The answer to each question: the best span over its windows, as it stands in the context.
+    """Answers each question with the best span over its windows, as it is in the context.
 
     Args:
         found: all windows of the questions.
-        logits: of each window, `[places, 2]`.
-        contexts: of the questions.
-        max_answer_length: tokens.
-        unanswerable: whether "no answer" is one, the empty text: where every window prefers it to its best span (Rajpurkar
-            et al., 2018, "Know what you don't know"; threshold 0).
+        logits: the scores of each window, `[places, 2]`.
+        contexts: the contexts of the questions.
+        max_answer_length: the most tokens of an answer.
+        unanswerable: whether the answer may be empty. It then is if "no answer" scores at least as high as the best
+            span in every window (Rajpurkar et al., 2018, "Know what you don't know"; threshold 0).
     """
     spans: list[Answer | None] = [None] * len(contexts)
     nulls = [torch.inf] * len(contexts)

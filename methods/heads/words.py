@@ -1,4 +1,4 @@
-"""Words in tokens: where each word's first piece is, for tasks that label words."""
+"""Tokenizes words, and finds each word's first token, for tasks that label words."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from typing import Any
 
 
 class WordsError(ValueError):
-    """The tokenizer cannot say which piece belongs to which word; the message says why."""
+    """The tokenizer does not give the word of each token."""
 
 
 def encode(
     tokenizer: Any, rows: Sequence[Sequence[str]], max_length: int
 ) -> list[tuple[list[int], list[int | None]]]:
-    """Token ids of each row's words, joined by blanks and cut to max_length, and the position of each word's first piece.
+    """Tokenizes each row's words, joined by spaces and cut to max_length, and finds each word's first token.
 
-    The position is None for a word that was cut off, or of which the tokenizer makes nothing. Pieces are found by their
-    place in the joined text, so it does not matter how a tokenizer marks the beginning of a word.
+    Tokens are found by their characters in the joined text, so it does not matter how a tokenizer marks the beginning
+    of a word.
+
+    Returns:
+        For each row its token ids and the position of each word's first token; None for a word that was cut off or
+        that has no token.
 
     Raises:
-        WordsError: the tokenizer keeps no places (only those of the tokenizers library do).
+        WordsError: the tokenizer does not give the characters of its tokens (only those of the tokenizers library do).
     """
     if not getattr(tokenizer, "is_fast", False):
-        raise WordsError(
-            "the model's tokenizer does not say which piece belongs to which word; choose another model"
-        )
+        raise WordsError("the model's tokenizer does not give the word of each token; choose another model")
     encoded = tokenizer(
         [" ".join(words) for words in rows],
         truncation=True,
@@ -51,5 +53,5 @@ def _first_pieces(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> l
 
 
 def _is_empty(offset: tuple[int, int]) -> bool:
-    """A special token has no place in the text."""
+    """Whether a token has no characters in the text, as special tokens."""
     return offset[0] == offset[1]

@@ -1,7 +1,7 @@
-"""Tokens of texts that are given and of texts, or of a word, that are written after them or in them.
+"""Tokenizes given texts, and the texts or words that are written after or in them.
 
-A decoder sees both as one text: the target begins with a blank where the tokenizer would otherwise glue the two together.
-Of an encoder-decoder each is a text of its own.
+A decoder sees both as one text, so the target begins with a space if the tokenizer would otherwise join the two. For an
+encoder-decoder they are separate texts.
 """
 
 from __future__ import annotations
@@ -13,45 +13,45 @@ if TYPE_CHECKING:
 
 
 class WrittenError(ValueError):
-    """A text cannot be laid out in tokens; the message says why, and begins with the field."""
+    """A text cannot be tokenized for writing; the message begins with the field and says why."""
 
 
 def source(
     tokenizer: Any, text: str, max_length: int, max_target_length: int, architecture: Architecture
 ) -> tuple[list[int], bool]:
-    """Tokens of a given text, with special tokens, cut at its end, and whether it is whole.
+    """Tokenizes a given text with special tokens, cut at its end; also returns whether it is complete.
 
     Args:
-        tokenizer: of the model.
-        text: that is given.
-        max_length: tokens of the longest text; of a decoder this includes what is written.
-        max_target_length: tokens that may be written.
-        architecture: of the model.
+        tokenizer: the model's tokenizer.
+        text: the given text.
+        max_length: the most tokens of a text; for a decoder this includes the written text.
+        max_target_length: the most tokens that may be written.
+        architecture: the model's architecture.
 
     Raises:
-        WrittenError: nothing is left for the text, or it has no token.
+        WrittenError: no tokens are left for the text, or it has none.
     """
     room = max_length - max_target_length if architecture == "decoder" else max_length
     if room < 1:
         raise WrittenError(
-            f"max_target_length: must be below model.max_length ({max_length}), which a decoder's source and target share, "
-            f"not {max_target_length}"
+            f"max_target_length: must be below model.max_length ({max_length}), not {max_target_length}: a decoder's source "
+            "and target share these tokens"
         )
     ids = tokenizer(text)["input_ids"]
     if architecture == "decoder" and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
-        ids = ids[:-1]  # the text goes on
+        ids = ids[:-1]  # the text continues
     if not ids:
-        raise WrittenError(f"source: the tokenizer makes no token of {text!r}")
+        raise WrittenError(f"source: the tokenizer makes no tokens from {text!r}")
     return ids[:room], len(ids) <= room
 
 
 def target(
     tokenizer: Any, given: str, text: str, max_target_length: int, architecture: Architecture
 ) -> tuple[list[int], bool]:
-    """Tokens of a text to be written after a given one, with the token that ends it, and whether it is whole.
+    """Tokenizes a text to write after a given one, with the end token; also returns whether it is complete.
 
     Raises:
-        WrittenError: the tokenizer has no token that ends a text.
+        WrittenError: the tokenizer has no end token.
     """
     end = tokenizer.eos_token_id
     if end is None:
@@ -68,40 +68,40 @@ def target(
 
 
 def word(tokenizer: Any, text: str) -> int:
-    """The token by which a word begins, within a text."""
+    """The first token of a word inside a text."""
     return _plain(tokenizer, f" {text}" if _glues(tokenizer) else text)[0]
 
 
 def scored(tokenizer: Any, text: str, max_length: int, architecture: Architecture) -> tuple[list[int], int]:
-    """Tokens of a text, with special tokens, in or after which a word is scored, and the position of its score.
+    """Tokenizes a text for which a verbalizer's word is scored; also returns the position of the score.
 
-    A text that is too long is cut at the end that is farther from there.
+    A text that is too long is cut at the end that is farther from this position.
 
     Args:
-        tokenizer: of the model.
-        text: that ends where the word shall follow, or, for an encoder, has the mask token once.
-        max_length: tokens of the longest text, special tokens included.
-        architecture: of the model.
+        tokenizer: the model's tokenizer.
+        text: the text; for a decoder the word follows it, and for an encoder it has the mask token once.
+        max_length: the most tokens of a text, special tokens included.
+        architecture: the model's architecture.
 
     Raises:
-        WrittenError: there is not one mask token, or the model scores no words in a text.
+        WrittenError: the text does not have exactly one mask token, or the model cannot score words.
     """
     if architecture == "encoder-decoder":
         raise WrittenError(
-            "verbalizer: needs a masked language model (BERT, RoBERTa) or a decoder (GPT-2, Llama); the model is an "
+            "verbalizer: needs a masked language model (BERT, RoBERTa) or a decoder (GPT-2, Llama); this model is an "
             "encoder-decoder"
         )
     ids: list[int] = tokenizer(text)["input_ids"]
     if architecture == "decoder" and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
-        ids = ids[:-1]  # the text goes on
+        ids = ids[:-1]  # the text continues
     mask = tokenizer.mask_token_id if architecture == "encoder" else None
     if architecture == "encoder" and (mask is None or ids.count(mask) != 1):
         raise WrittenError(
-            f"text: must have the model's mask token, {tokenizer.mask_token}, once where a verbalizer's word is scored; "
-            f"got {text!r}"
+            f"text: must have the model's mask token, {tokenizer.mask_token}, exactly once for a verbalizer; this text does "
+            f"not: {text!r}"
         )
     if not ids:
-        raise WrittenError(f"text: the tokenizer makes no token of {text!r}")
+        raise WrittenError(f"text: the tokenizer makes no tokens from {text!r}")
     place = len(ids) - 1 if mask is None else ids.index(mask)
     over = len(ids) - max_length
     if over > 0:
@@ -115,7 +115,7 @@ def scored(tokenizer: Any, text: str, max_length: int, architecture: Architectur
 
 
 def _glues(tokenizer: Any) -> bool:
-    """Whether two words that are tokenized apart come out as one."""
+    """Whether two words that are tokenized separately are decoded as one."""
     ids = [*_plain(tokenizer, "one"), *_plain(tokenizer, "two")]
     return " " not in str(tokenizer.decode(ids)).strip()
 

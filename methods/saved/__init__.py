@@ -1,1 +1,1 @@
-"""A trained method as a folder of safetensors and JSON, and as a predictor."""
+"""Saves a trained method to a folder of safetensors and JSON, and loads it as a predictor."""

@@ -1,4 +1,4 @@
-"""A trained method as a folder: `method.json` and `method.safetensors`; no pickle, no code."""
+"""Saves a trained method to a folder with `method.json` and `method.safetensors`, without pickle or code."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _ANSWERS_OF_FORMAT_3 = {
     "question_answering": "span",
     "text_generation": "text",
 }
-"""Format 3 had a task's kind instead of its form of answer."""
+"""The form of answer of each kind of task; format 3 stored the kind instead of the form."""
 
 
 class SavedError(ValueError):
-    """The folder is not what `save` wrote, or does not fit the model; the message says which."""
+    """The folder is damaged, or does not fit the model; the message says which."""
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What `method.json` says.
+    """The content of `method.json`.
 
     Attributes:
-        method: name of the method that was trained.
+        method: the name of the trained method.
         config: its hyperparameters.
-        form: name of the method that is deployed: the same, or one without what only helps training.
-        form_config: its hyperparameters.
-        tasks: in the order of the method's tables.
-        model: hub id or folder of the frozen model.
-        model_sha256: of the frozen model's weights (`Backbone.fingerprint`).
+        form: the name of the deployed method: the same, or one without what only helps training.
+        form_config: the deployed method's hyperparameters.
+        tasks: the tasks in the order of the method's tables.
+        model: the frozen model's hub id or folder.
+        model_sha256: the sha256 of the frozen model's weights (`Backbone.fingerprint`).
         max_length: texts are cut to this many tokens.
     """
 
@@ -56,13 +56,13 @@ class Saved:
 
 
 def save(folder: Path, saved: Saved, form: Method, task_heads: nn.ModuleList) -> None:
-    """Writes the folder; what was there under the same names is replaced.
+    """Writes the folder; files of the same names are replaced.
 
     Args:
-        folder: made if need be.
-        saved: what to say of it.
-        form: the method in the form that is deployed (`Method.deployed`).
-        task_heads: of the tasks, in their order.
+        folder: the folder, which is created if needed.
+        saved: the content of `method.json`.
+        form: the method in its deployed form (`Method.deployed`).
+        task_heads: the heads in the order of the tasks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"method.{name}": tensor for name, tensor in parameters.state(form).items()}
@@ -77,13 +77,13 @@ def read(folder: Path) -> Saved:
     """Reads `method.json` and checks the tensors' sha256.
 
     Raises:
-        SavedError: a file is missing, damaged, or of another format.
+        SavedError: a file is missing, damaged, or has another format.
     """
     try:
         content = json.loads((folder / "method.json").read_text(encoding="utf-8"))
         found_format = content.pop("format")
         if found_format not in (3, FORMAT):
-            raise SavedError(f"{folder} has another format than {FORMAT}; export it again")
+            raise SavedError(f"{folder} has another format ({found_format}, not {FORMAT}); export it again")
         digest = content.pop("sha256")
         content["tasks"] = tuple(
             SavedTask(
@@ -97,9 +97,9 @@ def read(folder: Path) -> Saved:
         saved = Saved(**content)
         found = _sha256(folder / "method.safetensors")
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise SavedError(f"{folder} holds no readable method: {error}") from error
+        raise SavedError(f"{folder} has no readable method: {error}") from error
     if found != digest:
-        raise SavedError(f"{folder / 'method.safetensors'} is not the file that was saved; export it again")
+        raise SavedError(f"{folder / 'method.safetensors'} was changed after it was saved; export it again")
     return saved
 
 

@@ -1,4 +1,4 @@
-"""A saved method ready to predict: texts in, answers out."""
+"""Loads a saved method and predicts with it."""
 
 from __future__ import annotations
 
@@ -20,35 +20,43 @@ from methods.saved.folder import Saved, SavedError, read
 
 
 class Predictor:
-    """Answers with what was saved."""
+    """Predicts with a saved method."""
 
     def __init__(self, saved: Saved, model: TrainedModel) -> None:
         self.saved = saved
         self._model = model
 
     def predict(self, texts: Sequence[Any], task: str | None = None) -> list[Any]:
-        """What the task answers to each text.
+        """Predicts the answer for each text.
 
         Args:
-            texts: each a text or a pair of them (a tuple); for a task of words a list of words, or a text that is split
-                at blanks; for question answering (question, context).
-            task: its name; may be left out where there is only one.
+            texts: the inputs. Each is a text or a tuple of two texts; for tags a list of words, or a text that is
+                split at white space; for question answering a tuple (question, context).
+            task: the task's name; it may be left out if there is only one task.
 
         Returns:
-            For each text its label; a list of labels, where there may be several, and for words (empty for those
-            beyond the model's length); a number; an answer, empty where there is none; or what is written after it.
+            For each input, by the form of answer: a label; a list of labels; a number; a tag for each word (empty for
+                words
+            beyond the model's length); an answer (empty if there is none); or the written text.
+
+        Raises:
+            ValueError: there is no such task, or an input has the wrong form.
         """
         asked = self._task(task)
         found: list[Any] = answers.get(asked.answer).predict(self._model, texts, asked)
         return found
 
     def logits(self, texts: Sequence[str | tuple[str, str]], task: str | None = None) -> Tensor:
-        """Of a task of whole texts (or pairs), `[len(texts), C]` float32, on the CPU; `task` may be left out where there
-        is only one."""
+        """The logits of texts or pairs for a task on whole texts, `[len(texts), C]` float32, on the CPU.
+
+        Args:
+            texts: the texts, or tuples of two texts.
+            task: the task's name; it may be left out if there is only one task.
+        """
         return label.logits(self._model, texts, self._task(task))
 
     def columns(self, task: str | None = None) -> tuple[str, ...]:
-        """Names of what is given for one answer of a task."""
+        """The names of the inputs for one answer of a task."""
         names: tuple[str, ...] = answers.get(self._task(task).answer).COLUMNS
         return names
 
@@ -62,15 +70,15 @@ class Predictor:
 
 
 def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -> Predictor:
-    """Loads what `methods.saved.folder.save` wrote.
+    """Loads a folder that `methods.saved.folder.save` wrote.
 
     Args:
-        folder: with `method.json` and `method.safetensors`.
-        model: where the frozen model is, if not where it was.
-        device: of the model.
+        folder: the folder with `method.json` and `method.safetensors`.
+        model: the frozen model's folder or hub id, if it has changed since.
+        device: the device to run on.
 
     Raises:
-        SavedError: the folder is damaged, or the model is another one.
+        SavedError: the folder is damaged, or was trained on another model.
         BackboneError: the model cannot be loaded.
     """
     folder = Path(folder)
@@ -79,7 +87,9 @@ def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -
     words_needed = any(answers.get(task.answer).needs_language_model(task.settings) for task in saved.tasks)
     backbone = Backbone.load(path, device=device, language_model=words_needed)
     if backbone.fingerprint() != saved.model_sha256:
-        raise SavedError(f"the weights of {path} are not those that {folder} was trained on")
+        raise SavedError(
+            f"the weights of {path} are not those that {folder} was trained on; give the right model with model=..."
+        )
     module = registry.get(saved.form)
     method: Method = module.Method(module.Config(**saved.form_config), backbone, len(saved.tasks))
     readout, used = saved.form_config["readout"], method.own_backbone or backbone

@@ -1,1 +1,1 @@
-"""Where virtual tokens go: among the text's embeddings, or before each layer's keys and values."""
+"""The places of virtual tokens: among the text's embeddings, or in front of each layer's keys and values."""

@@ -1,4 +1,4 @@
-"""Configurations of methods by where their virtual tokens go. Needs no torch."""
+"""Base configurations of methods, by the place of their virtual tokens. Needs no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLACEMENTS = ("before", "middle", "after", "around")
 
 
 def placement_field(where: Mapping[str, Scalar] | None = None) -> str:
-    """The field `placement`, which applies with these values of other fields."""
+    """Makes the field `placement`, which has an effect only with the given values of other fields."""
     return hyperparameter(
         "before",
         allowed=Choice(PLACEMENTS),
@@ -29,7 +29,7 @@ def placement_field(where: Mapping[str, Scalar] | None = None) -> str:
 
 @dataclass(frozen=True)
 class InputConfig(PromptConfig):
-    """Hyperparameters of methods whose virtual tokens stand among the text's."""
+    """Hyperparameters of methods with virtual tokens among those of the text."""
 
     placement: str = placement_field()
 
@@ -45,21 +45,21 @@ class InputConfig(PromptConfig):
         unseen = {"after": READOUTS, "middle": ("first",)}.get(self.placement, ())
         if shape.causal and self.readout in unseen:
             found.append(
-                f"placement must be before or around where readout is {self.readout}, not {self.placement}: "
-                "in a causal model a text token sees nothing that comes after it"
+                f"placement must be before or around if readout is {self.readout}, not {self.placement}: in a causal model "
+                "a text token sees nothing that comes after it"
             )
         return found
 
 
 OUT_OF_REACH = (
-    "keys and values cannot be put into this model, whose attention does not go through transformers' interface: "
-    "leave the method out, or choose a model such as BERT, RoBERTa, GPT-2 or Llama"
+    "prefixes cannot be put into this model, because it does not use transformers' attention interface: leave the method "
+    "out, or choose a model such as BERT, RoBERTa, GPT-2 or Llama"
 )
 
 
 @dataclass(frozen=True)
 class KeyValueConfig(PromptConfig):
-    """Hyperparameters of methods that put keys and values in front of the layers' own."""
+    """Hyperparameters of methods that put keys and values in front of each layer's own."""
 
     layers: str = hyperparameter(
         "all",
@@ -68,7 +68,10 @@ class KeyValueConfig(PromptConfig):
         help='layers that get a prefix: all, or a list such as "0-2, 5"',
     )
     shift_positions: bool = hyperparameter(
-        False, allowed=Choice((False, True)), searched=False, help="start the text at position P"
+        False,
+        allowed=Choice((False, True)),
+        searched=False,
+        help="start the text at position P instead of 0, as peft does",
     )
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
@@ -80,7 +83,7 @@ class KeyValueConfig(PromptConfig):
         except ValueError as error:
             found.append(str(error))
         if self.shift_positions and not shape.shifts_text:
-            found.append("shift_positions must be false: the model counts positions itself, from the front")
+            found.append("shift_positions must be false, because the model counts positions itself, from 0")
         if self.shift_positions:
             found += self._position_problem(shape, max_length)
         return found
@@ -90,7 +93,8 @@ def chosen_sites(layers: str, shape: Shape) -> tuple[Site, ...]:
     """The sites that `layers` names: "all", or numbers from 0 and ranges of them, such as "0-2, 5".
 
     Raises:
-        ValueError: it names none, or one that is not there; the message begins with "layers".
+        ValueError: `layers` is not of this form, or names a layer that the model does not have; the message begins with
+            "layers".
     """
     sites = tuple(shape.sites)
     if layers == "all":
@@ -107,6 +111,6 @@ def chosen_sites(layers: str, shape: Shape) -> tuple[Site, ...]:
         raise ValueError(f'layers must be all, or a list such as "0-2, 5", not {layers!r}') from None
     if max(wanted) >= len(sites):
         raise ValueError(
-            f"layers must be at most {len(sites) - 1} in a model of {len(sites)}, not {max(wanted)}"
+            f"layers must be at most {len(sites) - 1} in a model with {len(sites)}, not {max(wanted)}"
         )
     return tuple(sites[number] for number in sorted(wanted))

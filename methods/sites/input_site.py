@@ -1,7 +1,4 @@
-"""The input site: virtual tokens among those of the text, and where they stand.
-
-The prompt-tuning playbook argues for the front of the text; a study can measure it.
-"""
+"""The input site: virtual tokens before, in, after or around the text."""
 
 from __future__ import annotations
 
@@ -18,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def prompt_injection(prompt_KPE: Tensor, rows: Rows, placement: str, backbone: Backbone) -> Injection:
-    """The injection of a table of prompts, one per task.
+    """Makes the injection from a table of prompts, one per task.
 
-    In front of the text of a model with `prompts_are_prefixes`, the prompts are run once and their keys and
-    values shared by all rows, which is the same and cheaper.
+    If they stand in front of the text in a model with `prompts_are_prefixes`, the prompts run only once and all rows
+    share their keys and values, which is equivalent and faster.
 
     Args:
-        prompt_KPE: `[tasks, P, E]` float.
-        rows: of the batch.
+        prompt_KPE: `[tasks, P, E]` float, the prompts.
+        rows: the rows of the batch.
         placement: one of `PLACEMENTS`.
-        backbone: that runs the rows.
+        backbone: the backbone that runs the rows.
     """
     length = prompt_KPE.shape[1]
     if placement == "before" and backbone.shape.prompts_are_prefixes:
@@ -44,7 +41,7 @@ def prompt_injection(prompt_KPE: Tensor, rows: Rows, placement: str, backbone: B
 
 
 def placed(embeddings_BPE: Tensor, placement: str) -> Prompt:
-    """A prompt of every row, at one of `PLACEMENTS`; "around" puts the larger half in front."""
+    """Places each row's prompt at one of `PLACEMENTS`; "around" puts the larger half in front."""
     rows, length, _ = embeddings_BPE.shape
     mask_BP = full_mask(rows, length, embeddings_BPE.device)
     if placement == "before":

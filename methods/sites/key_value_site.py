@@ -20,12 +20,12 @@ _PROBE_TOKENS = 256
 def table_injection(
     tables: Mapping[Site, tuple[Tensor, Tensor]], rows: Rows, shift_positions: bool
 ) -> Injection:
-    """The injection of tables of keys and values, one per task.
+    """Makes the injection from tables of keys and values, one per task.
 
     Args:
-        tables: by site, keys and values `[tasks, N, P, D]`.
-        rows: of the batch.
-        shift_positions: whether the text starts at position P rather than at 0.
+        tables: the keys and values of each site, `[tasks, N, P, D]`.
+        rows: the rows of the batch.
+        shift_positions: whether the text starts at position P instead of 0.
     """
     length = next(iter(tables.values()))[0].shape[2]
     mask_BP = full_mask(len(rows), length, rows.task_B.device)
@@ -40,7 +40,7 @@ def table_injection(
 
 
 def random_text(start: Start) -> Tensor:
-    """Input embeddings of a text of random tokens, `[1, T, E]`: it shows the scale of a layer's keys and values."""
+    """The input embeddings of random tokens, `[1, T, E]`, which show the scale of a layer's keys and values."""
     shape = start.backbone.shape
     length = min(_PROBE_TOKENS, shape.max_positions or _PROBE_TOKENS)
     ids_1T = torch.randint(shape.vocab_size, (1, length), generator=start.generator)
@@ -48,7 +48,7 @@ def random_text(start: Start) -> Tensor:
 
 
 def matched(own_1NTD: Tensor, lead: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Random keys, or values, with the mean and deviation of a layer's own per head and dimension: `[*lead, N, D]`."""
+    """Draws keys or values with the mean and deviation of a layer's own, per head and dimension, `[*lead, N, D]`."""
     own_NTD = own_1NTD[0].float().cpu()
     mean_ND, std_ND = own_NTD.mean(1), own_NTD.std(1)
     return mean_ND + std_ND * torch.randn(*lead, *mean_ND.shape, generator=generator)

@@ -1,6 +1,6 @@
-"""A network's output brought to the scale of what it stands in for, before training.
+"""Brings a network's output to the scale of the vectors that it replaces, before training.
 
-Virtual tokens, keys or values that are orders of magnitude out of scale take all attention or none.
+Virtual tokens, keys or values whose scale is orders of magnitude off take all attention or none.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def match(last: nn.Linear, made_XO: Tensor, own_YO: Tensor) -> None:
-    """Scales and shifts the last layer so that its output has the mean, and about the deviation, of the model's own.
+    """Scales and shifts a layer so that its output has the mean and about the deviation of the model's own vectors.
 
     Args:
         last: the layer that made `made_XO`.
-        made_XO: its outputs; a single row says nothing of its deviation, and is moved to the mean.
-        own_YO: the model's own vectors, two or more.
+        made_XO: the layer's outputs; a single row has no deviation and is only moved to the mean.
+        own_YO: the model's own vectors, at least two.
     """
     mean_O = made_XO.mean(0)
     spread = (made_XO - mean_O).std() if len(made_XO) > 1 else made_XO.std()

@@ -1,4 +1,4 @@
-"""How the rows of training use a pool of prompts."""
+"""Measures how training uses a pool of prompts."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from torch import Tensor
 
 
 class PoolUsage:
-    """Shares in which rows take the prompts of a pool.
+    """Counts how often rows take each prompt of a pool.
 
     Args:
-        size: prompts M in the pool.
+        size: the number of prompts M in the pool.
     """
 
     def __init__(self, size: int) -> None:
         self._taken_M = torch.zeros(size)
 
     def count(self, share_BM: Tensor) -> None:
-        """Rows took these shares `[B, M]` of the prompts."""
+        """Adds the shares `[B, M]` in which rows took the prompts."""
         self._taken_M += share_BM.detach().float().sum(0).cpu()
 
     def metrics(self) -> dict[str, float]:
-        """Of the rows since the last call: `pool_used`, the share of prompts that over 1 % of what is taken fell to, and
-        `pool_evenness`, their entropy in that of equal shares (1: all alike). Nothing, where there were no rows."""
+        """The use of the pool since the last call; empty if there were no rows.
+
+        `pool_used` is the share of prompts that were taken in more than 1 % of cases. `pool_evenness` is the entropy
+        of the use, relative to an even use of all prompts (1: all are used equally).
+        """
         taken_M, self._taken_M = self._taken_M, torch.zeros_like(self._taken_M)
         if not taken_M.sum() > 0:
             return {}

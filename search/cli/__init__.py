@@ -1,1 +1,1 @@
-"""What a user types and reads in the terminal."""
+"""The command line: what a user types and reads in the terminal."""

@@ -1,4 +1,4 @@
-"""`python -m search.cli`, for a Ray Job, whose nodes may not have the package installed."""
+"""`python -m search.cli`: the command line for Ray Jobs, whose nodes may not have the package installed."""
 
 from search.cli.main import main
 

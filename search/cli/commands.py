@@ -1,4 +1,4 @@
-"""Commands on studies that were launched: here, or on a cluster that is reached through Ray Jobs."""
+"""Commands for launched studies, on this machine or on a cluster through Ray Jobs."""
 
 from __future__ import annotations
 
@@ -21,18 +21,23 @@ console = Console()
 
 OUTPUTS = Path("outputs")
 SUBMITTED = "submitted.yaml"
-"""Beside the results of a study: its configuration, where it was submitted through Ray Jobs."""
+"""File in a study's folder that holds its configuration if it was submitted through Ray Jobs."""
 
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study, or its file.")]
-OutputDir = Annotated[Path, typer.Option("--output-dir", help="Where studies are kept.")]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study, or its study file.")]
+OutputDir = Annotated[Path, typer.Option("--output-dir", help="Folder that holds the studies.")]
 
 
 @app.command(epilog="Example: promptfront status quickstart")
 def status(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Name or file; all without.")] = None,
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]", help="Name of a study, or its study file; without it, all studies."
+        ),
+    ] = None,
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
-    """Show how far studies are."""
+    """Show the progress of studies."""
     names = [study] if study else _names(output_dir)
     if not names:
         console.print(f"There is no study in {output_dir}. Start one: promptfront launch STUDY.yaml")
@@ -53,10 +58,10 @@ def status(
 @app.command(epilog="Example: promptfront logs quickstart --follow")
 def logs(
     study: StudyName,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the job ends.")] = False,
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
-    """Show what a study that was submitted through Ray Jobs prints."""
+    """Show the output of a study submitted through Ray Jobs."""
     from search.cli import remote
 
     remote.logs(_submitted(study, output_dir), follow, console)
@@ -64,7 +69,7 @@ def logs(
 
 @app.command(epilog="Example: promptfront stop quickstart")
 def stop(study: StudyName, output_dir: OutputDir = OUTPUTS) -> None:
-    """Stop a study that was submitted through Ray Jobs; launch again to go on with it."""
+    """Stop a study submitted through Ray Jobs; launch it again to continue."""
     from search.cli import remote
 
     remote.stop(_submitted(study, output_dir), console)
@@ -73,19 +78,21 @@ def stop(study: StudyName, output_dir: OutputDir = OUTPUTS) -> None:
 @app.command(epilog="Example: promptfront report quickstart --out /some/folder")
 def report(
     studies: Annotated[
-        list[str], typer.Argument(metavar="STUDY...", help="Names of studies, or their files.")
+        list[str], typer.Argument(metavar="STUDY...", help="Names of studies, or their study files.")
     ],
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; else the study's own.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report; default: the study's own folder.")
+    ] = None,
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
-    """Write the report anew, of a study in any state; of several, a comparison."""
+    """Rebuild the report of a study, or compare several."""
     configs = [_find(study, output_dir) for study in studies]
     if remote_ones := [config for config in configs if config.cluster.jobs]:
         from search.cli import remote
 
         if len(configs) > 1:
             raise NoStudyError(
-                "studies of a cluster are compared there: promptfront report STUDY... on a node of it"
+                "studies on a cluster can only be compared there: run promptfront report STUDY... on one of its nodes"
             )
         (config,) = remote_ones
         remote.report(config, out or output_dir / config.study / "report", console)
@@ -111,7 +118,7 @@ def report(
 
 
 def tell(verdict: dict[str, Any], folder: Path) -> None:
-    """Prints a report's verdict, why, and where the report is."""
+    """Prints a report's verdict, the reason and the path of the report."""
     lines = [f"[bold]Verdict:[/] {escape(verdict['sentence'])}"]
     if verdict["sentence"] != verdict["reason"]:
         lines.append(f"Why:     {escape(verdict['reason'])}")
@@ -120,7 +127,7 @@ def tell(verdict: dict[str, Any], folder: Path) -> None:
 
 
 def tell_next(config: StudyConfig, verdict: dict[str, Any]) -> None:
-    """Prints the commands that go on from a verdict."""
+    """Prints the commands to run next."""
     kept = "" if config.output_dir == OUTPUTS else f" --output-dir {shlex.quote(str(config.output_dir))}"
     lines = [f"Browse:  promptfront ui {config.study}{kept}"]
     if verdict["method"] is not None:
@@ -132,26 +139,28 @@ def tell_next(config: StudyConfig, verdict: dict[str, Any]) -> None:
 def export(
     study: StudyName,
     method: Annotated[
-        str | None, typer.Option(help="Method to export; else the one the verdict names.")
+        str | None, typer.Option(help="Method to export; default: the recommended one.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; else outputs/STUDY/export/METHOD.")
+        Path | None, typer.Option(help="Folder to write; default: outputs/STUDY/export/METHOD.")
     ] = None,
     register: Annotated[
-        bool, typer.Option("--register", help="Register it in MLflow's model registry.")
+        bool, typer.Option("--register", help="Register the model in MLflow's model registry.")
     ] = False,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Register it under this name; else the study's.")
+        str | None, typer.Option(metavar="NAME", help="Name to register it under; default: the study's.")
     ] = None,
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
-    """Write a trained method as a folder that methods.load reads, and plain peft where it has a form of it."""
+    """Export a trained method to a folder for methods.load, and for plain peft where possible."""
     config = _find(study, output_dir)
     if config.cluster.jobs:
         from search.cli import remote
 
         if register or name:
-            raise NoStudyError("models of a cluster's study are registered there: export it on a node of it")
+            raise NoStudyError(
+                "a model on a cluster can only be registered there: run promptfront export on one of its nodes"
+            )
         here = out or output_dir / config.study / "export" / (method or "verdict")
         remote.export(config, method, here, console)
         return
@@ -161,11 +170,13 @@ def export(
 
     content = dashboard.build(cast("Rows", launch.read_rows(config)))
     exported = api.export(config, content, method, out)
-    lines = [f"exported {exported.folder}. In Python:", "", "    import methods"]
+    lines = [f"Exported {exported.method} to {exported.folder}. In Python:", "", "    import methods"]
     lines += [f"    methods.load({str(exported.folder)!r}).predict(['Some text'])", ""]
     for task, reason in exported.peft.items():
         lines.append(
-            f"peft, {task}: " + ("loads it, with the same logits" if reason is None else f"no: {reason}")
+            f"Task {task}: plain peft loads it, with the same logits."
+            if reason is None
+            else f"Task {task}: not loadable in plain peft: {reason}. In Python use methods.load."
         )
     if register or name:
         lines += ["", *_registered(config, api.log_model(config, exported, name or config.study))]
@@ -173,22 +184,24 @@ def export(
 
 
 def _registered(config: StudyConfig, uri: str) -> list[str]:
-    """What to tell about a registered model."""
+    """Lines that say how to serve a registered model."""
     from search.config import places
     from search.config.places import without_passwords
 
     store = without_passwords(places.mlflow_uri(config))
     serve = f"MLFLOW_TRACKING_URI={store} mlflow models serve --model-uri {uri} --env-manager local"
-    return ["registered in MLflow. To serve it on this machine:", "", f"    {serve}"]
+    return ["Registered in MLflow. To serve it on this machine:", "", f"    {serve}"]
 
 
 @app.command(epilog="Example: promptfront ui quickstart --port 5000")
 def ui(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Name or file of a study.")] = None,
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="Name of a study, or its study file.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
-    """Open the MLflow UI on the store of a study, on this machine only."""
+    """Browse the runs in MLflow (your browser, this machine only)."""
     from search.tracking.ui import serve
 
     config = _find(study, output_dir) if study else None
@@ -200,27 +213,31 @@ def ui(
 
 
 def _names(output_dir: Path) -> list[str]:
-    """Studies that were launched from here, or that ran here."""
+    """Names of the studies that were launched from here, or that ran here."""
     files = ("config.yaml", SUBMITTED)
     return sorted({path.parent.name for file in files for path in output_dir.glob(f"*/{file}")})
 
 
 def _submitted(study: str, output_dir: Path) -> StudyConfig:
-    """The configuration of a study that runs through Ray Jobs."""
+    """The configuration of a study that runs through Ray Jobs.
+
+    Raises:
+        NoStudyError: it does not.
+    """
     config = _find(study, output_dir)
     if not config.cluster.jobs:
         raise NoStudyError(
-            f"study {config.study!r} was not submitted through Ray Jobs: it prints where it was launched, and "
-            "Ctrl-C or SIGTERM stops it"
+            f"study {config.study!r} was not submitted through Ray Jobs: see the terminal that launched it, and stop it "
+            "with Ctrl-C or SIGTERM"
         )
     return config
 
 
 def _find(study: str, output_dir: Path) -> StudyConfig:
-    """The configuration of a study given by its name, or by its file.
+    """The configuration of a study, found by its name or by its study file.
 
     Raises:
-        NoStudyError: neither is there.
+        NoStudyError: there is no such study and no such file.
     """
     from search.config import study_file
 
@@ -229,4 +246,6 @@ def _find(study: str, output_dir: Path) -> StudyConfig:
         if path.is_file():
             return study_file.load(path)
     there = ", ".join(_names(output_dir)) or "none"
-    raise NoStudyError(f"no study {study!r} in {output_dir} (there: {there}), and no such file")
+    raise NoStudyError(
+        f"there is no study {study!r} in {output_dir} (studies there: {there}), and no such file"
+    )

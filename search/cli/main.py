@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from search.driver.launch import Launched
 
 app = typer.Typer(
-    help="Find which prompt-tuning method to use for a frozen model and given tasks, and what it costs.",
-    epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 no feasible trial, 4 budget ended with a "
-    "partial report, 5 storage or cluster unreachable, 130 interrupted and resumable.",
+    help="Find the prompt-tuning method to use for a frozen model and your tasks, and what it costs.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or study file, 3 every trial failed, 4 budget used up (partial "
+    "report), 5 storage or cluster unreachable, 130 interrupted (launch again to continue).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -31,7 +31,8 @@ app = typer.Typer(
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides a value of the study file.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the study file for this call."),
 ]
 Address = Annotated[
     str | None,
@@ -40,8 +41,10 @@ Address = Annotated[
 
 
 def main() -> None:
-    """Runs the command line, and ends with its exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until a launch has its own, it is as Ctrl-C
+    """Runs the command line and exits with its code."""
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # like Ctrl-C, until a launch sets its own handler
     try:
         app()
     except KeyboardInterrupt:
@@ -57,7 +60,7 @@ def main() -> None:
 
 
 def _of_a_named_path(error: Exception) -> bool:
-    """Whether the system has refused a file or folder that is named on the command line."""
+    """Whether the system refused a file or folder that the command line names."""
     path = error.filename if isinstance(error, OSError) else None
     return isinstance(path, str) and any(
         word.startswith(path) or path.startswith(word) for word in sys.argv[1:] if word not in ("", ".")
@@ -88,7 +91,7 @@ def _options(
 @app.command(epilog="Example: promptfront init my_study.yaml --kind question_answering")
 def init(
     path: StudyFile,
-    kind: Annotated[str, typer.Option(help="Kind of the task")] = "sequence_classification",
+    kind: Annotated[str, typer.Option(help="Kind of task.")] = "sequence_classification",
 ) -> None:
     """Write a commented study file to start from."""
     from search.config.kinds import KINDS
@@ -101,14 +104,14 @@ def init(
         )
 
     if path.exists():
-        raise PromptfrontError(f"{path} exists already; give another name, or remove it")
+        raise PromptfrontError(f"{path} already exists; give another name, or remove it")
     path.write_text(template(path.stem, kind), encoding="utf-8")
     console.print(f"Wrote {path}. Edit it, then: promptfront check {path}", highlight=False)
 
 
 @app.command(epilog="Example: promptfront check examples/quickstart.yaml --set search.trials_per_method=20")
 def check(study: StudyFile, set_: Overrides = None, address: Address = None) -> None:
-    """Validate a study file against model and data, and show the plan."""
+    """Check a study file against its model and data, and show the plan."""
     config, overrides = _load(study, set_, address)
     if config.cluster.jobs:
         from search.cli import remote
@@ -123,7 +126,7 @@ def check(study: StudyFile, set_: Overrides = None, address: Address = None) -> 
 
 @app.command(epilog="Example: promptfront launch examples/quickstart.yaml --set search.trials_per_method=20")
 def launch(study: StudyFile, set_: Overrides = None, address: Address = None) -> None:
-    """Run a study, or go on with one that was interrupted."""
+    """Run a study, or continue it."""
     config, overrides = _load(study, set_, address)
     record = OUTPUTS / config.study / SUBMITTED
     if config.cluster.jobs:
@@ -131,7 +134,7 @@ def launch(study: StudyFile, set_: Overrides = None, address: Address = None) ->
 
         remote.launch(study, overrides, config, record, console)
         return
-    record.unlink(missing_ok=True)  # from now on the study is this machine's
+    record.unlink(missing_ok=True)  # from now on the study runs on this machine
     from search import api
 
     launched, report, warnings = api.launch(config, console)
@@ -143,7 +146,7 @@ def launch(study: StudyFile, set_: Overrides = None, address: Address = None) ->
 
 
 def _load(study: Path, set_: list[str] | None, address: str | None) -> tuple[StudyConfig, list[str]]:
-    """The study and the overrides that made it; RAY_ADDRESS, when it names Ray Jobs, stands in for cluster.address."""
+    """The study and its overrides. If RAY_ADDRESS names Ray Jobs, it replaces an unset cluster.address."""
     from search.config import study_file
 
     overrides = [*(set_ or ()), *([f"cluster.address={address}"] if address else [])]
@@ -163,14 +166,17 @@ def _tell(config: StudyConfig, launched: Launched, report: dict[str, Any], study
     codes = {Outcome.INTERRUPTED: 130, Outcome.BUDGET_ENDED: 4, Outcome.NOTHING_FEASIBLE: 3}
     match launched.outcome:
         case Outcome.NOTHING_TO_DO:
-            console.print(f"Nothing to do: the study {config.study!r} is finished.", highlight=False)
+            console.print(f"Nothing to do: study {config.study!r} is finished.", highlight=False)
         case Outcome.INTERRUPTED:
-            console.print(f"Interrupted; nothing is lost. To go on: {again}", soft_wrap=True, highlight=False)
+            console.print(
+                f"Interrupted; nothing is lost. To continue: {again}", soft_wrap=True, highlight=False
+            )
         case Outcome.BUDGET_ENDED:
             limits = ("max_trials", "max_hours", "max_gpu_hours")
             given = [f"search.{name}" for name in limits if getattr(config.search, name) is not None]
             console.print(
-                f"The limit {' or '.join(given)} is reached; raise it and launch again.", highlight=False
+                f"{' or '.join(given)} is used up. Raise the limit and launch again to continue.",
+                highlight=False,
             )
         case Outcome.NOTHING_FEASIBLE:
             errors = sorted(
@@ -186,7 +192,7 @@ def _tell(config: StudyConfig, launched: Launched, report: dict[str, Any], study
 
 @app.command(epilog="Example: promptfront methods")
 def methods() -> None:
-    """List the methods, with their hyperparameters and ranges."""
+    """List the methods with their hyperparameters and ranges."""
     from search.cli.methods_table import render
 
     render(console)
@@ -195,14 +201,16 @@ def methods() -> None:
 @app.command(epilog="Example: promptfront cluster local --out cluster.sh")
 def cluster(
     kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help="Which; without, all are listed.")
+        str | None, typer.Argument(metavar="KIND", help="Kind of cluster; without it, all kinds are listed.")
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A value of the template.")
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set a value of the template.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="File to write; without, the values are listed.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; without it, the values are listed.")
+    ] = None,
 ) -> None:
-    """Write a file that starts a Ray cluster: a script, or what `ray up`, kubectl or sbatch takes."""
+    """Write a file that starts a Ray cluster: a script, or input for `ray up`, kubectl or sbatch."""
     from clusters import render
 
     kinds = [kind] if kind else list(render.KINDS)
@@ -211,7 +219,7 @@ def cluster(
             console.print(f"{render.title(name)}\n{render.describe(name)}", highlight=False, markup=False)
         return
     if out.exists():
-        raise PromptfrontError(f"{out} exists already; give another name, or remove it")
+        raise PromptfrontError(f"{out} already exists; give another name, or remove it")
     values = dict(pair.partition("=")[::2] for pair in set_ or ())
     out.write_text(render.render(kind, values, out.name), encoding="utf-8")
     console.print(f"Wrote {out}. Its first lines say how to use it.", highlight=False)

@@ -10,7 +10,7 @@ from methods.space import Allowed, Choice, Text
 
 
 def render(console: Console) -> None:
-    """Prints each method with its hyperparameters: default, what is searched, meaning."""
+    """Prints each method with its hyperparameters: default, searched range, meaning."""
     for name in methods.names():
         described = methods.describe(name)
         baseline = "  (baseline)" if described.baseline else ""
@@ -30,7 +30,7 @@ def render(console: Console) -> None:
 
 
 def describe(allowed: Allowed) -> str:
-    """A range in words: "0.001 to 0.3, log"."""
+    """Puts a range into words: "0.001 to 0.3, log"."""
     if isinstance(allowed, Choice):
         return " | ".join(map(str, allowed.choices))
     if isinstance(allowed, Text):

@@ -1,4 +1,4 @@
-"""A study's plan in the terminal, as `promptfront check` prints it."""
+"""The plan of a study as `promptfront check` prints it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def render(plan: Plan, console: Console) -> None:
         model.add_row(f"task {task.name}", rows + labels)
     model.add_row("heads", f"{plan.head_parameters:,} parameters")
     console.print(model)
-    table = Table(title="Parameters beside the heads", title_justify="left")
+    table = Table(title="Trials and parameters of the methods (heads not counted)", title_justify="left")
     table.add_column("method", no_wrap=True)
     for column in ("trials", "trained", "deployed", "memory", "trial"):
-        # In a narrow terminal a range of counts takes two lines; nothing is cut off.
+        # In a narrow terminal a range of counts may wrap; nothing is cut off.
         table.add_column(column, justify="right", no_wrap=column not in ("trained", "deployed"))
     for method in plan.methods:
         table.add_row(
@@ -40,9 +40,9 @@ def render(plan: Plan, console: Console) -> None:
     console.print(table)
     at_once = "1 trial" if plan.parallel_trials == 1 else f"{plan.parallel_trials} trials"
     if plan.seconds is not None:
-        console.print(f"At most about {_duration(plan.seconds)} on this machine, {at_once} at a time.")
+        console.print(f"About {_duration(plan.seconds)} or less on this machine, {at_once} at a time.")
     if plan.gpu_seconds is not None:
-        console.print(f"At most about {plan.gpu_seconds / 3600:.1f} GPU-hours.", highlight=False)
+        console.print(f"About {plan.gpu_seconds / 3600:.1f} GPU-hours or less.", highlight=False)
     for warning in plan.warnings:
         console.print(f"Note: {warning}", style="yellow", highlight=False)
 

@@ -1,8 +1,8 @@
-"""A study on a cluster that is reached through Ray Jobs: submitted from here, run and kept there.
+"""Studies on a cluster through Ray Jobs: submitted from this machine, run and kept on the cluster.
 
-Paths of the study file that are relative are this machine's: those files travel with the job, and are kept in
-`output_dir/<study>/inputs` of the cluster, so that the study is the same one each time. Absolute ones are the
-cluster's. What has to be known here stands in `submitted.yaml`; everything else is asked for.
+Relative paths in the study file name files on this machine. These files travel with the job and are kept in
+`output_dir/<study>/inputs` on the cluster, so that every launch sees the same study. Absolute paths name files on the
+cluster. This machine keeps only `submitted.yaml`; it asks the cluster for everything else.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _PROGRAM = "python -m search.cli"
 
 
 class Inputs:
-    """Gives files of this machine a place in the cluster, and remembers which they are.
+    """Gives this machine's files a path on the cluster, and collects them for the job.
 
     Attributes:
-        files: by their path in the job's working directory.
+        files: the files by their path in the job's working directory.
     """
 
     def __init__(self, folder: str) -> None:
@@ -36,17 +36,17 @@ class Inputs:
         self._folder = folder
 
     def __call__(self, folder: Path, path: str) -> str:
-        """The place of a path of the study file in `folder`.
+        """The cluster's path for a path that the study file in `folder` names.
 
         Raises:
-            StudyFileError: there is no such file here.
+            StudyFileError: this machine has no such file.
         """
         if "://" in path or Path(path).is_absolute():
             return path
         source = (folder / Path(path).expanduser()).resolve()
         if not source.exists():
             raise StudyFileError(
-                f"no file {source} to send with the job; name files that the cluster has by their absolute path"
+                f"there is no file {source} to send with the job; give files on the cluster by their absolute path"
             )
         name = source.name
         while self.files.get(f"inputs/{name}", source) != source:
@@ -56,7 +56,7 @@ class Inputs:
 
 
 def check(path: Path, overrides: Sequence[str], config: StudyConfig, console: Console) -> None:
-    """Checks a study against the model and the data of the cluster, there."""
+    """Checks a study on the cluster, against the model and data there."""
     inputs = Inputs("inputs")
     sent = _for_the_cluster(study_file.load(path, overrides, inputs))
     files: dict[str, Path | str] = {**inputs.files, "study.yaml": study_file.dump(sent)}
@@ -65,18 +65,18 @@ def check(path: Path, overrides: Sequence[str], config: StudyConfig, console: Co
 
 
 def launch(path: Path, overrides: Sequence[str], config: StudyConfig, record: Path, console: Console) -> None:
-    """Submits a study, or submits it again to go on with it; returns while it runs.
+    """Submits a study, or submits it again to continue it; does not wait for it.
 
     Args:
-        path, overrides: of the study file.
-        config: what they say.
-        record: file in which this machine keeps the study, to find it again.
-        console: to tell what happened.
+        path, overrides: the study file and the changes to it.
+        config: the study that they describe.
+        record: the file in which this machine keeps the study, to find it again.
+        console: where messages are printed.
     """
     jobs = _jobs(config)
     last = jobs.latest(_key(config))
     if last is not None and not last.ended:
-        console.print(f"It runs already, as job {last.id}.", highlight=False)
+        console.print(f"The study is already running, as job {last.id}.", highlight=False)
     else:
         kept = config.folder / "inputs"
         inputs = Inputs(str(kept))
@@ -91,12 +91,12 @@ def launch(path: Path, overrides: Sequence[str], config: StudyConfig, record: Pa
         record.parent.mkdir(parents=True, exist_ok=True)
         kept_here = sent.model_copy(update={"cluster": config.cluster})
         record.write_text(study_file.dump(kept_here), encoding="utf-8")
-        console.print(f"Submitted as job {id}; it goes on without this machine.", highlight=False)
+        console.print(f"Submitted as job {id}; it runs without this machine.", highlight=False)
     for command, what in (
-        ("status", "how far it is"),
-        ("logs --follow", "what it prints"),
-        ("stop", "a clean stop"),
-        ("report", "the report, brought here"),
+        ("status", "show its progress"),
+        ("logs --follow", "follow its output"),
+        ("stop", "stop it cleanly"),
+        ("report", "fetch its report"),
     ):
         name, _, option = command.partition(" ")
         line = f"  promptfront {name} {config.study}{' ' + option if option else ''}"
@@ -104,15 +104,15 @@ def launch(path: Path, overrides: Sequence[str], config: StudyConfig, record: Pa
 
 
 def status(config: StudyConfig, console: Console) -> None:
-    """Shows the study's last job, and how far the study is."""
+    """Shows the study's last job and the study's progress."""
     job = _jobs(config).latest(_key(config))
-    state = f"job {job.id}: {job.state}" if job else "no job (the cluster was started anew)"
+    state = f"job {job.id}: {job.state}" if job else "no job (the cluster was restarted)"
     console.print(f"{config.cluster.jobs}: {state}", highlight=False, soft_wrap=True)
     _show(*_run(config, f"{_PROGRAM} status {_file(config)}"), console)
 
 
 def logs(config: StudyConfig, follow: bool, console: Console) -> None:
-    """Shows what the study's last job has printed, and with `follow` what it prints until it ends."""
+    """Shows the output of the study's last job; with `follow`, until the job ends."""
     jobs, job = _jobs(config), _latest(config)
     if not follow:
         _show(0, jobs.logs(job.id), console)
@@ -127,16 +127,16 @@ def stop(config: StudyConfig, console: Console) -> None:
     if not job.ended:
         console.print(f"Stopping job {job.id} ...", highlight=False)
         job = jobs.stop(job.id)
-    console.print(f"job {job.id} ended: {job.state}. To go on, launch again.", highlight=False)
+    console.print(f"job {job.id} ended: {job.state}. Launch again to continue.", highlight=False)
 
 
 def report(config: StudyConfig, out: Path, console: Console) -> None:
-    """Writes the report anew, there, and brings it here."""
+    """Rebuilds the report on the cluster and fetches it."""
     _bring(config, f"{_PROGRAM} report {_file(config)}", config.folder / "report", out, console)
 
 
 def export(config: StudyConfig, method: str | None, out: Path, console: Console) -> None:
-    """Exports a trained method, there, and brings it here."""
+    """Exports a trained method on the cluster and fetches it."""
     there = config.folder / "export" / (method or "verdict")
     command = f"{_PROGRAM} export {_file(config)} --out {shlex.quote(str(there))}"
     command += f" --method {shlex.quote(method)}" if method else ""
@@ -144,26 +144,26 @@ def export(config: StudyConfig, method: str | None, out: Path, console: Console)
 
 
 def fetch_runs(config: StudyConfig, out: Path, console: Console) -> StudyConfig:
-    """The study with an MLflow store that this machine reaches: its server or database, else a copy of its file."""
-    here = config.model_copy(update={"output_dir": out.absolute().parent})  # for the password of the UI
+    """The study with an MLflow store that this machine can reach: its server or database, or a copy of its file."""
+    here = config.model_copy(update={"output_dir": out.absolute().parent})  # the UI keeps its password there
     url = config.tracking.mlflow_uri or f"sqlite:///{config.output_dir / 'mlflow.db'}"
     if not url.startswith("sqlite:"):
         return here
     there = Path(url.removeprefix("sqlite:///"))
     _bring(config, "true", there, out, console)
-    console.print("This is a copy of the runs as they are now.", highlight=False)
+    console.print("The UI shows a copy of the runs as they are now.", highlight=False)
     tracking = config.tracking.model_copy(update={"mlflow_uri": f"sqlite:///{out.absolute() / there.name}"})
     return here.model_copy(update={"tracking": tracking})
 
 
 def _bring(config: StudyConfig, command: str, there: Path, here: Path, console: Console) -> None:
-    """Runs a command on the cluster and brings what it left in `there`."""
+    """Runs a command on the cluster and copies what it left in `there` to `here`."""
     command = f"{command} && python -m clusters.parcel {shlex.quote(str(there))}"
     code, printed = _run(config, command)
     text, content = parcel.split(printed)
     _show(code, text.replace(str(there), str(here)), console)
     if content is None:
-        raise PromptfrontError(f"the cluster sent nothing of {there}: {text}")
+        raise PromptfrontError(f"the cluster did not send {there}: {text}")
     parcel.unpack(content, here)
 
 
@@ -173,7 +173,7 @@ def _run(config: StudyConfig, command: str) -> tuple[int, str]:
 
 
 def _show(code: int, printed: str, console: Console) -> None:
-    """Prints what a command printed there, and ends with its exit code if it failed."""
+    """Prints the output of a command on the cluster; if it failed, exits with its code."""
     stream = Console(stderr=True, soft_wrap=True) if code else console
     stream.file.write(printed)
     if code:
@@ -189,8 +189,8 @@ def _latest(config: StudyConfig) -> Job:
     job = _jobs(config).latest(_key(config))
     if job is None:
         raise NoStudyError(
-            f"no job of study {config.study!r} on {config.cluster.jobs}; a cluster that was started anew has forgotten "
-            "its jobs, but not the study: launch again to go on"
+            f"{config.cluster.jobs} has no job of study {config.study!r}. A restarted cluster forgets its jobs but keeps "
+            "the study: launch again to continue"
         )
     return job
 
@@ -204,7 +204,7 @@ def _file(config: StudyConfig) -> str:
 
 
 def _for_the_cluster(config: StudyConfig) -> StudyConfig:
-    """The study as its driver there runs it."""
+    """The study as the driver on the cluster runs it."""
     tracking = config.tracking
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if tracking.mlflow_uri is None and server.startswith(("http://", "https://")):

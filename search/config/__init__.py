@@ -1,1 +1,1 @@
-"""The study file: its sections, hyperparameter spaces, places, and messages."""
+"""The study file: its sections, hyperparameter spaces, places and error messages."""

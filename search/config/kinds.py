@@ -1,7 +1,7 @@
-"""Kinds of task, found by their files: a module of `search/tasks/` that defines `Config` and `load`.
+"""Finds the kinds of task: the modules of `search/tasks/` that define `Config` and `load`.
 
-Another package offers a kind as an entry point of the group `promptfront.kinds`: the kind's name, and its module. Modules of
-kinds import nothing heavy, so that a study file is checked at once.
+Another package can add a kind as an entry point of the group `promptfront.kinds`, with the kind's name and its module.
+These modules import nothing heavy, so that a study file is checked quickly.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _modules() -> dict[str, str]:
     if twice := ours.keys() & offered.keys():
         name = min(twice)
         raise ValueError(
-            f"the kind {name!r} is promptfront's own, and {offered[name]} offers another of that name: rename it"
+            f"promptfront has a kind {name!r} already, so rename the one that {offered[name]} offers"
         )
     return dict(sorted((ours | offered).items(), key=lambda item: (item[0] != DEFAULT_KIND, item[0])))
 
@@ -42,11 +42,11 @@ def _is_kind(path: Path) -> bool:
 KINDS: dict[str, type[TaskConfig]] = {
     name: importlib.import_module(module).Config for name, module in _modules().items()
 }
-"""The settings of each kind of task."""
+"""The settings class of each kind of task."""
 
 
 def kind(content: object) -> str:
-    """The kind of a task's section, as content or as settings; the default where it names none."""
+    """The kind of a task's section, given as a dict or as settings; the default kind if it names none."""
     if isinstance(content, dict):
         return str(content.get("kind", DEFAULT_KIND))
     return str(getattr(content, "kind", DEFAULT_KIND))
@@ -59,15 +59,15 @@ else:
         Union[tuple(Annotated[config, Tag(name)] for name, config in KINDS.items())],  # noqa: UP007
         Discriminator(kind),
     ]
-"""A task's section, of the class that its `kind` names."""
+"""A task's section; its `kind` chooses the class."""
 
 _ANY: TypeAdapter[AnyTaskConfig] = TypeAdapter(AnyTaskConfig)
 
 
 def parse(content: dict[str, Any]) -> AnyTaskConfig:
-    """The settings of one task, from plain values.
+    """Parses the settings of one task from plain values.
 
     Raises:
-        pydantic.ValidationError: something in it cannot be.
+        pydantic.ValidationError: a setting is wrong.
     """
     return _ANY.validate_python(content)

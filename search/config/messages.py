@@ -1,4 +1,4 @@
-"""Pydantic's errors in plain words: the path in the file, what is allowed, what was got, "did you mean"."""
+"""Turns pydantic's errors into plain messages: the path, what is allowed, what was given, "did you mean"."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _KINDS = {
     "int_from_float": "a whole number",
     "float_type": "a number",
     "float_parsing": "a number",
-    "finite_number": "a number that is not infinite or nan",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "text",
     "path_type": "a path",
     "list_type": 'a list, each item on a line that begins with "- "',
 }
-"""What a field must be, by the type of pydantic's error."""
+"""What a field must be, for each type of pydantic's errors."""
 
 
 def problems(error: ValidationError) -> list[Problem]:
-    """Every error of a validation against `StudyConfig`, in the order of the file, one per path."""
+    """Every error of a validation with `StudyConfig`, in the order of the file, one for each path."""
     found: dict[str, Problem] = {}
     for detail in error.errors():
         place = _without_form(detail["loc"])
@@ -45,7 +45,7 @@ def problems(error: ValidationError) -> list[Problem]:
 
 
 def _path(place: tuple[int | str, ...]) -> str:
-    """The place as the file has it, without the kind of task by which pydantic chose its class."""
+    """The path as the file has it, without the kind of task that pydantic adds."""
     if len(place) > 2 and place[0] == "tasks" and place[2] in KINDS:
         place = (*place[:2], *place[3:])
     return ".".join(map(str, place))
@@ -64,8 +64,10 @@ def _text(place: tuple[int | str, ...], detail: dict[str, Any]) -> str:
         return str(context["error"])
     if _is_hyperparameter(place) and kind.endswith(("_type", "_parsing")):
         return f"must be a value, a list of values, or a range {{min: ..., max: ...}}, not {show(got)}"
+    if place[-1] == "data_files" and isinstance(got, str):
+        return f"must have a file for each split, such as data_files: {{train: {got}}}, not {show(got)}"
     if kind in ("model_type", "dict_type", "model_attributes_type"):
-        return f"must be a section of its own, with {_keys(place)}, not {show(got)}"
+        return f"must be a section with {_keys(place)}, not {show(got)}"
     return f"must be {_allowed(kind, context)}, not {show(got)}{_hint(kind, got, context)}"
 
 
@@ -100,7 +102,7 @@ def _unknown_key(place: tuple[int | str, ...]) -> str:
         allowed: Sequence[str] = ("min", "max", "log")
     else:
         allowed = list(_fields(place[:-1]))
-    return f"unknown key{did_you_mean(place[-1], allowed)}; there are: {', '.join(allowed)}"
+    return f"unknown key{did_you_mean(place[-1], allowed)}; allowed: {', '.join(allowed)}"
 
 
 def _keys(place: tuple[int | str, ...]) -> str:
@@ -114,7 +116,7 @@ def _description(place: tuple[int | str, ...]) -> str:
 
 
 def _fields(place: Sequence[int | str]) -> dict[str, Any]:
-    """Fields of the section at `place`, or none where it is no section."""
+    """The fields of the section at `place`; empty if there is no section."""
     annotation: Any = StudyConfig
     for part in place:
         if isinstance(part, int):
@@ -134,7 +136,7 @@ def _fields(place: Sequence[int | str]) -> dict[str, Any]:
 
 
 def _by_name(section: type[BaseModel]) -> dict[str, FieldInfo]:
-    """A section's fields by the names that the file has for them."""
+    """A section's fields by their names in the file."""
     return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
@@ -145,7 +147,7 @@ def _is_hyperparameter(place: Sequence[int | str]) -> bool:
 
 
 def _without_form(place: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """The path as the file has it, without the form of a hyperparameter that pydantic tried."""
+    """The path as the file has it, without the form of a hyperparameter that pydantic adds."""
     form = {"methods": 3, "tasks": 4}.get(str(place[0]) if place else "")
     if form is not None and len(place) > form and place[form] in HYPERPARAMETER_FORMS:
         rest = [part for part in place[form + 1 :] if part not in ("bool", "int", "float", "str")]

@@ -1,4 +1,4 @@
-"""Whether what a study file says of a hyperparameter fits what is allowed: a value, a list of values, or a range."""
+"""Checks a hyperparameter of the study file (a value, a list or a range) against what is allowed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from search.config.values import HyperparameterConfig, RangeConfig
 
 
 def problem(allowed: Allowed, override: HyperparameterConfig) -> str:
-    """Why the override does not fit the field, or nothing."""
+    """What is wrong with the override; empty if nothing is."""
     if isinstance(override, RangeConfig):
         return _range_problem(allowed, override)
     values = override if isinstance(override, list) else [override]
     if not values:
-        return "must have at least one value in its list"
+        return "must be a list with at least one value"
     for value in values:
         if text := _value_problem(allowed, value):
             return text
     if len(set(map(repr, values))) < len(values):
-        return f"must not list a value twice: {errors.show(values)}"
+        return f"must not have the same value twice: {errors.show(values)}"
     return ""
 
 

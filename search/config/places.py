@@ -1,6 +1,6 @@
-"""Where a study keeps things: databases, MLflow, checkpoints; and URLs as they may be shown.
+"""The places of a study's databases, MLflow runs and checkpoints, and URLs without passwords.
 
-A place is a path or a URI. Nothing is opened here.
+A place is a path or a URI. This module opens none of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from search.errors import Problem
 
 
 def without_passwords(text: str, *urls: str) -> str:
-    """Text with the passwords of all URLs in it replaced, and those of `urls` wherever they stand."""
+    """Replaces the passwords of all URLs in a text, and those of `urls` wherever they appear."""
     text = re.sub(r"(://[^\s:/@]*):[^\s/]*@", r"\1:***@", text)
     for url in urls:
         secret = urlsplit(url).password
@@ -25,40 +25,40 @@ def without_passwords(text: str, *urls: str) -> str:
 
 
 def password_hint(text: str) -> str:
-    """What to do about a database's error, if it is about its password or its driver; else nothing."""
+    """Advice for a database error about a password or a missing driver; else an empty text."""
     if "password" in text and ("authentication failed" in text or "no password supplied" in text):
-        return " Set PGPASSWORD, or PGPASSFILE, to the password of that user."
+        return " Set PGPASSWORD to that user's password, or PGPASSFILE to a file with it."
     if "No module named 'psycopg" in text:
         return " Install the driver: pip install 'promptfront[postgres]'."
     return ""
 
 
-_PORTS = {"sqlite": None, "postgresql": 5432, "mysql": 3306}  # of databases that both can have
+_PORTS = {"sqlite": None, "postgresql": 5432, "mysql": 3306}  # databases that both Optuna and MLflow support
 
 
 def mlflow_uri(config: StudyConfig) -> str:
-    """Where MLflow keeps the study: the study file's, else MLFLOW_TRACKING_URI, else SQLite in output_dir."""
+    """The MLflow store of a study: from the study file, else MLFLOW_TRACKING_URI, else SQLite in output_dir."""
     return config.tracking.mlflow_uri or default_mlflow_uri(config.output_dir)
 
 
 def default_mlflow_uri(output_dir: Path) -> str:
-    """Where MLflow keeps studies that do not say: MLFLOW_TRACKING_URI, else SQLite in output_dir."""
+    """The default MLflow store: MLFLOW_TRACKING_URI, else SQLite in output_dir."""
     database = (output_dir / "mlflow.db").absolute().as_posix()
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
 
 
 def mlflow_problems(config: StudyConfig) -> list[Problem]:
-    """Why MLflow cannot keep the study where `mlflow_uri` says: Optuna is there, and both call a table alembic_version."""
+    """Finds an MLflow store in Optuna's database; they cannot share one, as both have a table alembic_version."""
     storage, address = config.storage_url, mlflow_uri(config)
     if address.partition(":")[0].partition("+")[0] not in _PORTS or _database(storage) != _database(address):
         return []
-    given = "" if config.tracking.mlflow_uri else "is not given, and MLFLOW_TRACKING_URI "
-    text = "must be another database than tracking.storage: Optuna and MLflow have a table of the same name; both are"
+    given = "" if config.tracking.mlflow_uri else "is not set, and MLFLOW_TRACKING_URI "
+    text = "must be another database than tracking.storage, because Optuna and MLflow have a table of the same name; both are"
     return [Problem("tracking.mlflow_uri", f"{given}{text} {without_passwords(storage, storage)}")]
 
 
 def _database(url: str) -> tuple[object, ...]:
-    """The same for all ways to write the same database: user, password, driver and options do not matter."""
+    """Identifies a database, whatever the URL's user, password, driver and options."""
     from sqlalchemy import make_url  # slow to import
 
     parsed = make_url(url)
@@ -70,12 +70,12 @@ def _database(url: str) -> tuple[object, ...]:
 
 
 def is_server(address: str) -> bool:
-    """Whether it is a tracking server, and not a database."""
+    """Whether an address is a tracking server, not a database."""
     return address.startswith(("http://", "https://"))
 
 
 def checkpoint_place(config: StudyConfig, *names: str) -> str:
-    """The path, absolute, or the URI of a study's checkpoints; with names, of what is inside."""
+    """The absolute path or URI of a study's checkpoints, or of something inside if names are given."""
     kept = config.tracking.checkpoints
     if kept is None:
         return under(str(config.folder.absolute() / "checkpoints"), *names)
@@ -84,7 +84,7 @@ def checkpoint_place(config: StudyConfig, *names: str) -> str:
 
 
 def under(place: str, *names: str) -> str:
-    """The path or URI of what is in a place; a URI's options stay at its end."""
+    """Joins names to a path or URI; a URI's options stay at its end."""
     if "://" not in place:
         return str(Path(place, *names))
     parts = urlsplit(place)

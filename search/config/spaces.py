@@ -1,7 +1,7 @@
-"""A method's search space as the study file narrows it.
+"""A method's search space with the changes of the study file.
 
-`space` joins a method's own ranges (`Config.space()`) with the study file's; `make_config` turns values from it into the
-method's configuration. `search/strategy/sampling.py` draws the values.
+`space` combines a method's own ranges (`Config.space()`) with those of the study file, and `make_config` turns values
+into the method's configuration. `search/strategy/sampling.py` draws the values.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _MOST_CORNERS = 256
 
 LOSS_WEIGHT = "loss_weight."
 _WEIGHTS = Float(0.1, 1.0, log=True)
-"""What is sampled for each task where the study file says nothing: no task has over ten times the weight of another."""
+"""The default range of a task's weight: no task has more than ten times the weight of another."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """What is fixed and what is searched of a method's hyperparameters; the rest keeps its default.
+    """A method's fixed and searched hyperparameters; all others keep their defaults.
 
     Attributes:
-        fixed: values.
-        ranges: what is searched, and has an effect with some value of the others.
-        unused: what has no effect on the study's tasks.
+        fixed: the fixed values.
+        ranges: the ranges of searched hyperparameters that can have an effect.
+        unused: hyperparameters that have no effect on the study's tasks.
     """
 
     fixed: dict[str, Scalar]
@@ -47,7 +47,7 @@ class Space:
 
 
 def _unused(config: type[MethodConfig], tasks: Sequence[TaskConfig]) -> frozenset[str]:
-    """Hyperparameters that have no effect on any of the tasks: what is about heads where none is trained."""
+    """Hyperparameters without effect on the tasks, such as those of heads when no head is trained."""
     if tasks and all(task.language_model for task in tasks):
         return frozenset(config.head_fields)
     return frozenset() if not tasks or any(task.has_readout for task in tasks) else frozenset({"readout"})
@@ -56,16 +56,17 @@ def _unused(config: type[MethodConfig], tasks: Sequence[TaskConfig]) -> frozense
 def space(
     method: str, overrides: Mapping[str, HyperparameterConfig], tasks: Sequence[TaskConfig] = ()
 ) -> Space:
-    """The method's own space with the study file's changes.
+    """Makes the method's search space with the study file's changes.
 
     Args:
-        method: a name of `methods.names()`.
-        overrides: the study file's: a value fixes, a list is a choice, a range replaces the method's own.
-        tasks: the study's.
+        method: a name in `methods.names()`.
+        overrides: the method's section of the study file: a value is fixed, a list is a choice, and a range replaces
+            the method's own.
+        tasks: the study's tasks.
 
     Raises:
-        StudyFileError: an override cannot be; all of them are named.
-        UnknownMethodError: no such method.
+        StudyFileError: overrides are wrong; the message lists all of them.
+        UnknownMethodError: there is no such method.
     """
     found = problems(method, overrides, tasks)
     if found:
@@ -88,7 +89,7 @@ def space(
 
 
 def loss_weights(tasks: Sequence[TaskConfig]) -> Space:
-    """The space of the weights of the tasks' losses, under the names `loss_weight.<task>`, before they are normalized."""
+    """The space of the tasks' loss weights before normalization, under the names `loss_weight.<task>`."""
     fixed: dict[str, Scalar] = {}
     ranges: dict[str, Range] = {}
     for task in tasks:
@@ -107,11 +108,11 @@ def loss_weights(tasks: Sequence[TaskConfig]) -> Space:
 
 
 def normalized(params: Mapping[str, Scalar], weights: Space) -> dict[str, float]:
-    """Each task's share alpha of the loss; they add up to 1.
+    """Normalizes the loss weights: each task's share alpha; they add up to 1.
 
     Args:
-        params: what was sampled.
-        weights: the space of the weights.
+        params: the sampled values.
+        weights: the space of the loss weights.
     """
     raw = {**weights.fixed, **{name: params[name] for name in weights.ranges}}
     total = sum(float(weight) for weight in raw.values())
@@ -121,10 +122,10 @@ def normalized(params: Mapping[str, Scalar], weights: Space) -> dict[str, float]
 def problems(
     method: str, overrides: Mapping[str, HyperparameterConfig], tasks: Sequence[TaskConfig] = ()
 ) -> list[Problem]:
-    """What is wrong with the study file's section `methods.<method>`, all of it; `tasks` are the study's."""
+    """Finds all problems of the study file's section `methods.<method>`; `tasks` are the study's tasks."""
     path = f"methods.{method}"
     if method not in methods.names():
-        there_are = f"there are: {', '.join(methods.names())}"
+        there_are = f"the methods are: {', '.join(methods.names())}"
         return [Problem(path, f"unknown method{errors.did_you_mean(method, methods.names())}; {there_are}")]
     config = methods.describe(method).config
     fields, unused = config.fields(), _unused(config, tasks)
@@ -137,51 +138,48 @@ def problems(
                     "has no effect on the study's tasks" if name in unused else _idle(config, overrides, name)
                 )
         else:
-            text = (
-                f"unknown hyperparameter of {method}{errors.did_you_mean(name, fields)}; "
-                f"there are: {', '.join(fields)}"
-            )
+            text = f"unknown hyperparameter of {method}{errors.did_you_mean(name, fields)}; allowed: {', '.join(fields)}"
         if text:
             found.append(Problem(f"{path}.{name}", text))
     return found
 
 
 def _idle(config: type[MethodConfig], overrides: Mapping[str, HyperparameterConfig], name: str) -> str:
-    """Why a hyperparameter has no effect whatever is tried, or nothing."""
+    """Why a hyperparameter can never have an effect; empty if it can."""
     for other, value in config.fields()[name].metadata["where"].items():
         tried = overrides.get(other, config.fields()[other].default)
         searched = config.space().get(other)
         if other not in overrides and isinstance(searched, Choice):
             tried = list(searched.choices)
         if value not in (tried if isinstance(tried, list) else [tried]):
-            return f"has no effect unless {other} is {errors.show(value)}, which is not tried"
+            return f"has no effect unless {other} is {errors.show(value)}, which the study does not try"
     return ""
 
 
 def default_weights(weights: Space) -> dict[str, Scalar]:
-    """Equal weights as far as the ranges allow: the first trial."""
+    """The loss weights of the first trial: equal, as far as the ranges allow."""
     return {name: _nearest(range_, 1.0) for name, range_ in weights.ranges.items()}
 
 
 def default_params(method: str, space: Space) -> dict[str, Scalar]:
-    """The published defaults of what is searched: the first trial.
+    """The parameters of the first trial: the published defaults.
 
-    A default beyond a range of the study file is moved to the range's nearer end; one that is not among
-    the file's choices becomes the first of them.
+    A default outside a range of the study file moves to the nearer end of the range; one that is not among the file's
+    choices becomes the first of them.
     """
     default = methods.describe(method).config()
     return {name: _nearest(range_, getattr(default, name)) for name, range_ in space.ranges.items()}
 
 
 def make_config(method: str, params: Mapping[str, Scalar], space: Space) -> MethodConfig:
-    """The method's configuration: what was searched of it, what is fixed, and defaults for the rest."""
+    """Makes the method's configuration from searched parameters, fixed values and defaults."""
     mine = {name: value for name, value in params.items() if name in space.ranges}
     config: MethodConfig = methods.get(method).Config(**{**space.fixed, **mine})
     return config
 
 
 def resolved(method: str, params: Mapping[str, Scalar], space: Space, weights: Space) -> dict[str, Any]:
-    """All that makes a trial what it is: the `config`, without what has no effect on it, and the `loss_weights`."""
+    """The whole configuration of a trial: `config`, without hyperparameters that have no effect, and `loss_weights`."""
     config = make_config(method, params, space).to_dict()
     return {
         "config": {name: value for name, value in config.items() if name not in space.unused},
@@ -190,7 +188,7 @@ def resolved(method: str, params: Mapping[str, Scalar], space: Space, weights: S
 
 
 def corner_problems(method: str, space: Space, shape: Shape, max_length: int) -> list[Problem]:
-    """What cannot run at the ends of the method's ranges, once each."""
+    """Finds what cannot run at the ends of the method's ranges; each problem comes once."""
     found: dict[str, Problem] = {}
     path = f"methods.{method}"
     fields = methods.describe(method).config.fields()
@@ -203,7 +201,7 @@ def corner_problems(method: str, space: Space, shape: Shape, max_length: int) ->
 
 
 def corners(ranges: Mapping[str, Range]) -> Iterator[dict[str, Scalar]]:
-    """Parameters at the ends of the ranges, in all combinations; of very many only the lowest and highest."""
+    """Yields all combinations of the ranges' ends; if there are too many, only all lowest and all highest."""
     ends = [
         range_.choices if isinstance(range_, Choice) else (range_.low, range_.high)
         for range_ in ranges.values()
@@ -217,7 +215,7 @@ def corners(ranges: Mapping[str, Range]) -> Iterator[dict[str, Scalar]]:
 
 
 def middle(ranges: Mapping[str, Range]) -> dict[str, Scalar]:
-    """Parameters in the middle of each range, on its own scale."""
+    """The middle of each range, on its own scale."""
     return {name: _middle(range_) for name, range_ in ranges.items()}
 
 
@@ -235,7 +233,7 @@ def _range(allowed: Allowed, override: RangeConfig) -> Range:
 
 
 def _typed(allowed: Allowed, value: Scalar) -> Scalar:
-    """A whole number given for a float becomes one: Optuna and JSON tell 1 from 1.0."""
+    """Turns a whole number given for a float into a float: Optuna and JSON distinguish 1 from 1.0."""
     return float(value) if isinstance(allowed, Float) else value
 
 
@@ -249,7 +247,7 @@ def _nearest(range_: Range, default: Scalar) -> Scalar:
 def grid_problems(
     given: Mapping[str, Mapping[str, HyperparameterConfig]], tasks: Sequence[TaskConfig]
 ) -> list[Problem]:
-    """What a grid cannot exhaust: ranges of the methods and of the tasks' weights that are continuous."""
+    """Finds continuous ranges, of methods and of loss weights, which a grid cannot list."""
     found = []
     for method, overrides in given.items():
         found += _continuous(f"methods.{method}.", space(method, overrides, tasks).ranges)

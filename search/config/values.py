@@ -1,6 +1,6 @@
-"""What the sections of a study file are made of, and single values that have a form of their own.
+"""Base classes of a study file's sections, and types of values that are checked.
 
-A hyperparameter is a value, a list of values or a range; names, templates, hashes and shares of a machine are checked.
+These are hyperparameters (a value, a list of values or a range), names, templates, hashes and shares of a machine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Scalar = bool | int | float | str
 
 
 class Section(BaseModel):
-    """A part of the study file: unknown keys are errors, text is no number, values cannot be changed."""
+    """A section of the study file: frozen; refuses unknown keys, and text instead of numbers."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, serialize_by_alias=True
@@ -23,7 +23,7 @@ class Section(BaseModel):
 
 
 class RangeConfig(Section):
-    """A range of a hyperparameter, as written in the study file."""
+    """A hyperparameter's range as the study file gives it."""
 
     min: float
     max: float
@@ -34,7 +34,7 @@ HYPERPARAMETER_FORMS = ("value", "list", "range")
 
 
 def _form(value: object) -> str:
-    """Which form a hyperparameter is written in, so that an error speaks of that form only."""
+    """The form of a hyperparameter, so that an error is about this form only."""
     if isinstance(value, dict | RangeConfig):
         return "range"
     return "list" if isinstance(value, list) else "value"
@@ -46,13 +46,13 @@ HyperparameterConfig = Annotated[
     | Annotated[RangeConfig, Tag("range")],
     Discriminator(_form),
 ]
-"""A value (not searched), a list (a choice), or a range; without any, the method's own space."""
+"""A value (not searched), a list (a choice) or a range; if it is left out, the method's own range is searched."""
 
 
 def _name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
         raise ValueError(
-            f"must be letters, digits, '_', '-' and '.', and begin with a letter or digit, not {value!r}"
+            f"must have only letters, digits, '_', '-' and '.', and begin with a letter or digit, not {value!r}"
         )
     return value
 
@@ -70,14 +70,14 @@ def _whole_above_one(value: float) -> float:
 
 
 def template_columns(template: str) -> list[str]:
-    """The columns that a text's template names; a template without braces is a column's name itself."""
+    """The columns that a template names; a template without braces is itself a column's name."""
     if "{" not in template and "}" not in template:
         return [template]
     return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
 
 
 def filled(template: str) -> str:
-    """A text that a template makes, as an example: what stands around the columns stays in its place."""
+    """An example of a text that a template makes."""
     return re.sub(r"\{[^}]*\}", "some text", template) if "{" in template else "some text"
 
 
@@ -85,7 +85,7 @@ def _template(value: str) -> str:
     try:
         columns = template_columns(value)
     except ValueError as error:
-        raise ValueError(f"must name columns in pairs of braces, not {value!r}: {error}") from None
+        raise ValueError(f"must have columns in pairs of braces, not {value!r}: {error}") from None
     if not all(columns) or not columns:
         raise ValueError(f'must be a column or a template such as "{{title}} {{body}}", not {value!r}')
     return value

@@ -1,1 +1,1 @@
-"""One launch: Ray Tune, the second stage, limits, lock, progress, signals."""
+"""Runs one launch: Ray Tune, the second stage, limits, lock, progress and signals."""

@@ -1,4 +1,4 @@
-"""What a study may use: hours and GPU-hours, over all its launches (trials are counted by the study itself)."""
+"""Hours and GPU-hours that a study may use over all its launches (the study itself counts trials)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from search.study.records import curve
 from search.study.study import Study
 
 _KEEP_INTERVAL = 10.0
-"""Seconds of GPUs that a killed driver may forget, times the GPUs."""
+"""Seconds between two records of the GPU time; a killed driver loses at most this much per GPU."""
 
 
 class Budget:
-    """Counts while trials run.
+    """Counts hours and GPU-hours while trials run.
 
     Args:
-        study: knows what earlier launches used.
-        gpus: that a trial holds.
-        clock: seconds of a monotonic clock.
+        study: the study, which knows what earlier launches used.
+        gpus: GPUs of one trial.
+        clock: returns the seconds of a monotonic clock.
     """
 
     def __init__(self, study: Study, gpus: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -28,10 +28,10 @@ class Budget:
         self._started = self._looked = self._kept = clock()
 
     def used_up(self, running: int) -> bool:
-        """Whether a limit is reached; to be asked often.
+        """Whether a limit is reached. Call it often: it also counts the GPU time.
 
         Args:
-            running: trials that hold their GPUs since it was asked last.
+            running: trials that have held their GPUs since the last call.
         """
         now = self._clock()
         self._gpu_seconds += running * self._gpus * (now - self._looked)
@@ -45,14 +45,14 @@ class Budget:
         return ended
 
     def keep(self) -> None:
-        """Records what was used."""
+        """Records the GPU time used so far."""
         self._kept = self._clock()
         if self._gpu_seconds > self._study.gpu_seconds:
             self._study.record_gpu_seconds(self._gpu_seconds)
 
 
 def seconds_used(study: Study) -> float:
-    """Time in which trials of earlier launches ran, overlaps counted once."""
+    """Seconds in which at least one trial of earlier launches ran."""
     spans = []
     for _, each in study.trials():
         if each.datetime_start is not None:

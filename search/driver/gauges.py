@@ -1,7 +1,7 @@
-"""A study's progress as gauges of Ray's metrics, for Prometheus and Grafana (dashboards/grafana/promptfront.json).
+"""Shows a study's progress as Ray metrics, for Prometheus and Grafana (dashboards/grafana/promptfront.json).
 
-The driver sets them; the agent of its node exports them under `ray_` and the name. Where nobody collects, setting one costs
-nothing worth mentioning.
+The driver sets the gauges; the Ray agent of its node exports each as `ray_` and its name. Without a collector they cost
+almost nothing.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ _STATES = ("COMPLETE", "RUNNING", "PRUNED", "FAIL", "WAITING")
 
 
 class Gauges(tune.Callback):
-    """Follows a study while Tune runs.
+    """Updates the gauges while Tune runs.
 
-    `promptfront_trials` and `promptfront_finalist_runs`: by study, method and state (Optuna's names); `promptfront_best_validation`:
-    the best validation score of a method's complete trials; `promptfront_trials_planned`: as far as is known.
+    `promptfront_trials` and `promptfront_finalist_runs` count by study, method and state (Optuna's names).
+    `promptfront_best_validation` is the best validation score of a method's complete trials, and
+    `promptfront_trials_planned` the number of trials planned so far.
     """
 
     def __init__(self, study: Study) -> None:
@@ -31,12 +32,12 @@ class Gauges(tune.Callback):
         keys = ("study", "method")
         self._trials = Gauge("promptfront_trials", "Trials of the search", (*keys, "state"))
         self._runs = Gauge("promptfront_finalist_runs", "Retrainings of finalists", (*keys, "state"))
-        self._planned = Gauge("promptfront_trials_planned", "Trials that the search is to have", keys)
+        self._planned = Gauge("promptfront_trials_planned", "Planned trials of the search", keys)
         self._best = Gauge("promptfront_best_validation", "Best validation score of the search", keys)
         self._last = 0.0
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
-        return (tune.Callback, ())  # Tune pickles its callbacks for a restore that we do not use
+        return (tune.Callback, ())  # Tune pickles its callbacks for a restore, which we do not use
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if time.monotonic() - self._last >= _INTERVAL:
@@ -46,7 +47,7 @@ class Gauges(tune.Callback):
         self.update()
 
     def update(self) -> None:
-        """Sets every gauge to what is known now."""
+        """Sets every gauge to the current value."""
         self._last = time.monotonic()
         for method in self._study.config.methods:
             tags = {"study": self._study.config.study, "method": method}

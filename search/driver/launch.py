@@ -1,6 +1,6 @@
-"""The driver: runs a study to its end, or as far as it may, and writes what is known.
+"""The driver: runs a study to its end or to its limits, and writes the results.
 
-It is the only writer to the Optuna storage and to MLflow. To resume is to launch again.
+Only the driver writes to the Optuna storage and to MLflow. Launching again resumes a study.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from search.study.study import Study
 from search.tracking.mlflow_store import TrackingError
 from search.tracking.tracker import Tracker
 
-# Tune's own output, its loggers, its signal handler and its snapshots have no use here. A trial's teardown may take
-# longer than Tune's two seconds, after which it would lose the trial's slot for ever.
+# Turns off Tune's own output, loggers, signal handler and snapshots, which we replace. The timeout is longer than
+# Tune's two seconds, because a trial that takes longer to shut down would lose its slot for good.
 _TUNE = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -51,7 +51,7 @@ _TUNE = {
 
 
 class Outcome(enum.Enum):
-    """How a launch ended; the value is what the report says."""
+    """How a launch ended; the report shows the value."""
 
     DONE = "done"
     NOTHING_TO_DO = "nothing to do"
@@ -62,13 +62,13 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True)
 class Launched:
-    """What a launch gives.
+    """The result of a launch.
 
     Attributes:
-        outcome: how it ended.
+        outcome: how the launch ended.
         rows: the study's result rows.
-        report: content of report.json.
-        unwritten: errors of MLflow that the next launch makes up for.
+        report: the content of report.json.
+        unwritten: errors of writing to MLflow; the next launch writes what is missing.
     """
 
     outcome: Outcome
@@ -79,11 +79,11 @@ class Launched:
 
 @dataclass(frozen=True)
 class Writer:
-    """What writes the report, given by whoever knows both us and the dashboards.
+    """Functions that write the report; the caller gives them, since the driver does not import the dashboards.
 
     Attributes:
-        write: (rows, folder) writes the report's files, and gives the content of report.json.
-        description: (that content) is a Markdown summary.
+        write: takes (rows, folder), writes the report's files and returns the content of report.json.
+        description: takes that content and returns a Markdown summary.
     """
 
     write: Callable[[Any, Path], dict[str, Any]]
@@ -91,16 +91,16 @@ class Writer:
 
 
 def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
-    """Runs a study, or goes on with it.
+    """Runs a study or continues it.
 
     Raises:
-        PromptfrontError: of the kinds in search/errors.py.
+        PromptfrontError: see the classes in search/errors.py.
         ClusterError: Ray cannot be reached.
     """
     with lock.folder_lock(config.folder):
         facts = _facts(config)
         with lock.study_lease(Study(config), console.print):
-            study = Study(config)  # as it is now: the driver that was waited for may have gone on
+            study = Study(config)  # read again: the driver we waited for may have changed it
             return _launch(study, facts, console, writer)
 
 
@@ -117,21 +117,21 @@ def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Write
         try:
             outcome = _run(study, tracker, console, interrupted)
         except KeyboardInterrupt:
-            if interrupted.is_set():  # somebody insists
+            if interrupted.is_set():  # a second Ctrl-C: stop at once
                 raise
             outcome = Outcome.INTERRUPTED
         except HaltedError:
-            with contextlib.suppress(OSError, StorageError):  # the disk that is full may be theirs
+            with contextlib.suppress(OSError, StorageError):  # the report may need the same full disk
                 _write(study, tracker, Outcome.INTERRUPTED, writer)
             raise
         return _write(study, tracker, outcome, writer)
 
 
 def read_rows(config: StudyConfig) -> dict[str, Any]:
-    """The result rows of a study that exists, in whatever state; only reads.
+    """Reads the result rows of an existing study, finished or not.
 
     Raises:
-        NoStudyError: it does not exist, or was never launched.
+        NoStudyError: the study does not exist, or was never launched.
     """
     study = Study(config, must_exist=True)
     finished = study.finished() and not finalists.untested(study)
@@ -140,7 +140,7 @@ def read_rows(config: StudyConfig) -> dict[str, Any]:
 
 
 def _ended(study: Study, outcome: Outcome) -> Outcome:
-    """How a study without trials left has ended: as `outcome` says, if any trial could be completed."""
+    """`outcome` if any trial is complete, else NOTHING_FEASIBLE."""
     completed = any(each.state == TrialState.COMPLETE for _, each in study.trials())
     return outcome if completed else Outcome.NOTHING_FEASIBLE
 
@@ -149,25 +149,25 @@ def _read_facts(config: StudyConfig) -> dict[str, Any]:
     """The provenance of the study's last launch, with `backbone` and `tasks`."""
     path = config.folder / "provenance.json"
     if not path.exists():
-        raise NoStudyError(f"{path} is missing: the study was launched elsewhere, or its folder was removed")
+        raise NoStudyError(f"{path} is missing: the study was launched elsewhere, or its folder was deleted")
     facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return facts
 
 
 def _run(study: Study, tracker: Tracker, console: Console, interrupted: threading.Event) -> Outcome:
-    """Search, finalists, and the reading of the test split."""
+    """Runs the search and the finalists, and scores them on the test split."""
     os.environ.update(_TUNE)
     config = study.config
     searcher = StudySearcher(study)
     with connected(config.cluster.address) as there:
-        signals.install_handlers(interrupted)  # Ray has put a handler of its own in place
+        signals.install_handlers(interrupted)  # again: Ray has replaced our handler
         if "://" not in (checkpoints := places.checkpoint_place(config)):
             refuse_unshared(Path(checkpoints))
         request = resources.per_trial(config.cluster, there.get("GPU", 0))
         searcher.limit = resources.at_once(config, there)
         if searcher.limit < 1:
             raise StudyFileError(
-                f"a trial asks for {request}, the cluster has {there}: lower cluster.cpus_per_trial or gpus_per_trial"
+                f"a trial needs {request}, but the cluster has {there}: lower cluster.cpus_per_trial or gpus_per_trial"
             )
         budget = Budget(study, request.get("gpu", 0.0))
         stopper = StudyStopper(searcher, interrupted, budget)
@@ -184,7 +184,7 @@ def _run(study: Study, tracker: Tracker, console: Console, interrupted: threadin
                 second_stage.score_on_test(
                     study, lambda jobs: second_stage.score_all(jobs, request, interrupted)
                 )
-                console.print("Measuring what they cost, one at a time ...")
+                console.print("Measuring the finalists' time and memory, one at a time ...")
                 second_stage.measure_costs(
                     study, lambda jobs: second_stage.measure_all(jobs, request, interrupted)
                 )
@@ -193,7 +193,7 @@ def _run(study: Study, tracker: Tracker, console: Console, interrupted: threadin
                 return _ended(study, Outcome.DONE)
         if not (stopper.budget_ended or study.out_of_trials):
             raise PromptfrontError(
-                "Ray Tune ended before the study did; nothing is lost: launch again to go on"
+                "Ray Tune stopped before the study was finished. Nothing is lost: launch again to continue"
             )
         return Outcome.BUDGET_ENDED
 
@@ -211,7 +211,7 @@ def _tune(
             storage_path=folder,
             stop=stopper,
             callbacks=[progress, Gauges(searcher.study)],
-            failure_config=tune.FailureConfig(max_failures=2),  # between two evaluations
+            failure_config=tune.FailureConfig(max_failures=2),  # counted between two evaluations
             verbose=0,
         ),
     )
@@ -222,7 +222,7 @@ def _tune(
 
 
 def _ours(error: BaseException) -> BaseException:
-    """What a user can meet, out of what Tune has made of it; else the error itself."""
+    """The PromptfrontError that Tune has wrapped, or else the error itself."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, PromptfrontError):
         found = found.__cause__ or found.__context__
@@ -230,18 +230,18 @@ def _ours(error: BaseException) -> BaseException:
 
 
 def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> Launched:
-    """Curves, report, MLflow: each is written whatever happens to the next."""
+    """Writes curves, report and MLflow, each even if a later one fails."""
     config = study.config
     said = Outcome.DONE if outcome is Outcome.NOTHING_TO_DO else outcome
     try:
-        tracker.sync(patient=True)  # before the rows: they hold the runs' ids
+        tracker.sync(patient=True)  # first, since the rows hold the ids of MLflow's runs
         unwritten = []
     except TrackingError as error:
         unwritten = [str(error)]
     rows = study_rows(study, said.value, _with_test_hashes(study, _read_facts(config)))
     write_curves(study)
     report = writer.write(rows, config.folder / "report")
-    if unwritten:  # and waited for already
+    if unwritten:  # MLflow is away, and we have already waited for it
         return Launched(outcome, rows, report, unwritten)
     try:
         status = {Outcome.DONE: "FINISHED", Outcome.NOTHING_FEASIBLE: "FAILED"}.get(said, "KILLED")
@@ -252,7 +252,7 @@ def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> 
 
 
 def _facts(config: StudyConfig) -> dict[str, Any]:
-    """Checks the plan against the model and the data, and collects where the results come from."""
+    """Checks the study against its model and data, and collects the provenance of its results."""
     checked = check.check(config, probe=False)
     return {
         **provenance.collect(config, checked.loaded),
@@ -279,7 +279,7 @@ def _write_facts(config: StudyConfig, facts: dict[str, Any]) -> None:
 
 
 def _with_test_hashes(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
-    """The test splits are hashed where they are read."""
+    """Adds the hashes of the test splits, which are known only once they were read."""
     for reading in study.facts_of_trials(finalists.TEST).values():
         for name, digest in reading["sha256"].items():
             facts["data"][name]["test"] = digest

@@ -1,8 +1,8 @@
-"""One driver per study: a second is refused, and told who holds it.
+"""Allows one driver per study; a second one is refused and told who runs it.
 
-On one host the study's folder is locked, and the lock dies with its process. Drivers of several hosts that share a storage,
-but perhaps no folder, see a lease in it: whoever holds it renews it, and one that is not renewed for `TERM` is over. Nobody
-compares clocks: a second driver looks whether the lease changes while it waits.
+On one host a lock on the study's folder does this; it ends with its process. Drivers on several hosts may share only
+the storage, so there they use a lease: its holder renews it, and it expires if it is not renewed for `TERM` seconds.
+No clocks are compared: a second driver waits and looks whether the lease changes.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from search.study.study import Study
 
 TERM = 30.0
-"""Seconds after which a lease that was not renewed is over."""
+"""Seconds after which a lease that is not renewed expires."""
 _RENEWAL = 5.0
 _LEASE = "driver"
 
 
 class StudyHeldError(StorageError):
-    """Another driver runs this study."""
+    """Another driver is running this study."""
 
 
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Holds the study's folder; the lock dies with the process.
+    """Locks the study's folder; the lock ends with the process.
 
     Raises:
-        StudyHeldError: another process holds it.
+        StudyHeldError: another process holds the lock.
         StorageError: the folder cannot be written to.
     """
     try:
@@ -67,11 +67,11 @@ def study_lease(study: Study, say: Callable[[str], object]) -> Iterator[None]:
     """Holds the study in its storage. If another driver takes the lease, this process gets SIGTERM.
 
     Args:
-        study: whose storage it is.
-        say: is told when a lease has to be waited for.
+        study: the study.
+        say: is called with a message if we have to wait for a lease to expire.
 
     Raises:
-        StudyHeldError: another driver renews it.
+        StudyHeldError: another driver keeps renewing its lease.
     """
     _wait_for_the_last(study, say)
     mine: dict[str, Any] = {
@@ -83,13 +83,13 @@ def study_lease(study: Study, say: Callable[[str], object]) -> Iterator[None]:
     }
     study.record_study_fact(_LEASE, mine)
     other = study.fact_of_study(_LEASE)
-    if other["token"] != mine["token"]:  # two have waited for the same end
+    if other["token"] != mine["token"]:  # another driver waited for the same lease and was faster
         raise _refusal(f"the study {study.config.study!r}", other["who"])
     ended = threading.Event()
 
     def renew() -> None:
         while not ended.wait(_RENEWAL):
-            with contextlib.suppress(StorageError):  # who runs the study meets it too, and says so
+            with contextlib.suppress(StorageError):  # the main thread meets the same error and reports it
                 if study.fact_of_study(_LEASE)["token"] != mine["token"]:
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
@@ -103,17 +103,23 @@ def study_lease(study: Study, say: Callable[[str], object]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        with contextlib.suppress(StorageError):  # it will be over without having been given back
+        with contextlib.suppress(StorageError):  # without this, the lease expires by itself
             if study.fact_of_study(_LEASE)["token"] == mine["token"]:
                 study.record_study_fact(_LEASE, None)
 
 
 def _wait_for_the_last(study: Study, say: Callable[[str], object]) -> None:
-    """Until the lease of a driver that is dead is over."""
+    """Waits until the last driver's lease has expired, unless that driver is known to be dead.
+
+    Raises:
+        StudyHeldError: the driver renews its lease.
+    """
     before = study.fact_of_study(_LEASE)
     if before is None or _dead(before):
         return
-    say(f"The study was being run by {before['who']}; waiting {TERM:.0f} s to see whether it still is ...")
+    say(
+        f"Another driver ran this study ({before['who']}); waiting {TERM:.0f} s to see whether it still does ..."
+    )
     deadline = time.monotonic() + TERM
     while time.monotonic() < deadline:
         time.sleep(1)
@@ -125,7 +131,7 @@ def _wait_for_the_last(study: Study, say: Callable[[str], object]) -> None:
 
 
 def _dead(lease: dict[str, Any]) -> bool:
-    """Whether its process is known to have ended: one of this host that is not there."""
+    """Whether the lease's process is known to have ended, which only its own host can tell."""
     if lease["host"] != platform.node():
         return False
     try:

@@ -1,4 +1,4 @@
-"""What a launch shows while it runs: a live table on a terminal, plain lines elsewhere."""
+"""Shows the progress of a launch: a live table in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from search.study import finalists
 from search.study.records import Key
 from search.study.study import Study, best
 
-_INTERVAL = 1.0  # seconds between two looks at the storage
+_INTERVAL = 1.0  # seconds between two updates
 
 
 class Progress(tune.Callback):
-    """Follows a study; use it as a context manager around Tune's run."""
+    """Shows a study's progress; use it as a context manager around Tune's run."""
 
     def __init__(self, study: Study, console: Console) -> None:
         self._study = study
@@ -47,14 +47,14 @@ class Progress(tune.Callback):
             self._console.print(self.table())
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
-        return (tune.Callback, ())  # Tune pickles its callbacks for a restore that we do not use
+        return (tune.Callback, ())  # Tune pickles its callbacks for a restore, which we do not use
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if time.monotonic() - self._looked >= _INTERVAL:
             self._look()
 
     def table(self) -> Table:
-        """Per method: done, running, stopped early, failed, finalists, the best validation score so far."""
+        """A row per method: trials done, running, stopped early, failed; finalists; best validation score so far."""
         table = Table(title=f"{self._study.config.study}: {self._left()}", title_justify="left")
         table.add_column("method")
         for name in ("done", "running", "stopped", "failed", "finalists", "best"):
@@ -90,7 +90,7 @@ class Progress(tune.Callback):
                     )
 
     def _left(self) -> str:
-        """How many trials are to come, and roughly how long, from the pace of this launch."""
+        """The number of ended trials, and the time left as estimated from the pace of this launch."""
         planned = ended = 0
         for method in self._study.config.methods:
             search, retrained = self._study.of(method, "search"), self._study.of(method, "finalists")

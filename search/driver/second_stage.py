@@ -1,4 +1,4 @@
-"""The second stage after training: the finalists' scores on test, and what they cost, measured alone."""
+"""Scores the finalists on test and measures their costs, one at a time."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from search.training.test_scores import Reading
 
 
 def score_on_test(study: Study, run: Callable[[list[dict[str, Any]]], Iterator[tuple[int, Reading]]]) -> None:
-    """Reads the test split: scores the runs that were not scored yet, and records the reading.
+    """Scores on test the runs that have no test score yet, and counts the reading of the test split.
 
     Args:
-        study: with all its finalists ended.
-        run: runs `test_scores.score` for each job, and yields (index of the job, its reading) as they end.
+        study: the study; all its finalists have ended.
+        run: runs `test_scores.score` for each job and yields (index of the job, its reading) as each ends.
     """
     keys = untested(study)
     if not keys:
@@ -41,11 +41,11 @@ def score_on_test(study: Study, run: Callable[[list[dict[str, Any]]], Iterator[t
 
 
 def measure_costs(study: Study, run: Callable[[list[dict[str, Any]]], Iterator[tuple[int, Probe]]]) -> None:
-    """Measures what each method's chosen finalist costs, and records it.
+    """Measures and records the costs of each method's chosen finalist.
 
     Args:
-        study: with all its finalists ended.
-        run: runs `probe.measure` for each job alone, and yields (index of the job, its probe).
+        study: the study; all its finalists have ended.
+        run: runs `probe.measure` for one job at a time and yields (index of the job, its probe).
     """
     keys = unmeasured(study)
     jobs = [_job(study, key).to_dict() for key in keys]
@@ -56,7 +56,7 @@ def measure_costs(study: Study, run: Callable[[list[dict[str, Any]]], Iterator[t
 def score_all(
     jobs: list[dict[str, Any]], request: dict[str, float], interrupted: threading.Event
 ) -> Iterator[tuple[int, Reading]]:
-    """Scores jobs where a GPU is, if trials ask for one; else here, where the libraries are loaded already."""
+    """Scores jobs on a worker with a GPU if trials use one, else in this process, which has the libraries loaded."""
     if "gpu" not in request:
         for index, job in enumerate(jobs):
             if interrupted.is_set():
@@ -70,16 +70,15 @@ def score_all(
         for done in ready:
             try:
                 yield pending.pop(done), ray.get(done)
-            except (
-                ray.exceptions.RayTaskError
-            ) as error:  # without the worker's traceback, where it is for the user
+            except ray.exceptions.RayTaskError as error:
+                # An error for the user is shown without the worker's traceback.
                 raise error.cause if isinstance(error.cause, PromptfrontError) else error from None
 
 
 def measure_all(
     jobs: list[dict[str, Any]], request: dict[str, float], interrupted: threading.Event
 ) -> Iterator[tuple[int, Probe]]:
-    """Probes jobs one after the other, in a worker with what a trial has; one that cannot be probed has an `error`."""
+    """Measures jobs one after the other on a worker with a trial's resources; a failed one yields an `error`."""
     remote = ray.remote(num_cpus=request["cpu"], num_gpus=request.get("gpu", 0))(probe.measure)
     for index, job in enumerate(jobs):
         pending = remote.remote(job)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which ask a launch for a clean stop."""
+"""Handles Ctrl-C and SIGTERM, which ask a launch to stop cleanly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clusters.connect import cancel_alarm
 
 @contextlib.contextmanager
 def handling_signals() -> Iterator[threading.Event]:
-    """The first Ctrl-C or SIGTERM asks for a clean stop; a second Ctrl-C insists."""
+    """Sets an event on the first Ctrl-C or SIGTERM; a second Ctrl-C stops at once."""
     interrupted = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     install_handlers(interrupted)
@@ -26,7 +26,7 @@ def handling_signals() -> Iterator[threading.Event]:
 
 
 def install_handlers(interrupted: threading.Event) -> None:
-    """Lets signals set `interrupted`, where this thread may hear of them."""
+    """Makes signals set `interrupted`; does nothing outside the main thread, which alone can handle signals."""
     if threading.current_thread() is not threading.main_thread():
         return
 

@@ -1,4 +1,4 @@
-"""What Ray Tune calls in a worker process: `search/training/worker.py`, its reports as Tune's results."""
+"""The function that Ray Tune calls in a worker: runs `search/training/worker.py` and passes its reports to Tune."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from search.training.worker import out_of_memory, train
 def run(job: dict[str, Any]) -> None:
     """Trains and scores one trial.
 
-    An error is reported, with its traceback, rather than raised: Tune would start the trial anew, as it
-    should when a process or a node is lost, and must not when the configuration itself is the cause.
+    An error is reported with its traceback, not raised: Tune would restart the trial, which is right when a process or
+    a node is lost, but not when the configuration itself fails.
     """
     try:
         train(Job(**job), _report)
@@ -27,7 +27,7 @@ def run(job: dict[str, Any]) -> None:
         _report(Report(error=str(error), stops_study=True))
     except Exception as error:
         if out_of_memory(error):
-            _report(Report(error=f"out of memory, even with one row at a time: {error}"))
+            _report(Report(error=f"out of memory even with one row at a time: {error}"))
         else:
             _report(Report(error=f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"))
 

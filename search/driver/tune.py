@@ -1,7 +1,7 @@
-"""The door to Ray Tune: its searcher, its trial scheduler and its stopper, all three views of one `Study`.
+"""Connects a `Study` to Ray Tune as its searcher, trial scheduler and stopper.
 
-Ray's own OptunaSearch tells Optuna that a trial stopped early is complete, keeps no evaluations, and cannot be
-resumed safely; Tune's restore forgets the scheduler. Here Tune only runs trials, and remembers nothing.
+Tune only runs trials; the study's storage keeps all state. Ray's own OptunaSearch would tell Optuna that a trial
+stopped early is complete, keep no evaluations and not resume safely, and Tune's restore forgets the scheduler.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ METRIC = "validation"
 
 
 class _NotPickled:
-    """Tune pickles what it is given for its own restore; we resume from the storage, so there is nothing to keep."""
+    """Leaves nothing in Tune's pickles: they serve Tune's own restore, and we resume from the storage."""
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return (object, ())
 
 
 class StudySearcher(_NotPickled, Searcher):
-    """Hands Tune the study's next trial, and tells the study how each ended.
+    """Gives Tune the study's next trial, and tells the study how each trial ended.
 
     Args:
         study: the study.
 
     Attributes:
-        limit: trials at once.
-        stopping: hand out no more, and leave running trials to be resumed.
-        halted: why no trial can go on, where that is so.
+        limit: how many trials may run at once.
+        stopping: whether to start no more trials; running ones are left to be resumed.
+        halted: why no trial can continue; None as long as they can.
     """
 
     def __init__(self, study: Study) -> None:
@@ -54,7 +54,7 @@ class StudySearcher(_NotPickled, Searcher):
         self.halted: str | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """A job as a dict; None to be asked again later; `Searcher.FINISHED` at the end."""
+        """The next job as a dict; None: ask again later; `Searcher.FINISHED`: no more."""
         if self.stopping:
             return Searcher.FINISHED
         if len(self.keys) >= self.limit:
@@ -68,7 +68,7 @@ class StudySearcher(_NotPickled, Searcher):
         return assignment.job(self.study.config).to_dict()
 
     def record(self, trial_id: str, report: Report) -> Key:
-        """Keeps a report in the study."""
+        """Stores a report in the study and returns the trial's key."""
         key = self.keys[trial_id]
         if report.stops_study:
             self.halted, self.stopping = report.error, True
@@ -89,7 +89,7 @@ class StudySearcher(_NotPickled, Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tells the study; a trial that is stopped with the study stays as it is, to be resumed."""
+        """Tells the study how the trial ended; one that stops with the study stays running, to be resumed."""
         key = self.keys.pop(trial_id, None)
         if key is None:
             return
@@ -105,18 +105,20 @@ class StudySearcher(_NotPickled, Searcher):
             self.study.tell(key, TrialState.COMPLETE, last["validation"])
         elif not self.stopping:
             self.study.tell(
-                key, TrialState.FAIL, error="the worker process was lost three times at the same step"
+                key,
+                TrialState.FAIL,
+                error="its worker process died three times between two evaluations; the machine may be out of memory",
             )
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the storage has it all."""
+        """Does nothing: the storage keeps all state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the storage has it all."""
+        """Does nothing: the storage keeps all state."""
 
 
 class HalvingScheduler(_NotPickled, FIFOScheduler):
-    """Records every report, and stops search trials that fall behind (`search/strategy/early_stopping.py`)."""
+    """Records every report, and stops search trials that fall behind (see `search/strategy/early_stopping.py`)."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()
@@ -126,13 +128,13 @@ class HalvingScheduler(_NotPickled, FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         if result.get("error") is None and "step" not in result:
-            return TrialScheduler.CONTINUE  # Tune's own last word on a function that has returned
+            return TrialScheduler.CONTINUE  # Tune adds a last result of its own when the function returns
         report = Report.from_result(result)
         key = self._searcher.record(trial.trial_id, report)
         if report.error is not None:
             return TrialScheduler.CONTINUE
         if not report.resumed:
-            # The trial moved on, so Tune's failure count starts again: max_failures means losses at one step.
+            # The trial made progress, so Tune counts its failures from 0 again: max_failures is for one step.
             trial.run_metadata.num_failures = 0
         if not self._falls_behind(key, report):
             return TrialScheduler.CONTINUE
@@ -155,12 +157,12 @@ class HalvingScheduler(_NotPickled, FIFOScheduler):
 
 
 class StudyStopper(_NotPickled, Stopper):
-    """Ends the study cleanly, on a signal or when its budget is used up; running trials can be resumed.
+    """Stops the study cleanly on a signal or when its budget is used up; running trials can be resumed.
 
     Args:
-        searcher: told to hand out no more.
-        interrupted: set by a signal.
-        budget: hours and GPU-hours.
+        searcher: the searcher, which then starts no more trials.
+        interrupted: an event that a signal sets.
+        budget: the study's hours and GPU-hours.
     """
 
     def __init__(self, searcher: StudySearcher, interrupted: threading.Event, budget: Budget) -> None:

@@ -1,1 +1,1 @@
-"""A trained method as a folder: ours, and peft's."""
+"""Exports a trained method to a folder, in our format and in peft's."""

@@ -1,4 +1,4 @@
-"""A trained method out of its checkpoint, as a folder for use: ours (`methods/saved/`), and peft's where it has a form."""
+"""Exports a trained method from its checkpoint, in our format (`methods/saved/`) and where possible in peft's."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from search.training.trial import Trial
 from search.training.worker import Resources, build, load
 
 _COMPARED = 16
-"""Rows of validation on which peft's logits are compared with ours."""
+"""How many validation rows are used to compare peft's logits with ours."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """An exported method.
 
     Attributes:
-        folder: where.
-        method, config, trial, seed, validation: which trained run it is.
-        trained_parameters, deployed_parameters, head_parameters: as in the report.
-        file_parameters: scalars in `method.safetensors`, heads included.
-        peft: by task, why peft has no form of it, or None where its files were written and checked.
-        peft_parameters: by task, scalars in `adapter_model.safetensors`.
+        folder: the folder that was written.
+        method, config, trial, seed, validation: the trained run that was exported.
+        trained_parameters, deployed_parameters, head_parameters: the counts of the report.
+        file_parameters: number of scalars in `method.safetensors`, heads included.
+        peft: by task, why plain peft cannot load it; None if files for peft were written and checked.
+        peft_parameters: by task, number of scalars in `adapter_model.safetensors`.
     """
 
     folder: Path
@@ -57,20 +57,20 @@ class Exported:
 
 
 def export(config: StudyConfig, method: str | None, out: Path | None) -> Exported:
-    """Writes the best trained run of a method.
+    """Exports the best trained run of a method.
 
     Args:
-        config: of a study that exists.
-        method: which method; None if the study has no verdict yet, which is refused.
-        out: folder to write; None is outputs/<study>/export/<method>.
+        config: an existing study.
+        method: the method's name; None (no method is recommended yet) is refused.
+        out: the folder to write; None takes outputs/<study>/export/<method>.
 
     Raises:
-        StudyFileError: the method is not in the study.
-        NoStudyError: the study, or a trained run of it, is not there.
-        CheckpointFolderError: its checkpoints cannot be read.
+        StudyFileError: the study does not have the method.
+        NoStudyError: the study does not exist, recommends no method yet, or has no trained run of the method.
+        CheckpointFolderError: the checkpoints cannot be read.
     """
     if method is None:
-        raise NoStudyError(f"study {config.study!r} names no method yet; say which by --method")
+        raise NoStudyError(f"study {config.study!r} recommends no method yet; choose one with --method")
     if method not in config.methods:
         raise StudyFileError(f"--method must be one of {', '.join(config.methods)}, not {method!r}")
     study = Study(config, must_exist=True)
@@ -80,7 +80,7 @@ def export(config: StudyConfig, method: str | None, out: Path | None) -> Exporte
     resources = load(job.study)
     trial = build(job, resources)
     if not checkpoint.restore(trial, CheckpointFolder(job.folder)):
-        raise NoStudyError(f"{job.folder} holds no readable checkpoint of {key}; train it again")
+        raise NoStudyError(f"{job.folder} has no readable checkpoint of {key}; train it again")
     folder = out or config.folder / "export" / method
     form = trial.method.deployed(trial.backbone).eval()
     content = saved.Saved(
@@ -121,7 +121,7 @@ def export(config: StudyConfig, method: str | None, out: Path | None) -> Exporte
 def _write_peft(
     places: dict[str, Path], path: str, name: str, trial: Trial, form: Method, resources: Resources
 ) -> dict[str, str | None]:
-    """Writes each task's folder for peft; by task, why it has no form of it, or None."""
+    """Writes each task's folder for peft; returns by task why that is not possible, or None."""
     reasons: dict[str, str | None] = {}
     for index, task in enumerate(resources.tasks):
         head = trial.heads[index]
@@ -146,7 +146,7 @@ def _write_peft(
 
 
 def _count(path: Path) -> int:
-    """Scalars in a safetensors file."""
+    """The number of scalars in a safetensors file."""
     total = 0
     with safe_open(path, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118
@@ -158,7 +158,7 @@ def _count(path: Path) -> int:
 
 
 def _trained(study: Study, method: str) -> Key:
-    """The chosen finalist's run with the best validation score; before there is one, the search's best trial."""
+    """The chosen finalist's run with the best validation score; without a finalist, the search's best trial."""
     number = finalists.choose(study, method)
     runs = finalists.runs(study, method)[number] if number is not None else study.of(method, "search")
     done = [run for run in runs if run.state == TrialState.COMPLETE]

@@ -1,9 +1,9 @@
-"""A trained method as a folder that plain peft loads, where peft can say the same thing.
+"""Exports a trained method to a folder that plain peft loads, if peft has an equivalent.
 
-peft evaluates the model's own class for a task: its head at the text's positions with a prefix, at the first
-virtual token with an input prompt. So what can be written is a prefix (or a causal model's prompt, which is one) or
-LoRA, with `readout: model`, a head of tokens or a decoder that writes. Nothing is called written before peft has loaded it again and given
-the same logits.
+peft runs the model's own class for a task. With a prefix, the class's head reads the text; with an input prompt, it
+reads the first virtual token. So only these can be exported: a prefix (or a prompt of a causal model, which is the
+same) or LoRA, with `readout: model`, a head for tokens, or a decoder that writes. Each export is checked: peft loads
+it again and must give the same logits.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CLASSES = {
 
 
 class NotForPeftError(ValueError):
-    """peft cannot say what was trained; the message says why, and what would make it."""
+    """peft cannot load what was trained; the message says why, and which settings would allow it."""
 
 
 def write(
@@ -57,16 +57,16 @@ def write(
     """Writes `adapter_config.json` and `adapter_model.safetensors` into the folder, and checks them.
 
     Args:
-        folder: of one task.
-        path: the frozen model's files.
-        name: what the study calls it: what `adapter_config.json` names as its base.
+        folder: the task's folder.
+        path: the folder with the frozen model's files.
+        name: the model's name in the study, which `adapter_config.json` gives as the base model.
         backbone: the frozen model.
         form: the deployed method.
-        head: of the task.
-        task: its index.
-        answer: form of the task's answers.
-        labels: names of the head's outputs.
-        texts: token ids of some rows, to compare logits on.
+        head: the task's head.
+        task: the task's index.
+        answer: the form of the task's answers (see `methods/answers/`).
+        labels: the names of the head's outputs.
+        texts: token ids of some rows, on which logits are compared.
 
     Raises:
         NotForPeftError: peft cannot load it, or gives other logits.
@@ -80,49 +80,58 @@ def write(
         raise NotForPeftError("it is a whole model, not an adapter")
     else:
         adapted = _prefix(model, form, backbone, task, answer)
-    if answer != "text":  # whose head is the frozen model's
+    if answer != "text":  # for text the head is the frozen model's own
         _copy_head(adapted, head)
     expected = _ours(texts, form, backbone, head, task)
     adapted.save_pretrained(str(folder))
     try:
         loaded = peft.PeftModel.from_pretrained(_model(path, answer, labels), str(folder)).eval()
         found = _theirs(texts, loaded)
-    except Exception as error:  # whatever peft trips over, the folder is not one it loads
+    except Exception as error:  # any error means that peft cannot load the folder
         _remove(folder)
-        raise NotForPeftError(f"peft does not load it again: {type(error).__name__}: {error}") from error
+        raise NotForPeftError(f"peft fails to load it: {type(error).__name__}: {error}") from error
     furthest = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
     if not furthest <= _TOLERANCE * max(1.0, *(float(logits.abs().max()) for logits in expected)):
         _remove(folder)
-        raise NotForPeftError(f"peft gives other logits than the trained model, up to {furthest:.2g} apart")
-    # Named only now: peft looks a base model up by its name, which is a folder here and may be a hub id elsewhere.
+        raise NotForPeftError(
+            f"peft gives other logits than the trained model (they differ by up to {furthest:.2g})"
+        )
+    # Set the name only now: peft loads a base model by its name, here from a folder, elsewhere perhaps by a hub id.
     written = folder / "adapter_config.json"
     content = {**json.loads(written.read_text(encoding="utf-8")), "base_model_name_or_path": name}
     written.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _refuse(answer: str, labels: Sequence[str], head: Head, backbone: Backbone) -> None:
-    """What peft has no class for, or not the head."""
+    """Refuses tasks and heads for which peft has no class.
+
+    Raises:
+        NotForPeftError: peft has no class for the task, or its class has another head.
+    """
     decoder = backbone.shape.architecture == "decoder"
     if answer not in _CLASSES or not (labels or answer == "text"):
         what = "numbers" if answer in _CLASSES else f"a {answer}"
-        raise NotForPeftError(f"a folder for peft is written of labels and of texts, not of {what}")
+        raise NotForPeftError(f"this works for labels, tags and texts, not for {what}")
     if answer == "text":
         if not decoder:
-            raise NotForPeftError("peft's prefixes of an encoder-decoder are in other places than ours")
+            raise NotForPeftError(
+                "in an encoder-decoder, peft puts prefixes in other places than promptfront"
+            )
         return
     if not isinstance(head, ModelHead | TokenHead):
         raise NotForPeftError(
-            "peft evaluates the model's own head: train with readout: model, and without a verbalizer"
+            "peft uses the model's own head. Train with readout: model (a prefix also with shift_positions: true), and "
+            "without a verbalizer"
         )
     if backbone.language_model:
-        raise NotForPeftError("it was trained with the language model's head: peft's class has another")
+        raise NotForPeftError("it was trained with a language model's head, and peft's class has another one")
 
 
 def _model(path: str, answer: str, labels: Sequence[str]) -> Any:
     auto, _ = _CLASSES[answer]
     names = dict(enumerate(labels))
     before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # that the head is not in the model's file is as it should be
+    transformers_logging.set_verbosity_error()  # no warning about the missing head: it is copied in later
     try:
         model = auto.from_pretrained(
             path,
@@ -138,31 +147,31 @@ def _model(path: str, answer: str, labels: Sequence[str]) -> Any:
 def _prefix(model: Any, form: Method, backbone: Backbone, task: int, answer: str) -> Any:
     injection = _injection(form, backbone, task)
     if injection.prompt is not None:
-        raise NotForPeftError("with an input prompt, peft's head reads a virtual token rather than the text")
+        raise NotForPeftError("with an input prompt, peft's head reads a virtual token instead of the text")
     if injection.prefixes.keys() != backbone.shape.sites.keys():
-        raise NotForPeftError("peft's prefixes are of all layers: train with layers: all")
+        raise NotForPeftError("peft needs a prefix in every layer. Train with layers: all")
     keys = [prefix.key_BNPD[0] for prefix in injection.prefixes.values()]
     values = [prefix.value_BNPD[0] for prefix in injection.prefixes.values()]
     length = keys[0].shape[1]
     if injection.offset_B is None or int(injection.offset_B[0]) != length:
-        raise NotForPeftError("peft starts the text at position P: train with shift_positions: true")
+        raise NotForPeftError("peft starts the text at position P. Train with shift_positions: true")
     _, task_type = _CLASSES[answer]
     try:
         adapted = peft.get_peft_model(
             model, peft.PrefixTuningConfig(task_type=task_type, num_virtual_tokens=length)
         )
         embedding = adapted.prompt_encoder["default"].embedding.weight
-    except Exception as error:  # peft's own reasons vary by family
+    except Exception as error:  # peft raises different errors for different models
         raise NotForPeftError(
-            f"peft has no prefixes for this model: {type(error).__name__}: {error}"
+            f"peft supports no prefixes for this model: {type(error).__name__}: {error}"
         ) from error
-    # K_0, V_0, K_1, V_1 ...: [P, 2L, N, D], as peft views its table.
+    # peft's table has the order K_0, V_0, K_1, V_1, ...: [P, 2L, N, D].
     table = torch.stack([part for pair in zip(keys, values, strict=True) for part in pair]).permute(
         2, 0, 1, 3
     )
     if table.numel() != embedding.numel():
         raise NotForPeftError(
-            f"peft's prefixes have {embedding.numel()} numbers for this model, not {table.numel()}"
+            f"peft's prefixes for this model have {embedding.numel()} numbers, not {table.numel()}"
         )
     with torch.no_grad():
         embedding.copy_(table.reshape(embedding.shape))
@@ -170,9 +179,9 @@ def _prefix(model: Any, form: Method, backbone: Backbone, task: int, answer: str
 
 
 def _lora(model: Any, form: lora.Method, answer: str) -> Any:
-    """The same adapter in the model's class, whose model has a name of its own in it."""
+    """Puts the same adapter into the model's class."""
     _, task_type = _CLASSES[answer]
-    # A language model's names are those of its class; a base model's lack the name that it has in there.
+    # Our names for a language model are already those of its class; for a base model, its name in the class is missing.
     prefix = "" if answer == "text" else f"{model.base_model_prefix}."
     targets = [f"{prefix}{name}" for name in form.targets]
     described = {**form.adapter.to_dict(), "target_modules": targets, "task_type": task_type}
@@ -185,7 +194,7 @@ def _lora(model: Any, form: lora.Method, answer: str) -> Any:
 
 
 def _copy_head(adapted: Any, head: Head) -> None:
-    """Puts our head's weights where peft keeps those of the class: in a copy that it trains and saves."""
+    """Copies our head's weights to peft's copy of the class's head, which peft saves."""
     ours = {name.removeprefix("head."): tensor for name, tensor in head.state_dict().items()}
     if isinstance(head, TokenHead):
         ours = {name.replace("linear.", "classifier."): tensor for name, tensor in ours.items()}
@@ -201,7 +210,7 @@ def _copy_head(adapted: Any, head: Head) -> None:
 
 def _injection(form: Method, backbone: Backbone, task: int) -> Injection:
     if form.query is not None:
-        raise NotForPeftError("its prompts depend on the input, which peft has no form for")
+        raise NotForPeftError("its prompts depend on the input, which peft does not support")
     with torch.no_grad():
         injection: Injection = form(Rows(torch.tensor([task], device=backbone.device)), backbone)
     return injection

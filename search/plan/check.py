@@ -1,7 +1,7 @@
-"""Checks a study against reality, and says what it will cost, before anything starts.
+"""Checks a study before it starts, and estimates what it will cost.
 
-`check` looks at the model, the data and every method's space and collects all problems; the `Plan` it returns
-has counts and estimates. Estimates are upper bounds: they take no early stopping into account.
+`check` looks at the model, the data and every method's search space, and reports all problems at once. It returns a
+`Plan` with counts and estimates. The estimates are upper bounds: they ignore early stopping.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from search.training import checkpoint_folder, model_files
 from search.training.model_files import ModelFiles
 
 _START_SECONDS = 30.0
-"""Ray, and the imports of its worker processes."""
+"""Seconds in which Ray starts and its workers import their libraries."""
 _FINALISTS_PER_METHOD = 2
 
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """Rows that a task uses; of test, which is not read before the end, those that there are at most."""
+    """The rows that a task uses; for test, which is not read before the end, an upper bound."""
 
     name: str
     labels: tuple[str, ...]
@@ -45,11 +45,11 @@ class TaskPlan:
 
 @dataclass(frozen=True)
 class MethodPlan:
-    """A method's trials and, smallest to largest over its space, their parameters.
+    """The trials of a method, with (smallest, largest) numbers of parameters over its space.
 
     Attributes:
-        memory_bytes: of the largest trial, roughly.
-        seconds_per_trial: of a trial in the middle of the space, or None without a probe.
+        memory_bytes: a rough estimate for the largest trial.
+        seconds_per_trial: an estimate for a trial in the middle of the space; None without a probe.
     """
 
     method: str
@@ -62,13 +62,13 @@ class MethodPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study will do and cost.
+    """What a study will do and what it will cost.
 
     Attributes:
-        loaded: the tasks, with train and validation, and test where it was asked for.
-        seconds: of the whole study, at most, or None without a probe.
-        gpu_seconds: GPUs times the seconds that trials hold them, at most, or None without a probe or a GPU.
-        parallel_trials: that run at once on this machine.
+        loaded: the tasks with their train and validation splits, and test if it was asked for.
+        seconds: an upper bound for the whole study; None without a probe.
+        gpu_seconds: an upper bound of GPUs times seconds in use; None without a probe or a GPU.
+        parallel_trials: how many trials run at once on this machine.
     """
 
     study: str
@@ -89,13 +89,13 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
 
     Args:
         config: the study.
-        probe: train and evaluate a little of each method, for the time estimate.
-        test: read the test split too, which a search never does before its end, for what is wrong in it and how many of
-            its rows are in train too.
+        probe: whether to run a few steps of each method, for the time estimate.
+        test: whether to read the test split too, to find mistakes in it and rows that are in train too. A search never
+            reads it before its end.
 
     Raises:
-        StudyFileError: something cannot be; a line for each problem.
-        CheckpointFolderError: checkpoints are elsewhere, and cannot be written there.
+        StudyFileError: the study cannot run; one line per problem.
+        CheckpointFolderError: the URI for checkpoints cannot be written to.
     """
     found: list[Problem] = resources.problems(config) + places.mlflow_problems(config)
     model = model_files.inspect(config.model, config.language_model)
@@ -149,12 +149,12 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
 def _tasks(
     config: StudyConfig, model: ModelFiles, found: list[Problem], test: bool
 ) -> tuple[list[Task], tuple[TaskPlan, ...]]:
-    """The tasks that load, with train and validation; of test the split and its columns are looked at, or all of it."""
+    """Loads the tasks. Of test it reads only the number of rows and the columns' names, unless `test` is true."""
     loaded, plans = [], []
     for index, section in enumerate(config.tasks):
         rows = {}
         try:
-            if model.tokenizer is None:  # splits and columns at least
+            if model.tokenizer is None:  # without it, check at least the splits and their columns
                 tasks.count(section, "train")
                 tasks.count(section, "validation")
             else:
@@ -184,7 +184,7 @@ def _tasks(
 
 
 def _writing_problems(config: StudyConfig, method: str, space: Space, backbone: Backbone) -> list[Problem]:
-    """A decoder writes right behind the text: no virtual token can stand there."""
+    """Finds placements that do not work if a decoder writes: its text must follow the given one directly."""
     if not config.language_model or backbone.shape.architecture != "decoder":
         return []
     found = {
@@ -193,17 +193,17 @@ def _writing_problems(config: StudyConfig, method: str, space: Space, backbone: 
     } - {"before"}
     if not found:
         return []
-    text = f"must be before where a decoder writes text, not {', '.join(sorted(found))}"
+    text = f"must be before if a decoder writes text, not {', '.join(sorted(found))}"
     return [Problem(f"methods.{method}.placement", text)]
 
 
 def _vocabulary_problems(task: Task, model: ModelFiles) -> list[Problem]:
-    """Tokens that the model has no embedding for."""
+    """Finds tokens for which the model has no embedding."""
     highest = max(max(row.input_ids) for split in task.splits.values() for row in split.rows)
     if model.backbone is None or highest < model.backbone.shape.vocab_size:
         return []
     count = model.backbone.shape.vocab_size
-    text = f"is not the tokenizer's: token {highest} is beyond the model's {count} embeddings"
+    text = f"does not fit its tokenizer: token {highest} is beyond the model's {count} embeddings"
     return [Problem("model.name_or_path", text)]
 
 
@@ -238,7 +238,7 @@ def _method_plan(
 
 
 def _trials(config: StudyConfig, method: str, space: Space) -> int:
-    """The budget, or what there is to try; adaptive allocation moves trials between methods."""
+    """The number of trials: the budget, or fewer if the space is smaller; adaptive allocation may change it later."""
     budget, weights = config.search.trials_per_method, spaces.loss_weights(config.tasks)
     ranges = {**space.ranges, **weights.ranges}
     if grid.size(ranges) is None:
@@ -252,13 +252,13 @@ def _trials(config: StudyConfig, method: str, space: Space) -> int:
 
 
 def _gpu_seconds(config: StudyConfig, seconds: float | None, parallel: int) -> float | None:
-    """What trials hold of GPUs, at most; None where they ask for none, or where their seconds are not known."""
+    """An upper bound of GPUs times seconds; None if trials use no GPU or if the seconds are not known."""
     gpus = resources.per_trial(config.cluster, resources.of_this_machine()["GPU"]).get("gpu")
     return (seconds - _START_SECONDS) * parallel * gpus if seconds is not None and gpus else None
 
 
 def _seconds(config: StudyConfig, plans: Sequence[MethodPlan], parallel: int) -> float | None:
-    """Every trial and every finalist trained to its end, `parallel` at a time."""
+    """Seconds if every trial and every finalist is trained to its end, `parallel` at a time."""
     finalists = (_FINALISTS_PER_METHOD + config.finalists.default) * config.finalists.num_seeds
     total = 0.0
     for plan in plans:

@@ -1,4 +1,4 @@
-"""What a trial costs in time, by a probe of a few real steps, and in memory, by a formula."""
+"""Estimates what a trial costs: its time from a few real steps, its memory from a formula."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from search.training.trial import Trial
 
 _PROBE_STEPS = 2
 _PROCESS_BYTES = 600 * 2**20
-"""A worker process with torch and transformers, without a model."""
+"""Memory of a worker process with torch and transformers, without a model."""
 
 
 class Timer:
-    """Trains and evaluates a little of a method on this machine, with the cores that a trial will have."""
+    """Times a few steps of a method on this machine, with as many cores as a trial will have."""
 
     def __init__(self, config: StudyConfig, path: str, loaded: Sequence[Task]) -> None:
         self._config = config
@@ -38,7 +38,7 @@ class Timer:
         )
 
     def seconds_per_trial(self, method: str, space: Space) -> float:
-        """Of a whole trial in the middle of the space: its steps, and every evaluation on validation."""
+        """Estimates the seconds of a whole trial in the middle of the space, with all its evaluations."""
         training = self._config.training
         threads = torch.get_num_threads()
         torch.set_num_threads(max(1, int(self._config.cluster.cpus_per_trial)))
@@ -62,7 +62,7 @@ class Timer:
 
 
 def seconds_per_step(trial: Trial, steps: int = _PROBE_STEPS) -> float:
-    """Seconds of a training step, measured over a few real ones after one that warms up."""
+    """Measures the seconds of a training step: the mean of a few, after one to warm up."""
     pack = Pack()
     pack.attach(trial)
     pack.step()
@@ -73,7 +73,7 @@ def seconds_per_step(trial: Trial, steps: int = _PROBE_STEPS) -> float:
 
 
 def seconds_per_row(trial: Trial, backbone: Backbone) -> float:
-    """Seconds of evaluating one row, measured over one batch of the first task's validation split."""
+    """Measures the seconds to evaluate one row, on one batch of the first task's validation split."""
     whole, size = trial.tasks[0].splits["validation"], trial.settings.per_device_eval_batch_size
     batch = Split(whole.rows[:size], whole.sha256)
     start = time.perf_counter()
@@ -84,16 +84,18 @@ def seconds_per_row(trial: Trial, backbone: Backbone) -> float:
 def memory_bytes(
     config: StudyConfig, shape: Shape, trained: int, virtual: int, private: bool, loaded: Sequence[Task]
 ) -> int:
-    """The process, the model, its copy where the method trains one (`private`), the optimizer's state, and what the
-    backward pass keeps of the longest batch."""
+    """Estimates the memory of a trial, in bytes.
+
+    It adds up the process, the model, its copy if the method trains one (`private`), the optimizer's state and what the
+    backward pass keeps of the longest batch.
+    """
     width = {"float32": 4, "bfloat16": 2}[config.model.dtype]
     longest = max(row.length for task in loaded for split in task.splits.values() for row in split.rows)
     tokens = config.training.per_device_train_batch_size * (longest + virtual)
     per_token = 18 * shape.hidden_size + 2 * shape.heads * (longest + virtual)
     kept = tokens * per_token * (shape.layers if trained else 1)
     written = max((task.settings.get("max_target_length", 0) for task in loaded), default=0)
-    kept += (
-        3 * config.training.per_device_train_batch_size * written * shape.vocab_size
-    )  # scores, and their gradients
+    # the scores of the vocabulary, and their gradients
+    kept += 3 * config.training.per_device_train_batch_size * written * shape.vocab_size
     models = shape.parameters * (2 if private else 1)
     return _PROCESS_BYTES + width * (models + kept) + 16 * trained

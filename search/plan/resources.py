@@ -1,4 +1,4 @@
-"""What a trial asks of a machine or a cluster (its share of CPUs and GPUs), and how many trials run at once."""
+"""The CPUs and GPUs of a trial, and how many trials run at once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from search.errors import Problem
 
 
 def per_trial(cluster: ClusterConfig, gpus: float) -> dict[str, float]:
-    """What each trial asks for, as Ray takes it.
+    """The resources of a trial, in Ray's form.
 
     Args:
-        cluster: the study file's section.
-        gpus: GPUs that are there.
+        cluster: the study file's section `cluster`.
+        gpus: the number of GPUs in the machine or cluster.
 
     Returns:
-        `cpu`, and `gpu` unless it is 0: what the study says, else a whole GPU where there is one.
+        `cpu`, and `gpu` unless it is 0. If the study does not set the GPUs, a trial gets a whole one if there is one.
     """
     share = cluster.gpus_per_trial
     if share is None:
@@ -27,11 +27,13 @@ def per_trial(cluster: ClusterConfig, gpus: float) -> dict[str, float]:
 
 
 def at_once(config: StudyConfig, resources: dict[str, float]) -> int:
-    """Trials that fit at once, so that none is proposed long before it can start; 0 where not even one does.
+    """How many trials fit at once; 0 if not even one does.
+
+    No more are proposed, so that none waits for long between its proposal and its start.
 
     Args:
         config: the study.
-        resources: what is there: `CPU`, and `GPU` where there is one.
+        resources: the machine's or cluster's `CPU`, and `GPU` if it has any.
     """
     asked = per_trial(config.cluster, resources.get("GPU", 0))
     fit = min(int(resources.get(name.upper(), 0) // amount) for name, amount in asked.items())
@@ -39,13 +41,13 @@ def at_once(config: StudyConfig, resources: dict[str, float]) -> int:
 
 
 def of_this_machine() -> dict[str, float]:
-    """CPU cores that this process may use, and GPUs."""
+    """The CPU cores that this process may use, and the GPUs."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {"CPU": float(cpus), "GPU": float(torch.cuda.device_count())}
 
 
 def problems(config: StudyConfig) -> list[Problem]:
-    """A trial that asks for more than this machine has would wait for ever."""
+    """Finds settings that ask for more than this machine has; such a trial would wait forever."""
     if config.cluster.address is not None:
         return []
     found = []
@@ -55,6 +57,6 @@ def problems(config: StudyConfig) -> list[Problem]:
         ("gpus_per_trial", cluster.gpus_per_trial or 0, "GPU", "GPUs"),
     ):
         if asked > there[kind]:
-            text = f"must be at most {there[kind]:g}, the {what} of this machine, not {asked:g}"
+            text = f"must be at most {there[kind]:g}, the number of {what} of this machine, not {asked:g}"
             found.append(Problem(f"cluster.{name}", text))
     return found

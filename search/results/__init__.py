@@ -1,1 +1,1 @@
-"""Result rows and provenance, which dashboards read."""
+"""Result rows and provenance, which the dashboards read."""

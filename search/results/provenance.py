@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, source, seeds, hashes of model and data, machine."""
+"""The provenance of a result: versions, source, seeds, hashes of model and data, machine."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from search.tasks import Task
 from search.training import model_files
 
 _SOURCE = (":/search", ":/methods", ":/clusters", ":/dashboards", ":/pyproject.toml")
-"""What a result depends on; a study file beside it is kept whole."""
+"""The source that a result depends on, for the check of uncommitted changes."""
 _PACKAGES = ("promptfront", "ray", "torch", "transformers", "datasets", "optuna", "mlflow", "scikit-learn")
 
 
 def collect(config: StudyConfig, tasks: Sequence[Task]) -> dict[str, Any]:
-    """The provenance of a launch, as plain values; `tasks` are loaded, for the hashes of their splits."""
+    """Collects the provenance of a launch as plain values; `tasks` are the loaded tasks, for their hashes."""
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain", "--", *_SOURCE)
     path = model_files.locate(config.model)
@@ -73,7 +73,7 @@ def _cpu_name() -> str:
 
 
 def _git(*command: str) -> str | None:
-    """Output of git in the source tree; None where the source is no git checkout."""
+    """The output of git in the source tree; None if that is not a git checkout."""
     source = Path(__file__).parent
     try:
         done = subprocess.run(

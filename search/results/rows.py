@@ -1,4 +1,4 @@
-"""A study as result rows: plain values, all that the report is made of (dashboards/rows.py has their form)."""
+"""Turns a study into result rows: the plain values from which the report is made (see dashboards/rows.py)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Row = dict[str, Any]
 
 
 def study_rows(study: Study, outcome: str, provenance: Row) -> Row:
-    """Everything known of a study.
+    """Collects everything that is known about a study.
 
     Args:
-        study: at any moment of its life.
+        study: the study, in any state.
         outcome: "done", "interrupted", "budget ended" or "running".
-        provenance: as `search.results.provenance.collect` gave it, with `backbone` and `tasks` beside.
+        provenance: the result of `search.results.provenance.collect`, with `backbone` and `tasks` added.
     """
     config = study.config
     runs = study.facts_of_trials("mlflow_run_id")
@@ -53,7 +53,7 @@ def study_rows(study: Study, outcome: str, provenance: Row) -> Row:
 
 
 def write_curves(study: Study) -> None:
-    """Writes every evaluation of every trial to `curves.parquet`, one row each."""
+    """Writes every evaluation of every trial to `curves.parquet`, one row per evaluation."""
     table = [
         {
             "method": key.method,
@@ -187,7 +187,7 @@ def _run(study: Study, key: Key, trial: FrozenTrial, tests: dict[Key, Row], run_
 
 
 def _examples(study: Study, key: Key) -> dict[str, list[float]] | None:
-    """Each test example's score by task; None where the score is no mean over examples, or the file is gone."""
+    """The score of each test example by task; None if the score is no mean over examples, or the file is gone."""
     path = finalists.predictions_path(study.config, key)
     several = len(study.config.tasks) > 1
     if (several and study.config.search.objective == "worst") or not path.exists():
@@ -200,5 +200,5 @@ def _examples(study: Study, key: Key) -> dict[str, list[float]] | None:
 
 
 def _time(value: datetime | None) -> str | None:
-    """Optuna keeps local times without a zone; results have UTC."""
+    """Converts a time to UTC; Optuna keeps local times without a time zone."""
     return None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -1,1 +1,1 @@
-"""The study's database; with strategy the only importer of Optuna."""
+"""The study's database. Only this package and `search/strategy/` import Optuna."""

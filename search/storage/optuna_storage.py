@@ -1,4 +1,4 @@
-"""The connection to the Optuna storage, and database URLs as they may be shown."""
+"""Connects to the Optuna storage."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from search.storage.retrying import RetryingStorage
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 MADE = "promptfront:made"
-"""System attribute of a trial that tells one making from another."""
+"""System attribute that tells whether a trial was already created by the same call."""
 
 
 class _IdempotentStorage(RDBStorage):
-    """A database in which a trial is made once, also where the answer to its making is lost and it is asked for again.
+    """A database that creates a trial only once, even if the call is repeated because its answer was lost.
 
-    Optuna asks again by itself, so the question whether the trial is there belongs into the transaction that makes it, where
-    the study's row is locked.
+    Optuna repeats calls by itself. So the check whether the trial exists must be in the transaction that creates it,
+    where the study's row is locked.
     """
 
     def _get_prepared_new_trial(self, study_id: int, template_trial: FrozenTrial | None, session: Any) -> Any:
@@ -54,22 +54,24 @@ def study_names(storage: BaseStorage) -> list[str]:
 
 
 def connect(url: str, create: bool = True) -> BaseStorage:
-    """The Optuna storage at a URL.
+    """Connects to the Optuna storage at a URL.
 
     Raises:
-        NoStudyError: a SQLite file that is not there, and must not be created.
-        StorageError: it cannot be reached.
+        NoStudyError: the SQLite file does not exist and must not be created.
+        StorageError: the storage cannot be reached.
     """
     file = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else None
     if file is not None and not create and not Path(file).exists():
-        raise NoStudyError(f"there is no {file}; start a study with promptfront launch, from the same folder")
+        raise NoStudyError(
+            f"there is no file {file}; start a study with promptfront launch, from the same folder"
+        )
     options: dict[str, Any] = {"pool_pre_ping": True}
     if file is not None:
         options = {"connect_args": {"timeout": 60, "factory": sqlite.Connection}}
     try:
         if file is not None:
             Path(file).parent.mkdir(parents=True, exist_ok=True)
-        found = _IdempotentStorage(url, engine_kwargs=options)  # no cache: `Trials` is one
+        found = _IdempotentStorage(url, engine_kwargs=options)  # without a cache, since `Trials` is one
     except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
         text = without_passwords(f"cannot reach the Optuna storage {url}: {error}", url)
         raise StorageError(text + password_hint(text)) from error

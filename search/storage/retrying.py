@@ -1,4 +1,4 @@
-"""A storage that asks again while its database is away, so that a study outlives the database's restart."""
+"""A storage that repeats calls while its database is away, so that a study survives the database's restart."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _PATIENCE = 600.0
 """Seconds that a database may be away."""
 _LONGEST_PAUSE = 5.0
 _FULL = "database or disk is full"
-"""What SQLite says then. A driver that waited for space would wait in vain where nobody looks."""
+"""SQLite's message when the disk is full. We do not wait then: nobody may be there to free space."""
 _log = logging.getLogger("promptfront")
 
 
 def _waiting(name: str) -> Callable[..., Any]:
-    """A method of a storage that calls it again while the database is away.
+    """Makes a storage method that repeats its call while the database is away.
 
-    A call whose answer was lost on the way is done twice: facts are then written again, a trial that has ended stays as it is,
-    and one that was made is not made anew (`search/storage/optuna_storage.py`).
+    A call whose answer was lost runs twice. That does no harm: facts are written again, an ended trial stays as it is,
+    and a trial is created only once (`search/storage/optuna_storage.py`).
     """
 
     def call(self: Any, *given: Any, **named: Any) -> Any:
@@ -36,22 +36,22 @@ def _waiting(name: str) -> Callable[..., Any]:
             except UpdateFinishedTrialError:
                 if deadline is None:
                     raise
-                return True  # it was ended by the call whose answer was lost
+                return True  # the call whose answer was lost has ended the trial
             except (StorageInternalError, DBAPIError) as error:
-                reason = error.__cause__ or error  # Optuna's own words are the same for all
+                reason = error.__cause__ or error  # Optuna's own message is the same for every error
                 if _FULL in str(reason):
                     raise HaltedError(
-                        f"no space is left for the Optuna storage {self.place}: {reason}. What was recorded is safe: free some, "
-                        "and launch again to go on"
+                        f"the disk of the Optuna storage {self.place} is full: {reason}. What was recorded is safe: free some "
+                        "space and launch again to continue"
                     ) from error
                 now = time.monotonic()
                 if deadline is None:
                     deadline = now + _PATIENCE
-                    _log.warning("the Optuna storage %s is away; waiting for it", self.place)
+                    _log.warning("The Optuna storage %s is away; waiting for it", self.place)
                 if now > deadline:
                     raise StorageError(
                         f"the Optuna storage {self.place} has been away for {_PATIENCE / 60:.0f} minutes: {reason}. "
-                        "What was recorded is safe: launch again to go on"
+                        "What was recorded is safe: launch again to continue"
                     ) from error
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,9 +1,10 @@
-"""SQLite for a driver that writes often: a commit that no killed process can lose, without a wait for the disk.
+"""SQLite for a driver that writes often: commits survive a killed process and do not wait for the disk.
 
-With a write-ahead log (https://www.sqlite.org/wal.html) and synchronous=NORMAL, a commit is handed to the operating system at
-once, and brought to the disk later: `kill -9` of the driver loses nothing. If the machine itself fails, the database is whole
-and may lack the last seconds, whose trials go on from where it knows them. The processes that use a log share memory, so a
-file that other machines may see keeps SQLite's own way, a rollback journal and a wait for the disk with every commit.
+With a write-ahead log (https://www.sqlite.org/wal.html) and synchronous=NORMAL, a commit goes to the operating system
+at once and to the disk later, so `kill -9` of the driver loses nothing. If the machine itself fails, the database
+stays intact but may lack the last seconds; their trials continue from their last recorded step. Processes that use a
+log share memory, so a file that other machines may open keeps SQLite's default: a rollback journal and a wait for the
+disk at every commit.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _MOUNTS = Path("/proc/self/mounts")
 
 
 class Connection(sqlite3.Connection):
-    """A connection as above; give it to `sqlite3.connect` as `factory`."""
+    """A connection with these settings; pass it to `sqlite3.connect` as `factory`."""
 
     def __init__(self, database: Any, *arguments: Any, **named: Any) -> None:
         super().__init__(database, *arguments, **named)
@@ -28,13 +29,13 @@ class Connection(sqlite3.Connection):
 
 
 def keep_log(path: Path) -> None:
-    """Has a database keep a write-ahead log from now on, whoever opens it, where one machine alone sees it."""
+    """Switches a database to a write-ahead log for everyone who opens it, if only this machine can see it."""
     with contextlib.closing(sqlite3.connect(path, timeout=60, factory=Connection)):
         pass
 
 
 def file_system(path: Path) -> str | None:
-    """The type of the file system that holds a path, as Linux names it; None where it does not say."""
+    """The type of the file system that holds a path, by Linux's name; None if it is not known."""
     if not _MOUNTS.exists():
         return None
     place = path.resolve()
@@ -42,7 +43,7 @@ def file_system(path: Path) -> str | None:
     for line in _MOUNTS.read_text(encoding="utf-8").splitlines():
         _, mounted, kind, *_ = line.split(" ")
         folder = mounted.encode().decode("unicode_escape")  # a space is \040
-        # of several at one place, the last hides the others
+        # if several are mounted at one place, the last hides the others
         if place.is_relative_to(folder) and len(folder) >= found[0]:
             found = (len(folder), kind)
     return found[1]

@@ -1,10 +1,10 @@
-"""The trials of one method and stage: kept in the Optuna storage, and here as this process knows them.
+"""The trials of one method and stage, in the Optuna storage and in this process's memory.
 
-The storage has one writer, which therefore need not read back what it wrote: a driver with thousands of trials would do
-little else. Who only reads opens the study anew for news.
+The storage has only one writer, so the writer need not read back what it wrote; with thousands of trials that would
+take most of its time. A process that only reads must open the study again to see changes.
 
-Optuna's finished trials cannot be changed, and `trial.report` refuses several objectives: evaluations are user
-attributes of the trial, and what is learned after its end (test scores, run ids) user attributes of its study.
+Evaluations are user attributes of the trial, since `trial.report` refuses several objectives. What is learned after a
+trial's end (test scores, run ids) is a user attribute of the study, since Optuna's finished trials cannot be changed.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ __all__ = ["BaseDistribution", "BaseStorage", "Directions", "FrozenTrial", "Tria
 Directions = list[Literal["maximize", "minimize"]]
 
 STEP = "step:"
-"""Begins the name of the fact that holds the evaluation at a step."""
+"""Prefix of the fact that holds the evaluation at a step."""
 
 
 class Trials:
-    """Trials by number, and facts about all of them; created where it is not there.
+    """The trials by number, and facts about them. Creates the Optuna study if it does not exist.
 
     Args:
-        storage: of Optuna.
-        name: of the Optuna study.
-        directions: of its objectives.
+        storage: the Optuna storage.
+        name: the name of the Optuna study.
+        directions: the directions of its objectives.
 
     Attributes:
         states: how many trials are in each state.
-        facts: of the study as a whole, and late facts of its trials as `<name>:<number>`.
-        at_step: validation scores of the trials at each step, by number.
+        facts: facts of the whole study, and late facts of its trials under `<name>:<number>`.
+        at_step: validation scores at each step, by trial number.
     """
 
     def __init__(self, storage: BaseStorage, name: str, directions: Directions) -> None:
@@ -69,23 +69,23 @@ class Trials:
         return self._all[number]
 
     def all(self) -> list[FrozenTrial]:
-        """Every trial, by number; they do not change any more."""
+        """All trials in the order of their numbers; the objects do not change later."""
         return self._all[:]
 
     def waiting(self) -> FrozenTrial | None:
-        """The first trial that was enqueued and has not been started."""
+        """The first enqueued trial that has not started, or None."""
         if not self.states[TrialState.WAITING]:
             return None
         return next(trial for trial in self._all if trial.state == TrialState.WAITING)
 
     def name_objectives(self, names: Sequence[str]) -> None:
-        """What optuna-dashboard and Optuna's plots call the objectives."""
+        """Names the objectives for optuna-dashboard and Optuna's plots."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study.set_metric_names(list(names))
 
     def enqueue(self, params: Mapping[str, Scalar], **facts: Any) -> None:
-        """Adds a trial to be started before any other is proposed."""
+        """Adds a trial that will start before any other is proposed."""
         self._create(
             optuna.trial.create_trial(
                 state=TrialState.WAITING, system_attrs={"fixed_params": dict(params)}, user_attrs=facts
@@ -95,7 +95,7 @@ class Trials:
     def start_waiting(
         self, number: int, distributions: Mapping[str, BaseDistribution], defaults: Mapping[str, Scalar]
     ) -> None:
-        """Starts an enqueued trial, or one whose proposal a crash cut short: what it lacks are the defaults."""
+        """Starts an enqueued trial, or one whose start a crash interrupted; missing parameters get the defaults."""
         trial = self._all[number]
         wanted = {**defaults, **trial.system_attrs.get("fixed_params", {})}
         with self._writing:
@@ -114,7 +114,7 @@ class Trials:
         system: Mapping[str, Any],
         **facts: Any,
     ) -> int:
-        """Adds a trial that runs, at once whole: number of the trial."""
+        """Adds a running trial with all its parameters in one call, and returns its number."""
         return self._create(
             FrozenTrial(
                 number=-1,
@@ -132,7 +132,7 @@ class Trials:
         )
 
     def record(self, number: int, **facts: Any) -> None:
-        """Keeps facts of a trial that runs."""
+        """Stores facts of a running trial."""
         with self._writing:
             trial = copy.copy(self._all[number])
             for name, value in facts.items():
@@ -144,25 +144,25 @@ class Trials:
         """Ends a trial.
 
         Args:
-            number: of the trial.
+            number: the trial's number.
             state: COMPLETE, PRUNED or FAIL.
-            values: of the objectives, of a trial that is COMPLETE.
+            values: the values of the objectives if the state is COMPLETE, else None.
         """
         assert (values is not None) == (state == TrialState.COMPLETE)
         assert values is None or all(map(math.isfinite, values)), f"values must be finite, not {values}"
         with self._writing:
             trial_id = self._all[number]._trial_id
             self._storage.set_trial_state_values(trial_id, state, values)
-            self._put(self._storage.get_trial(trial_id))  # with the time of its end
+            self._put(self._storage.get_trial(trial_id))  # read back for the time of its end
 
     def record_fact(self, name: str, value: Any) -> None:
-        """Keeps a fact of the study as a whole, or a late one of a trial."""
+        """Stores a fact of the whole study, or a late fact of a trial."""
         with self._writing:
             self._storage.set_study_user_attr(self._id, name, value)
             self.facts = {**self.facts, name: value}
 
     def fact_now(self, name: str) -> Any:
-        """A fact of the study as a whole as the storage has it, or None: another driver may have written it."""
+        """Reads a fact of the whole study from the storage, where another driver may have written it; or None."""
         return self._storage.get_study_user_attrs(self._id).get(name)
 
     def _create(self, trial: FrozenTrial) -> int:
@@ -173,7 +173,7 @@ class Trials:
         return len(self._all) - 1
 
     def _put(self, trial: FrozenTrial) -> None:
-        """A trial that is new or has changed."""
+        """Updates the memory with a new or changed trial."""
         if trial.number < len(self._all):
             self.states[self._all[trial.number].state] -= 1
             self._all[trial.number] = trial

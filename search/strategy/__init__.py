@@ -1,1 +1,1 @@
-"""Which configuration is tried next, and which trial stops early."""
+"""Decides which configuration is tried next, and which trial is stopped early."""

@@ -1,13 +1,13 @@
-"""Which methods are still in the race, for `search.allocation: adaptive`.
+"""Drops methods that cannot reach the best, for `search.allocation: adaptive`.
 
-Li et al. (2020), "Efficient Automatic CASH via Rising Bandits", https://arxiv.org/abs/2012.04371: a method's best score so
-far rises ever more slowly, so if it went on rising as it did lately, it could at most reach
+Li et al. (2020), "Efficient Automatic CASH via Rising Bandits", https://arxiv.org/abs/2012.04371: a method's best
+score rises more and more slowly, so if it kept rising as it did lately, it could at most reach
 
     bound = best + slope * (trials that are left)
 
-and a method whose bound is below the best score of another is out. What differs: every method has half of its equal
-share before it can be out; the slope is taken over the latter half of its trials; and a difference below epsilon, which
-is noise or does not matter, puts nobody out.
+A method is dropped if its bound is below the best score of another. Differences from the paper: every method gets half
+of its equal share before it can be dropped; the slope is taken over the second half of its trials; and a difference
+below epsilon drops no method, since it is noise or does not matter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Elimination:
-    """Why a method gets no more trials: after `trials` its `bound` is below what `leader` has, `leader_score`."""
+    """Why a method is dropped: after `trials` trials its `bound` is below the `leader_score` of the `leader`."""
 
     trials: int
     best: float
@@ -32,25 +32,25 @@ class Elimination:
 
     def __str__(self) -> str:
         return (
-            f"after {self.trials} trials its best {self.best:.3f} could rise to {self.bound:.3f} at most, "
+            f"after {self.trials} trials its best score is {self.best:.3f} and can rise to about {self.bound:.3f} at most, "
             f"below the {self.leader_score:.3f} of {self.leader}"
         )
 
 
 def share(trials_per_method: int) -> int:
-    """Trials that every method has for certain."""
+    """The number of trials that every method gets before it can be dropped."""
     return -(-trials_per_method // 2)
 
 
 def bound(scores: Sequence[float | None], left: int) -> float | None:
-    """The best score that a method could reach.
+    """An upper bound for the best score that a method could reach.
 
     Args:
-        scores: of its ended trials in their order; None for one that was stopped early or failed.
-        left: trials that it could still have.
+        scores: the scores of its ended trials in order; None for a trial that was stopped early or failed.
+        left: how many trials it could still get.
 
     Returns:
-        None without a score.
+        The bound; None without enough scores.
     """
     before = _best(scores[: len(scores) // 2])
     now = _best(scores)
@@ -62,13 +62,13 @@ def bound(scores: Sequence[float | None], left: int) -> float | None:
 def eliminated(
     scores: Mapping[str, Sequence[float | None]], trials_per_method: int, left: int, epsilon: float
 ) -> dict[str, Elimination]:
-    """The methods that cannot reach the leader any more.
+    """Finds the methods that can no longer reach the leader.
 
     Args:
-        scores: of every method, as for `bound`.
-        trials_per_method: an equal share.
-        left: trials of all methods that were not handed out.
-        epsilon: difference in score that does not matter.
+        scores: each method's scores, as for `bound`.
+        trials_per_method: the equal share of a method.
+        left: trials of all methods that have not started.
+        epsilon: the difference in score that does not matter.
     """
     reached = {method: best for method, mine in scores.items() if (best := _best(mine)) is not None}
     if not reached:

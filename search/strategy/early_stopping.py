@@ -1,9 +1,10 @@
-"""Early stopping: asynchronous successive halving that knows what a trial deploys.
+"""Early stopping: asynchronous successive halving that considers deployed parameters.
 
 Li et al. (2020), "A System for Massively Parallel Hyperparameter Tuning", https://arxiv.org/abs/1810.05934. The rungs
-are the evaluations nearest to max_steps / eta^k. What differs: at a rung, a trial is compared with the trials of its
-method whose deployed parameters are at most its own, so that a configuration is never stopped by a more expensive
-one; it is stopped if at least `eta` of them exist and it is outside their top 1/eta.
+(the steps at which trials may be stopped) are the evaluations nearest to max_steps / eta^k. Difference from the paper:
+a trial is compared only with the trials of its method that deploy at most as many parameters, so a more expensive
+configuration never stops a cheaper one. It is stopped if there are at least `eta` of them and it is not in the top
+1/eta.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from search.config.study_config import SearchConfig, TrainingConfig
 
 
 class SuccessiveHalving:
-    """The rule, with a study's settings.
+    """The rule of early stopping with a study's settings.
 
     Args:
-        search: whether trials are stopped early, and eta.
-        training: steps and evaluations.
+        search: the section `search`: whether trials are stopped early, and eta.
+        training: the section `training`: steps and evaluations.
     """
 
     def __init__(self, search: SearchConfig, training: TrainingConfig) -> None:
@@ -30,10 +31,10 @@ class SuccessiveHalving:
         """Whether a trial is stopped at a step.
 
         Args:
-            step: of its evaluation.
-            score: its validation score there, higher is better.
-            deployed: its deployed parameters.
-            others: score at the same step and deployed parameters of the other trials of its method.
+            step: the step of its latest evaluation.
+            score: its validation score at that step, higher is better.
+            deployed: its number of deployed parameters.
+            others: (score at the same step, deployed parameters) of the other trials of its method.
         """
         if step not in self._rungs:
             return False
@@ -42,7 +43,7 @@ class SuccessiveHalving:
 
 
 def rungs(max_steps: int, eval_steps: int, eta: int) -> tuple[int, ...]:
-    """Steps at which a trial may be stopped: evaluations before the end, ascending."""
+    """The steps at which a trial may be stopped, ascending; the last step is none of them."""
     found = set()
     step = max_steps / eta
     while step >= eval_steps:
@@ -52,12 +53,12 @@ def rungs(max_steps: int, eval_steps: int, eta: int) -> tuple[int, ...]:
 
 
 def falls_behind(value: float, peers: Sequence[float], eta: int) -> bool:
-    """Whether a trial that reached a rung with `value` (higher is better) is stopped there.
+    """Whether a trial is stopped at a rung.
 
     Args:
-        value: its own.
-        peers: values at the rung of the other trials of its method that deploy at most as many parameters.
-        eta: of successive halving.
+        value: the trial's score at the rung, higher is better.
+        peers: scores there of the other trials of its method that deploy at most as many parameters.
+        eta: the factor of successive halving.
     """
     if len(peers) < eta:
         return False

@@ -1,4 +1,4 @@
-"""Spaces that have an end: how many configurations there are, each of them once, and what has no end."""
+"""Finite search spaces: counts and lists their configurations."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from methods.space import Choice, Int, Range, Scalar
 
 
 def size(ranges: Mapping[str, Range]) -> int | None:
-    """How many combinations there are; None where a range is continuous. Some may be the same configuration."""
+    """The number of combinations; None if a range is continuous. Several may be the same configuration."""
     counts = [_count(range_) for range_ in ranges.values()]
     return None if None in counts else math.prod(count for count in counts if count is not None)
 
 
 def points(ranges: Mapping[str, Range]) -> Iterator[dict[str, Scalar]]:
-    """Every configuration of a finite space once, neighbours far apart: a part of them covers the whole."""
+    """Yields every point of a finite space once, neighbours far apart, so that the first ones cover the whole space."""
     count = size(ranges)
-    assert count is not None, "a continuous space has no end"
+    assert count is not None, "a continuous space cannot be listed"
     stride = max(1, round(count * (math.sqrt(5) - 1) / 2))
     while math.gcd(stride, count) > 1:
         stride += 1

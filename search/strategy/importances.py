@@ -1,4 +1,4 @@
-"""How much each hyperparameter mattered (fANOVA)."""
+"""Computes how much each hyperparameter mattered (fANOVA)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from optuna.trial import FrozenTrial, TrialState
 from search.config.spaces import LOSS_WEIGHT
 
 ENOUGH_TRIALS = 8
-"""With fewer complete trials, importances would be made of noise."""
+"""Complete trials that are needed; with fewer, importances would be noise."""
 
 
 def importances(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float] | None:
-    """Each hyperparameter's share of the variance of the validation score, the largest first.
+    """Computes each hyperparameter's share of the variance of the validation score, largest first.
 
     Hutter et al. (2014), "An Efficient Approach for Assessing Hyperparameter Importance" (fANOVA), over the complete
-    trials of one method. Of one that applies to some trials only, its share among those.
+    trials of one method. A hyperparameter that applies only to some trials gets its share among those.
 
     Returns:
-        None where fewer than `ENOUGH_TRIALS` are complete, or where no hyperparameter or no score varies.
+        The shares; None if fewer than `ENOUGH_TRIALS` trials are complete, or if no hyperparameter or no score varies.
     """
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     applying = {
@@ -36,12 +36,12 @@ def importances(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float] | 
 
 
 def _applies(trial: FrozenTrial, name: str) -> bool:
-    """Whether something sampled has an effect on the trial."""
+    """Whether a sampled hyperparameter has an effect on the trial."""
     return name.startswith(LOSS_WEIGHT) or name in trial.user_attrs["config"]
 
 
 def _shares(complete: Sequence[FrozenTrial], names: Sequence[str], seed: int) -> dict[str, float]:
-    """fANOVA over trials to which all the names apply; empty where it would say nothing."""
+    """Runs fANOVA over trials to which all names apply; empty if nothing varies or there are too few trials."""
     varied = {name for name in names if len({repr(trial.params[name]) for trial in complete}) > 1}
     if len(complete) < ENOUGH_TRIALS or not varied or len({trial.values[0] for trial in complete}) < 2:
         return {}

@@ -1,8 +1,8 @@
-"""What a method tries next: its sampler, and the rule that nothing is tried twice.
+"""Proposes the next configuration of a method, and tries none twice.
 
-The sampler works on a copy of the method's trials in memory. So a proposal is looked at before it becomes a trial, and
-what it costs does not grow with the study: of very many trials the copy keeps the best and the latest, as TPE's own
-good group has 25 members at most, and its bad one is a density that 400 show as well as 4,000.
+The sampler works on a copy of the method's trials in memory, so a proposal can be checked before it becomes a trial.
+The copy keeps only the best and the latest trials of a large study, so a proposal does not become slower. That loses
+little: TPE's good group has at most 25 members, and 400 trials show the density of its bad group as well as 4,000.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from search.strategy import grid
 Resolve = Callable[[Mapping[str, Scalar]], dict[str, Any]]
 
 _ATTEMPTS = 5
-"""Questions to the sampler for a configuration that is new; then the space itself is asked."""
+"""How often the sampler is asked for a new configuration before one is drawn from the space."""
 _RANDOM_ATTEMPTS = 200
 _BEST, _LATEST = 100, 400
 
 
 class Proposal(NamedTuple):
-    """Parameters to try, and what the sampler keeps with the trial (NSGA-II its generation)."""
+    """Parameters to try, and what the sampler stores with the trial (for NSGA-II its generation)."""
 
     params: dict[str, Scalar]
     system: dict[str, Any]
 
 
 class Proposals:
-    """Of one method.
+    """Proposes configurations of one method.
 
     Args:
-        search: the study's settings.
-        ranges: what is searched.
-        directions: of the objectives.
-        resolve: (parameters) is all that makes a trial what it is: configuration and weights.
-        seed: (more names) is a seed of the method's sampler.
+        search: the study's section `search`.
+        ranges: the hyperparameters that are searched, with their ranges.
+        directions: the directions of the objectives.
+        resolve: turns parameters into the configuration and the loss weights of the trial.
+        seed: takes further names and returns a seed for the method's sampler.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Proposals:
         )
 
     def learn(self, trial: FrozenTrial) -> None:
-        """A trial that was started or has ended."""
+        """Tells the sampler about a trial that was started or has ended."""
         if "config" in trial.user_attrs:
             facts = {name: trial.user_attrs[name] for name in ("config", "loss_weights")}
             self._tried.add(fingerprint(facts))
@@ -81,14 +81,14 @@ class Proposals:
             self._forget()
 
     def next(self, count: int) -> Proposal | None:
-        """Something that was not tried; None where nothing is left.
+        """Proposes parameters that were not tried yet; None if none are left.
 
         Args:
-            count: trials of the method so far; the sampler's seed comes of it, so that a restart does not repeat the
-                first proposals.
+            count: the number of trials of the method so far. It sets the sampler's seed, so that a restart does not
+                repeat the first proposals.
         """
         if self._search.sampler != "grid":
-            # a Gaussian process has one best point, whatever its seed, and takes seconds to find it
+            # A Gaussian process finds the same point with every seed and takes seconds: ask it once.
             for attempt in range(1 if self._search.sampler == "gp" else _ATTEMPTS):
                 if self._is_new((proposal := self._ask(count, attempt)).params):
                     return proposal
@@ -99,7 +99,7 @@ class Proposals:
         self._copy.sampler = self._sampler(self._seed(count, attempt) if attempt else self._seed(count))
         asked = self._copy.ask(self._distributions)
         frozen = self._copy._storage.get_trial(asked._trial_id)
-        # `learn` adds it again, under its number; or it was tried already
+        # Drop it from the copy: `learn` adds it again under its own number, unless it was tried already.
         self._copy._storage.set_trial_state_values(asked._trial_id, TrialState.FAIL)
         return Proposal(dict(frozen.params), dict(frozen.system_attrs))
 
@@ -109,16 +109,16 @@ class Proposals:
         match self._search.sampler:
             case "gp":
                 return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup)
-            case "nsga2":  # a generation must fit into the budget several times
+            case "nsga2":  # the budget must hold several generations
                 return optuna.samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, budget // 5)))
             case "tpe":
-                # jointly, as Optuna does by default for one objective: the best rate depends on the tokens
+                # multivariate, since the best learning rate depends on the number of tokens
                 return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=True)
             case _:
                 return optuna.samplers.RandomSampler(seed=seed)
 
     def _untried(self, count: int) -> dict[str, Scalar] | None:
-        """A configuration of the space that is new, whatever the sampler thinks of it."""
+        """Finds new parameters in the space without the sampler; None if there are none."""
         if self._points is not None:
             return next((params for params in self._points if self._is_new(params)), None)
         sampler = optuna.samplers.RandomSampler(seed=self._seed(count, "untried"))
@@ -142,7 +142,7 @@ class Proposals:
         return added
 
     def _forget(self) -> None:
-        """Keeps what runs, the best of the complete trials, and the latest."""
+        """Keeps in the copy only running trials, the best complete ones and the latest."""
         known = list(self._known.values())
         running = [trial for trial in known if not trial.state.is_finished()]
         best = sorted((t for t in known if t.state == TrialState.COMPLETE), key=lambda t: -t.values[0])
@@ -154,7 +154,7 @@ class Proposals:
 
 
 def _front(by_cost: list[FrozenTrial]) -> Iterator[FrozenTrial]:
-    """Trials that none of fewer deployed parameters reaches, of trials by their parameters."""
+    """Yields the trials that score higher than every cheaper one; `by_cost` is sorted by deployed parameters."""
     best = -math.inf
     for trial in by_cost:
         if trial.values[0] > best:
@@ -163,7 +163,7 @@ def _front(by_cost: list[FrozenTrial]) -> Iterator[FrozenTrial]:
 
 
 def _bare(trial: FrozenTrial) -> FrozenTrial:
-    """What samplers look at."""
+    """A copy of a trial with only what samplers look at."""
     return FrozenTrial(
         number=trial.number,
         trial_id=-1,
@@ -184,13 +184,13 @@ _NO_TRIAL = optuna.trial.create_trial(state=TrialState.FAIL)
 
 
 def fingerprint(facts: Mapping[str, Any]) -> str:
-    """The same for what would be the same trial, of what `spaces.resolved` gives; shares that differ by rounding are the same."""
+    """A text that is equal for equal trials; takes what `spaces.resolved` returns. Loss shares are rounded."""
     shares = {task: round(share, 9) for task, share in facts["loss_weights"].items()}
     return json.dumps({**facts["config"], "loss_weights": shares}, sort_keys=True)
 
 
 def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
-    """What Optuna is asked with, by hyperparameter."""
+    """Optuna's distribution of each searched hyperparameter."""
     return {name: _distribution(range_) for name, range_ in space.ranges.items()}
 
 

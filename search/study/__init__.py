@@ -1,1 +1,1 @@
-"""What is known of a study, and what runs next."""
+"""The state of a study, and which trial runs next."""

@@ -1,9 +1,9 @@
-"""The second stage: which configurations are retrained with fresh seeds, and which of them is scored on test.
+"""The second stage: retrains the best configurations with fresh seeds and chooses one per method.
 
-The best validation score of a search is too good by selection, so nothing is decided from it alone. Per method, two
-configurations are promoted: the best, and the cheapest within epsilon of it. Each is retrained with fresh seeds. The
-means over those seeds choose one: the cheaper, if it is still within epsilon of the other. Only that one is scored on
-the test split. On request the published default is retrained too, for comparison: it is not chosen for being that.
+The best validation score of a search is too high, because it was selected, so it alone decides nothing. For each
+method two configurations are promoted: the best, and the cheapest within epsilon of it. Each is retrained with fresh
+seeds. The means over these seeds choose one: the cheaper, if it is still within epsilon of the other. Only this one is
+scored on the test split. On request the published default is retrained too, for comparison only.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from search.study.records import Key, Records
 Role = Literal["best", "cheapest", "default"]
 
 TEST = "test"
-"""The fact of a trial that holds its test scores."""
+"""Name of the fact that holds a trial's test scores."""
 PROBE = "probe"
-"""The fact of a trial that holds its costs, measured alone."""
+"""Name of the fact that holds a trial's costs, measured with nothing else running."""
 
 
 class Missing(NamedTuple):
-    """A run that a promotion asks for and that was not enqueued yet."""
+    """A run of a promoted configuration that was not enqueued yet."""
 
     role: Role
     number: int
@@ -34,10 +34,10 @@ class Missing(NamedTuple):
 
 
 def promote(trials: list[FrozenTrial], epsilon: float, default: bool = False) -> dict[int, Role]:
-    """Numbers of the promoted search trials, with the reason; empty if none was completed.
+    """The promoted search trials by number, with the reason; empty if no trial is complete.
 
-    The default is the first trial; with `default` it is promoted even if it was stopped early. Ties go to fewer deployed
-    parameters, then to the lower number.
+    With `default` the published default, which is the first trial, is promoted too, even if it was stopped early. Ties
+    go to fewer deployed parameters, then to the lower number.
     """
     done = [t for t in trials if t.state == TrialState.COMPLETE]
     if not done:
@@ -54,13 +54,13 @@ def promote(trials: list[FrozenTrial], epsilon: float, default: bool = False) ->
 
 
 def promoted(study: Records, method: str) -> dict[int, Role]:
-    """The promotions of a method, from its search trials as they are now."""
+    """The promoted trials of a method, from its search trials as they are now."""
     settings = study.config.finalists
     return promote(study.of(method, "search"), settings.epsilon, settings.default)
 
 
 def missing(study: Records, method: str) -> list[Missing]:
-    """The runs that the promotions of a method ask for and that are not there."""
+    """The runs of a method's promoted configurations that are not enqueued yet."""
     there = {(t.user_attrs["from"], t.user_attrs["seed_index"]) for t in study.of(method, "finalists")}
     return [
         Missing(role, number, index)
@@ -83,7 +83,7 @@ def runs(study: Records, method: str) -> dict[int, list[FrozenTrial]]:
 
 
 def choose(study: Records, method: str) -> int | None:
-    """Number of the promoted search trial that is scored on test; None until all its runs have ended, or if all failed."""
+    """The number of the search trial whose runs are scored on test; None if runs are missing or all have failed."""
     means: dict[int, float] = {}
     roles = promoted(study, method)
     for number, retrained in runs(study, method).items():
@@ -105,7 +105,7 @@ def choose(study: Records, method: str) -> int | None:
 
 
 def untested(study: Records) -> list[Key]:
-    """Finalists' runs that are to be scored on test and have not been."""
+    """The finalists' runs that still have to be scored on test."""
     if any(task.data.test_split is None for task in study.config.tasks):
         return []
     done = study.facts_of_trials(TEST)
@@ -123,12 +123,12 @@ def chosen_runs(study: Records) -> Iterator[Key]:
 
 
 def predictions_path(config: StudyConfig, key: Key) -> Path:
-    """Where the run's predictions on test are."""
+    """The file with the run's predictions on test."""
     return config.folder / "predictions" / f"{key}.parquet"
 
 
 def unmeasured(study: Records) -> list[Key]:
-    """Of each method's chosen finalist the first completed run, where it was not probed."""
+    """The runs whose costs still have to be measured, one for each method."""
     done = study.facts_of_trials(PROBE)
     return [
         key for key in (probed(study, method) for method in study.config.methods) if key and key not in done
@@ -136,7 +136,10 @@ def unmeasured(study: Records) -> list[Key]:
 
 
 def probed(study: Records, method: str) -> Key | None:
-    """The run that stands for a method's chosen finalist; its runs differ in their seeds only."""
+    """The run on which a method's costs are measured: its chosen finalist's first complete one, or None.
+
+    One is enough, since the runs differ only in their seeds.
+    """
     number = choose(study, method)
     retrained = runs(study, method)[number] if number is not None else []
     done = [run.number for run in retrained if run.state == TrialState.COMPLETE]

@@ -1,4 +1,4 @@
-"""What makes the trials of a study comparable, and what a changed study file therefore may not change."""
+"""The settings that a study file may not change, because its trials would no longer be comparable."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from search.config.study_config import StudyConfig
 from search.errors import StudyChangedError
 
 _DEFAULTS: dict[str, Any] = {"measured_costs": []}
-"""Settings of the section search that make a study another."""
+"""Settings of the section `search` that may not change, with their defaults."""
 
 
 def identity(config: StudyConfig, method: str) -> dict[str, Any]:
-    """What makes trials comparable: a study with another identity is another study."""
+    """The settings that must stay the same for a method's trials to be comparable."""
     content = json.loads(config.model_dump_json())
     kept = {name: content[name] for name in ("model", "tasks", "training", "seed")}
     chosen = {name: content["search"][name] for name in _DEFAULTS}
@@ -24,17 +24,17 @@ def identity(config: StudyConfig, method: str) -> dict[str, Any]:
 
 
 def refuse_changes(study: str, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Compares the identity a study was made with to that of the file.
+    """Compares the identity of a stored study with that of the study file.
 
     Raises:
-        StudyChangedError: they differ; each difference is named.
+        StudyChangedError: they differ; the message lists the differences.
     """
     before, now = ({**facts, "search": {**_DEFAULTS, **facts.get("search", {})}} for facts in (before, now))
     changed = [f"  {path}: was {old!r}, is {new!r}" for path, old, new in _differences("", before, now)]
     if changed:
         raise StudyChangedError(
-            f"study {study!r} exists already, with other settings:\n" + "\n".join(changed) + "\n"
-            "Trials under different settings cannot be compared: change them back, or give the study another name."
+            f"study {study!r} already exists with other settings:\n" + "\n".join(changed) + "\n"
+            "Trials with different settings cannot be compared: change them back, or give the study another name."
         )
 
 

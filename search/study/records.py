@@ -1,8 +1,9 @@
-"""What a study has in its Optuna storage: the truth from which everything else can be made again.
+"""A study's records in the Optuna storage, from which everything else can be rebuilt.
 
-Two Optuna studies per method: `<study>/<method>` holds the search (validation up, deployed parameters and measured costs
-down), `<study>/<method>/finalists` the second stage. Configurations, states, every evaluation with its step, and
-the ids of MLflow runs are there; to resume is to open it again. The driver is its only writer.
+Each method has two Optuna studies: `<study>/<method>` for the search (maximize validation, minimize deployed
+parameters and measured costs) and `<study>/<method>/finalists` for the second stage. They hold configurations, states,
+every evaluation with its step, and the ids of MLflow runs. Opening the records resumes the study. Only the driver
+writes to them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Stage = Literal["search", "finalists"]
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """Names a trial: its method, its stage, and its number within the two."""
+    """Identifies a trial: its method, its stage, and its number within both."""
 
     method: str
     stage: Stage
@@ -37,15 +38,15 @@ class Key:
 
 
 class Records:
-    """What was tried and what came of it.
+    """The trials of a study and their results.
 
     Args:
-        config: the study file's content.
-        must_exist: do not create it.
+        config: the study.
+        must_exist: whether to fail, instead of creating the study, if it does not exist.
 
     Raises:
-        NoStudyError: it is not there and must be, or what `search.from` names is not there.
-        StudyChangedError: it is there, with other settings.
+        NoStudyError: the study must exist and does not, or the study that `search.from` names does not.
+        StudyChangedError: the study exists with other settings.
         StorageError: the storage cannot be reached.
     """
 
@@ -67,18 +68,18 @@ class Records:
             self._trials[method, "finalists"] = self._open(method, "finalists")
 
     def record_facts(self, key: Key, **facts: Any) -> None:
-        """Keeps facts of a running trial."""
+        """Stores facts of a running trial."""
         self._trials[key.method, key.stage].record(key.number, **facts)
 
     def record_evaluation(self, key: Key, step: int, evaluation: dict[str, Any], **facts: Any) -> None:
-        """Keeps an evaluation of a running trial.
+        """Stores an evaluation of a running trial.
 
         Args:
-            key: of the trial.
-            step: of the evaluation.
+            key: the trial.
+            step: the step of the evaluation.
             evaluation: validation, loss, task_scores, the method's metrics, and the costs: seconds, step_seconds,
                 peak_memory_bytes, latency_seconds.
-            facts: of the trial, beside.
+            facts: further facts of the trial.
         """
         self.record_facts(key, **facts, **{f"{STEP}{step}": evaluation})
 
@@ -98,8 +99,10 @@ class Records:
         trials.end(key.number, state, values)
 
     def _costs(self, method: str, facts: Mapping[str, Any]) -> tuple[list[float], list[str]]:
-        """Deployed parameters and the measured costs; one that was not measured counts as the method's largest, so
-        that it neither speaks for the trial nor makes it infeasible. And the names of those."""
+        """The deployed parameters and the measured costs, and the names of costs that were not measured.
+
+        Such a cost counts as the method's largest, so it neither favours the trial nor makes it infeasible.
+        """
         costs, unmeasured = [float(facts["deployed_parameters"])], list[str]()
         for place, name in enumerate(self.config.search.measured_costs, start=2):
             value = facts.get(name)
@@ -110,11 +113,11 @@ class Records:
         return costs, unmeasured
 
     def record_trial_fact(self, key: Key, name: str, value: Any) -> None:
-        """Keeps a fact of a trial that may have ended."""
+        """Stores a fact of a trial, even one that has ended."""
         self._trials[key.method, key.stage].record_fact(f"{name}:{key.number}", value)
 
     def fact_of_trial(self, key: Key, name: str) -> Any:
-        """A fact kept by `record_trial_fact`, or None."""
+        """The fact stored by `record_trial_fact`, or None."""
         return self._trials[key.method, key.stage].facts.get(f"{name}:{key.number}")
 
     def facts_of_trials(self, name: str) -> dict[Key, Any]:
@@ -127,16 +130,16 @@ class Records:
         }
 
     def record_study_fact(self, name: str, value: Any) -> None:
-        """Keeps a fact of the study as a whole."""
+        """Stores a fact of the whole study."""
         self._first.record_fact(name, value)
 
     def fact_of_study(self, name: str) -> Any:
-        """A fact kept by `record_study_fact`, perhaps by another process, or None."""
+        """The fact stored by `record_study_fact`, perhaps by another process, or None."""
         return self._first.fact_now(name)
 
     @property
     def _first(self) -> Trials:
-        """The trials that keep what belongs to no single one."""
+        """The Optuna study that holds the facts of the whole study."""
         return next(iter(self._trials.values()))
 
     def count_reading(self) -> None:
@@ -162,17 +165,17 @@ class Records:
     # Reading
 
     def trials(self) -> Iterator[tuple[Key, FrozenTrial]]:
-        """Every trial, by method, stage and number."""
+        """Yields every trial with its key, by method, stage and number."""
         for method, stage in self._trials:
             for trial in self.of(method, stage):
                 yield Key(method, stage, trial.number), trial  # type: ignore[arg-type]
 
     def trial(self, key: Key) -> FrozenTrial:
-        """One trial."""
+        """The trial with this key."""
         return self._trials[key.method, key.stage][key.number]
 
     def of(self, method: str, stage: str) -> list[FrozenTrial]:
-        """The trials of one method and stage, by number."""
+        """The trials of one method and stage in the order of their numbers."""
         return self._trials[method, stage].all()
 
     def scores_at(self, method: str, step: int) -> Mapping[int, float]:
@@ -180,7 +183,7 @@ class Records:
         return self._trials[method, "search"].at_step[step]
 
     def _directions(self, stage: Stage) -> Directions:
-        """The validation score; of a search the deployed parameters and the measured costs too."""
+        """The directions: the score up; in a search also the deployed parameters and the measured costs down."""
         costs = 1 + len(self.config.search.measured_costs) if stage == "search" else 0
         return ["maximize", *(["minimize"] * costs)]  # type: ignore[list-item]
 
@@ -200,7 +203,7 @@ class Records:
         return trials
 
     def _enqueue_from(self, source: str, method: str, trials: Trials) -> None:
-        """Enqueues what an earlier study recommends, before anything of this one is proposed."""
+        """Enqueues the best configurations of an earlier study, before this one proposes any."""
         given = [self._resolved(method, trial.params) for trial in trials.all() if trial.params]
         given.append(self._resolved(method, self._defaults(method)))
         room = self.config.search.trials_per_method - len(trials)
@@ -215,7 +218,7 @@ class Records:
         trials.record_fact("warm_start", source)
 
     def _resolved(self, method: str, params: Mapping[str, Scalar]) -> dict[str, Any]:
-        """All that makes a trial what it is; kept with it, since only hyperparameters that vary are in Optuna."""
+        """The whole configuration; it is stored with the trial, since Optuna has only the searched parameters."""
         return spaces.resolved(method, params, self.spaces[method], self.loss_weights)
 
     def _distributions(self, method: str) -> dict[str, BaseDistribution]:
@@ -226,7 +229,7 @@ class Records:
 
 
 def curve(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
-    """The trial's evaluations by step, in their order."""
+    """The trial's evaluations by step, ascending."""
     found = {
         int(name[len(STEP) :]): value for name, value in trial.user_attrs.items() if name.startswith(STEP)
     }
@@ -234,13 +237,13 @@ def curve(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
 
 
 def known_of(trial: FrozenTrial) -> dict[str, Any]:
-    """All that is known of a trial as it is now: what its last evaluation has, and its facts."""
+    """The values of a trial's last evaluation, together with its facts."""
     done = curve(trial)
     return {**(done[max(done)] if done else {}), **trial.user_attrs}
 
 
 def loss_weights(facts: Mapping[str, Any]) -> dict[str, float]:
-    """Each task's share of the loss among a trial's facts, where there are several tasks; `loss_weight.<task>`."""
+    """Each task's share of the loss, from a trial's facts, as `loss_weight.<task>`; empty for a single task."""
     weights: dict[str, float] = facts["loss_weights"]
     return {f"loss_weight.{task}": share for task, share in weights.items()} if len(weights) > 1 else {}
 

@@ -1,4 +1,4 @@
-"""The study: what was tried (`search/study/records.py`), and what is to run next."""
+"""The study: its records (`search/study/records.py`), and which trial runs next."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from search.study import finalists
 from search.study.records import Key, Records
 
 ENDED_EARLY = "ended_early"
-"""Name of the fact that says why a method's search ended before its budget did."""
+"""Name of the fact that says why a method's search ended before its budget was used up."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial to be run: its whole configuration, each task's share of the loss, and its seed."""
+    """A trial to run: its whole configuration, each task's share of the loss, and its seed."""
 
     key: Key
     config: dict[str, Scalar]
@@ -32,11 +32,11 @@ class Assignment:
 
     @classmethod
     def of(cls, key: Key, facts: Mapping[str, Any]) -> Assignment:
-        """From the facts that the storage keeps of a trial."""
+        """Makes an assignment from the trial's facts in the storage."""
         return cls(key, facts["config"], facts["loss_weights"], facts["seed"])
 
     def job(self, config: StudyConfig) -> Job:
-        """What a worker needs to run it, in the study of `config`."""
+        """The worker's job for this trial of the study `config`."""
         return Job(
             study=config.model_dump_json(),
             method=self.key.method,
@@ -50,7 +50,7 @@ class Assignment:
 
 
 class Study(Records):
-    """A study, opened by the one driver that may write to it, or by anyone who only reads; arguments as of `Records`."""
+    """A study, opened by its driver or by a process that only reads. It takes the arguments of `Records`."""
 
     def __init__(self, config: StudyConfig, *, must_exist: bool = False) -> None:
         super().__init__(config, must_exist=must_exist)
@@ -59,11 +59,11 @@ class Study(Records):
         self._running: set[Key] = set()
 
     def next(self) -> Assignment | Literal["wait", "done"]:
-        """The next trial: an interrupted one, else one of the search, else a finalist.
+        """Starts the next trial: an interrupted one, else one of the search, else a finalist.
 
         Returns:
-            "wait" while what comes next depends on trials that run, "done" when nothing is left, or nothing that
-            `search.max_trials` allows.
+            The trial; "wait" if the next one depends on running trials; "done" if no trial is left, or if
+            `search.max_trials` allows no more.
         """
         assignment = self._resume()
         if assignment is None and not self.out_of_trials:
@@ -91,18 +91,18 @@ class Study(Records):
         return limit is not None and sum(map(_started, self._trials.values())) >= limit
 
     def ended_early(self, method: str) -> dict[str, Any] | None:
-        """Why a method's search ended before its budget did, or None.
+        """Why a method's search ended before its budget was used up, or None.
 
         Returns:
-            `reason` in words; and `tried`, of a space that has no more, or what `allocation.Elimination` has.
+            `reason` in words, and either `tried` (the whole space was tried) or the fields of `allocation.Elimination`.
         """
         fact: dict[str, Any] | None = self._trials[method, "search"].facts.get(ENDED_EARLY)
         exhausted = fact is not None and "tried" in fact
-        # with another budget, who is out of the race is decided anew
+        # With another budget, which methods are dropped is decided again.
         return fact if exhausted or (fact and fact["planned"] == self._planned) else None
 
     def planned(self, method: str) -> int:
-        """Trials of the method's search, as far as is known: equal budgets, or what it had before it was out."""
+        """The planned number of search trials of a method; fewer than its budget if its search ended early."""
         started = _started(self._trials[method, "search"])
         if self.ended_early(method) is not None:
             return started
@@ -113,11 +113,11 @@ class Study(Records):
         return self.config.search.trials_per_method * len(self.config.methods)
 
     def _left(self) -> int:
-        """Trials of the search, all methods together, that were not handed out."""
+        """The search trials of all methods together that have not started."""
         return self._planned - sum(_started(self._trials[method, "search"]) for method in self.config.methods)
 
     def _open_to_trials(self, method: str) -> bool:
-        """Whether the method gets more trials of the search."""
+        """Whether the method gets more search trials."""
         if self.ended_early(method) is not None:
             return False
         if self.config.search.allocation == "adaptive":
@@ -130,11 +130,11 @@ class Study(Records):
         return not running and not self._open_to_trials(method)
 
     def _resume(self) -> Assignment | None:
-        """A trial that was running when the last driver ended."""
+        """Restarts a trial that was running when the last driver ended; None if there is none."""
         return self._start(self._interrupted.pop(0)) if self._interrupted else None
 
     def _propose(self) -> Assignment | None:
-        """The next trial of the method that has had the fewest, of those that get more."""
+        """Starts the next search trial, for the method with the fewest; None if no method gets more."""
         if self.config.search.allocation == "adaptive":
             self._drop_out()
         while open_ := [method for method in self.config.methods if self._open_to_trials(method)]:
@@ -145,7 +145,7 @@ class Study(Records):
             proposal = self._proposals_of(method).next(len(trials))
             if proposal is None:
                 tried = len(trials)
-                reason = f"every configuration of its space was tried: {tried} in all"
+                reason = f"all {tried} configurations of its space were tried"
                 trials.record_fact(ENDED_EARLY, {"reason": reason, "tried": tried})
                 continue
             facts = self._resolved(method, proposal.params)
@@ -157,7 +157,7 @@ class Study(Records):
         return None
 
     def _drop_out(self) -> None:
-        """Records which methods cannot reach the leader any more."""
+        """Records which methods can no longer reach the leader."""
         scores = {
             method: [
                 t.values[0] if t.values else None for t in self.of(method, "search") if t.state.is_finished()
@@ -173,7 +173,7 @@ class Study(Records):
                 self._trials[method, "search"].record_fact(ENDED_EARLY, fact)
 
     def _next_finalist(self) -> Assignment | None:
-        """A finalist of a method whose search has ended."""
+        """Starts the next finalist of a method whose search has ended; None if there is none."""
         for method in self.config.methods:
             if not self._searched(method):
                 continue
@@ -188,7 +188,7 @@ class Study(Records):
         return None
 
     def _start(self, key: Key) -> Assignment:
-        """A trial that was enqueued, or that ran when the last driver ended, perhaps before it had its configuration."""
+        """Starts an enqueued or an interrupted trial; the latter may not have its configuration yet."""
         trials = self._trials[key.method, key.stage]
         if key.stage == "search":
             trials.start_waiting(key.number, self._distributions(key.method), self._defaults(key.method))
@@ -228,12 +228,12 @@ class Study(Records):
 
 
 def _started(trials: Trials) -> int:
-    """Trials that were handed out (the default waits as an enqueued trial until then)."""
+    """The number of started trials (enqueued ones, such as the default, are waiting)."""
     return len(trials) - trials.states[TrialState.WAITING]
 
 
 def metric(study: Study) -> str:
-    """Name of what is optimized."""
+    """The name of the score that the study maximizes."""
     metrics, objective = {task.metric for task in study.config.tasks}, study.config.search.objective
     if len(metrics) == 1 and (len(study.config.tasks) == 1 or objective == "mean"):
         return str(metrics.pop())

@@ -1,4 +1,4 @@
-"""The best configurations of an earlier study, to be tried first in a new one (`search.from`)."""
+"""Takes the best configurations of an earlier study, to try them first in a new one (`search.from`)."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _TOP = 3
 
 
 class Found(NamedTuple):
-    """A configuration to try, and the trial that it comes from: `<study>/<method>:<number>`."""
+    """Parameters to try, and the trial that they come from, as `<study>/<method>:<number>`."""
 
     params: dict[str, Scalar]
     origin: str
 
 
 def find(config: StudyConfig, here: BaseStorage, method: str, space: Space, weights: Space) -> list[Found]:
-    """What an earlier study recommends for a method; nothing where it did not try the method.
+    """Finds the best configurations of a method in an earlier study; none if it did not try the method.
 
     Args:
-        config: with `search.from`.
-        here: the study's own storage.
-        method: of both studies.
-        space, weights: of the present study; what lies outside is left out.
+        config: the new study, with `search.from`.
+        here: the new study's storage.
+        method: the method.
+        space, weights: the new study's space and loss weights; configurations outside of them are left out.
 
     Returns:
-        The three best by validation score and the Pareto front, best first, a quarter of the budget at most.
+        The three best by validation score and the Pareto front, best first; at most a quarter of the budget.
 
     Raises:
-        NoStudyError: the earlier study is not there.
+        NoStudyError: the earlier study does not exist.
         StorageError: its storage cannot be reached.
     """
     assert config.search.from_ is not None
@@ -45,7 +45,7 @@ def find(config: StudyConfig, here: BaseStorage, method: str, space: Space, weig
     names = optuna_storage.study_names(there)
     if not any(known.startswith(f"{name}/") for known in names):
         raise NoStudyError(
-            f"search.from: there is no study {name!r} in its storage; there are: "
+            f"search.from: there is no study {name!r} in that storage; there are: "
             f"{', '.join(sorted({known.partition('/')[0] for known in names})) or 'none'}"
         )
     if f"{name}/{method}" not in names:
@@ -61,7 +61,7 @@ def find(config: StudyConfig, here: BaseStorage, method: str, space: Space, weig
 
 
 def _recommended(done: list[FrozenTrial]) -> Iterator[FrozenTrial]:
-    """The best, and those that are better than every cheaper one."""
+    """Yields the best trials, and those that are better than every cheaper one."""
     best = sorted(done, key=lambda t: (-t.values[0], t.values[1], t.number))
     for rank, trial in enumerate(best):
         cheaper = min((other.values[1] for other in best[:rank]), default=float("inf"))
@@ -70,7 +70,7 @@ def _recommended(done: list[FrozenTrial]) -> Iterator[FrozenTrial]:
 
 
 def _params(method: str, trial: FrozenTrial, space: Space, weights: Space) -> dict[str, Scalar] | None:
-    """The trial in the present space; None where it lies outside. Weights that do not fit are the default's."""
+    """The trial's parameters in the new space; None if it lies outside. Weights that do not fit get the default."""
     config = trial.user_attrs.get("config")
     if config is None:
         return None
@@ -89,7 +89,7 @@ def _fits(params: Mapping[str, Scalar], ranges: Mapping[str, Range]) -> bool:
 
 
 def _locate(source: str, here: BaseStorage) -> tuple[BaseStorage, str]:
-    """Storage and name of a study given by its name, its folder, or STORAGE_URL#NAME."""
+    """The storage and name of a study, given by its name, its folder, or STORAGE_URL#NAME."""
     url, marked, name = source.rpartition("#")
     if marked and "://" in url:
         return optuna_storage.connect(url, create=False), name

@@ -1,7 +1,7 @@
-"""The tasks: one file per kind, found by its name. `load` reads a task's data and turns it into tokens.
+"""The kinds of task, one file for each. `load` reads a task's data and turns it into tokens.
 
-A kind is a module of this package with a class `Config`, its settings, and functions `load` and `count`. It imports heavy
-libraries where it uses them, so that a study file is checked at once.
+A kind is a module of this package with a class `Config` for its settings and functions `load` and `count`. It imports
+heavy libraries only where it uses them, so that a study file is checked quickly.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ def load(
     splits: Sequence[str] = ("train", "validation"),
     architecture: Architecture = "encoder",
 ) -> Task:
-    """The task with the splits asked for; others are not opened, but train, which knows the labels.
+    """Loads a task with the given splits. Train is always read, since it has the labels; other splits are not.
 
     Args:
         config: the task's section of the study file.
-        tokenizer: of the backbone.
-        max_length: tokens of the longest text, special tokens included; longer ones are cut.
-        seed: the study's, of every subsample.
+        tokenizer: the backbone's tokenizer.
+        max_length: the most tokens of a text, special tokens included; longer texts are cut.
+        seed: the study's seed, from which rows are drawn.
         splits: "train", "validation", "test".
-        architecture: of the backbone, which says how a text to be written is laid out.
+        architecture: the backbone's architecture; it decides how texts to be written are laid out.
 
     Raises:
-        StudyFileError: data, column, split, label or text is not as it must be. The message begins with the
-            place within the task's section.
+        StudyFileError: the data, a column, split, label or text is wrong. The message begins with the place in the
+            task's section.
     """
     task: Task = _kind(config).load(config, tokenizer, max_length, seed, tuple(splits), architecture)
     return task
 
 
 def count(config: TaskConfig, split: str) -> int:
-    """Rows of a split in the data, of which the task may use fewer. Its columns must be there; no value is read.
+    """Counts the rows of a split in the data (the task may use fewer), and checks its columns without reading them.
 
     Raises:
         StudyFileError: there is no such split or column, or the split is empty.

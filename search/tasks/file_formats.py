@@ -1,11 +1,12 @@
-"""Files of formats that `datasets` has no reader for: CoNLL's columns and SQuAD's nested json, as rows.
+"""Reads formats that `datasets` cannot read: CoNLL's columns and SQuAD's nested JSON.
 
-CoNLL: a word and its tag on a line, parted by tabs or blanks (what stands between them is left out), an empty line after
-each sentence; lines that begin with -DOCSTART- are left out. Columns `words` and `tags`.
+CoNLL: each line has a word and its tag, separated by tabs or spaces (columns between them are ignored), and an empty
+line follows each sentence. Lines that begin with -DOCSTART- are ignored. The result has columns `words` and `tags`.
 
-SQuAD: {"data": [{"paragraphs": [{"context": ..., "qas": [{"id", "question", "answers": [{"text", "answer_start"}]}]}]}]}.
-Columns `id`, `question`, `context` and `answers` ({"text": [...], "answer_start": [...]}), as on the hub. A row per line
-(`{"question": ..., "context": ..., "answers": {...}}`) is `json`, not this.
+SQuAD: {"data": [{"paragraphs": [{"context": ..., "qas": [{"id", "question", "answers": [{"text",
+"answer_start"}]}]}]}]}. The result has columns `id`, `question`, `context` and `answers` ({"text": [...],
+"answer_start": [...]}), as on the hub. A file with one row per line (`{"question": ..., "context": ..., "answers":
+{...}}`) has the format `json` instead.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ Row = dict[str, Any]
 
 
 def read(file_format: str, file: str, field: str) -> list[Row]:
-    """The rows of a file.
+    """Reads the rows of a file.
 
     Args:
         file_format: "conll" or "squad".
-        file: its path.
+        file: the file's path.
         field: the place in the study file that names it, for messages.
 
     Raises:
-        StudyFileError: there is no such file, or its content is not of the format; the message names the line.
+        StudyFileError: there is no such file, or it does not have this format (for CoNLL, the message names the line).
     """
     path = Path(file)
     if not path.is_file():
-        raise StudyFileError(f"{field}: no file {file}")
+        raise StudyFileError(f"{field}: there is no file {file}")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -47,7 +48,7 @@ def _conll(text: str, file: str, field: str) -> list[Row]:
     for number, line in enumerate([*text.split("\n"), ""], start=1):  # splitlines() breaks within words
         line = line.rstrip("\r")
         if line.strip() and not line.startswith("-DOCSTART-"):
-            # A tab parts exactly: a word may be a character that split() takes for a blank.
+            # split() would also split at characters that are words, so split only at tabs or spaces.
             parts = line.split("\t") if "\t" in line else line.split(" ")
             parts = [part for part in parts if part]
             if len(parts) < 2:
@@ -81,5 +82,5 @@ def _squad(text: str, file: str, field: str) -> list[Row]:
         ]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise StudyFileError(
-            f"{field}: {file} is not SQuAD's json, data > paragraphs > qas: {type(error).__name__}: {error}"
+            f"{field}: {file} is not SQuAD's JSON (data > paragraphs > qas): {type(error).__name__}: {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""What a label can be: one of several, any number of them, or a number; its loss and its metrics."""
+"""The forms of a label (one label, several labels, a number), each with its loss and metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SequenceClassification(Task):
-    """A task of whole texts; each kind of label has a class of its own."""
+    """A task on whole texts; each form of label has a subclass."""
 
     kind: ClassVar[str] = "sequence_classification"
     answer: ClassVar[str] = "label"
@@ -44,11 +44,11 @@ class SequenceClassification(Task):
 
     @abstractmethod
     def _loss(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
-        """Loss of each row `[B]`; targets `[B, 1]`, or `[B, C]` of several labels."""
+        """The loss of each row, `[B]`; targets are `[B, 1]`, or `[B, C]` for several labels."""
 
     @abstractmethod
     def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
-        """Scores finite logits."""
+        """Scores the logits, which are finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class OneLabel(SequenceClassification):
     """One label per text: cross-entropy, and accuracy, macro F1 or Matthews correlation.
 
     Attributes:
-        verbalizer: of each label, the token that the language model scores; empty where a head is trained.
+        verbalizer: for each label the token that the language model scores; empty if a head is trained.
     """
 
     problem_type: ClassVar[str] = "single_label_classification"
@@ -92,7 +92,7 @@ class OneLabel(SequenceClassification):
 
 
 class SeveralLabels(SequenceClassification):
-    """Any number of labels per text: binary cross-entropy of each, and macro F1, or accuracy of the whole set."""
+    """Any number of labels per text: binary cross-entropy per label; macro F1, or accuracy of the whole set."""
 
     problem_type: ClassVar[str] = "multi_label_classification"
 
@@ -128,7 +128,7 @@ class SeveralLabels(SequenceClassification):
 class Regression(SequenceClassification):
     """A number per text: squared error, and Pearson's or Spearman's correlation.
 
-    The head's output is in standard deviations of the training rows from their mean.
+    The head's output is standardized: 0 is the mean of the training rows, 1 is one standard deviation above it.
     """
 
     problem_type: ClassVar[str] = "regression"
@@ -151,7 +151,7 @@ class Regression(SequenceClassification):
 
         given = [self.mean + self.deviation * value for value in logits_NC[:, 0].tolist()]
         right = targets[:, 0].tolist()
-        # A constant has no correlation: as good as none.
+        # The correlation with a constant is undefined; count it as 0.
         constant = len(set(given)) < 2 or len(set(right)) < 2
         scores = {
             "pearson": 0.0 if constant else float(stats.pearsonr(right, given).statistic),

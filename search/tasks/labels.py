@@ -1,4 +1,4 @@
-"""The label's column of a sequence classification: one label per row, several, or a number."""
+"""Reads the label column of a sequence classification: one label per row, several, or a number."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ Label = str | int | bool
 
 
 class Labels(Protocol):
-    """Reads the label's column.
+    """Reads the label column.
 
     Attributes:
-        names: of the labels, in the order of their numbers; none where labels are numbers.
+        names: the labels' names in the order of their numbers; empty for a regression.
     """
 
     names: tuple[str, ...]
 
     def targets(self, table: Table, split: str) -> list[list[int]] | list[list[float]]:
-        """Of each row, its label's number, a 0 or 1 for each label, or its value.
+        """The targets of each row: its label's number, a 0 or 1 for each label, or its value.
 
         Raises:
-            StudyFileError: a row has no label, or one that train does not have.
+            StudyFileError: a row has no label, or a label that train does not have.
         """
 
     def classes(self, targets: Sequence[Sequence[float]]) -> list[object]:
-        """Of each row, the class by which rows are drawn evenly."""
+        """The class of each row, by which rows are drawn evenly."""
 
     def warnings(self, targets: Sequence[Sequence[float]], few_shot: int | None) -> list[str]:
-        """What the user should know of the training rows' labels."""
+        """Warnings about the labels of the training rows."""
 
 
 def read_labels(column: str, problem_type: str, train: Table, split: str) -> Labels:
-    """The labels that a task's training rows have; `split` is their split's name."""
+    """Makes the reader of a label column from the training rows; `split` is their split's name."""
     match problem_type:
         case "single_label_classification":
             return _One(column, train, split)
@@ -51,7 +51,7 @@ def read_labels(column: str, problem_type: str, train: Table, split: str) -> Lab
 
 
 class _One:
-    """One label per row: its number."""
+    """One label per row."""
 
     def __init__(self, column: str, train: Table, split: str) -> None:
         self._column = column
@@ -63,10 +63,10 @@ class _One:
             self._values = _named(_label(v, split, row) for row, v in enumerate(train.columns[column]))
             if len(self._values) < 2:
                 only = errors.show(next(iter(self._values)))
-                raise StudyFileError(f"label: must have two values or more in {split!r}; it has {only} alone")
+                raise StudyFileError(f"label: must have at least two values in {split!r}; it has only {only}")
             if len(self._values) > max(_FEW_LABELS, len(train) // 2):
                 raise StudyFileError(
-                    f"label: must be a column of classes; {column!r} has {len(self._values)} values in the "
+                    f"label: must be a column of classes; {column!r} has {len(self._values)} different values in the "
                     f"{len(train)} rows of {split!r}"
                 )
         self.names = tuple(self._values.values())
@@ -85,14 +85,14 @@ class _One:
         counts = Counter(target for (target,) in targets)
         wanted = few_shot or 1
         return [
-            f"label {name!r} has {counts[number]} of {wanted} rows in train"
+            f"label {name!r}: {counts[number]} of {wanted} rows found in train"
             for number, name in enumerate(self.names)
             if counts[number] < wanted
         ]
 
 
 class _Several:
-    """A list of labels per row, which may be empty: a 0 or 1 for each label there is."""
+    """A list of labels per row, which may be empty; the targets are a 0 or 1 for each label."""
 
     def __init__(self, column: str, train: Table, split: str) -> None:
         self._column = column
@@ -108,7 +108,7 @@ class _Several:
             )
         if len(self._values) < 2:
             raise StudyFileError(
-                f"label: must have two labels or more in {split!r}; it has {len(self._values)}"
+                f"label: must have at least two labels in {split!r}; it has {len(self._values)}"
             )
         self.names = tuple(self._values.values())
 
@@ -129,7 +129,7 @@ class _Several:
     def warnings(self, targets: Sequence[Sequence[float]], few_shot: int | None) -> list[str]:
         counts = [sum(column) for column in zip(*targets, strict=True)]
         return [
-            f"label {name!r} has no row in train"
+            f"label {name!r} has no rows in train"
             for name, count in zip(self.names, counts, strict=True)
             if count == 0
         ]
@@ -172,7 +172,7 @@ class _Number:
 
 
 def _named(values: Any) -> dict[Label, str]:
-    """Each value to its name, numbers before texts, each in their order."""
+    """The name of each value; numbers come before texts, each sorted."""
     ordered = sorted(set(values), key=lambda value: (isinstance(value, str), value))
     return {value: str(value) for value in ordered}
 
@@ -192,11 +192,15 @@ def _label(value: Any, split: str, row: int) -> Label:
 def _known(
     value: Label, numbers: Mapping[Label, int], names: Sequence[str], row: int, split: str, train: str
 ) -> int:
-    """The label's number."""
+    """The number of a label.
+
+    Raises:
+        StudyFileError: train does not have the label.
+    """
     if value in numbers:
         return numbers[value]
     advice = "; the labels of this split are not public" if value == -1 else ""
     raise StudyFileError(
-        f"label: {place(row, split)} has {errors.show(value)}, which is no label of {train!r}: "
+        f"label: {place(row, split)} has {errors.show(value)}, which is not a label of {train!r}: "
         f"{', '.join(names)}{advice}"
     )

@@ -1,8 +1,8 @@
-"""Question answering: the span of a context that answers a question, or that there is none.
+"""Question answering: finds the span of a context that answers a question, or says that there is none.
 
-Example row: {"question": "Who wrote it?", "context": "Ink was written by Ann Lee.", "answers": {"text": ["Ann Lee"],
-"answer_start": [19]}}, SQuAD's columns; no text and no start: the context has no answer. Several answers of one row are
-references: training takes the first, a prediction is scored by the one it is closest to.
+Example row, with SQuAD's columns: {"question": "Who wrote it?", "context": "Ink was written by Ann Lee.", "answers":
+{"text": ["Ann Lee"], "answer_start": [19]}}. Empty lists mean that the context has no answer. Several answers of a row
+are references: training uses the first, and a prediction is scored against the closest one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Config(TaskConfig):
-    """The span of a context that answers a question, or that there is none: SQuAD's columns or file."""
+    """The span of a context that answers a question, or no answer: data in SQuAD's columns or file."""
 
     example = {"name": "answers", "kind": "question_answering"}
 
@@ -42,14 +42,14 @@ class Config(TaskConfig):
     context: str = Field(default="context", description="Column of the context")
     answers: str = Field(
         default="answers",
-        description="Column of the answers: {text: [...], answer_start: [...]}, empty for none",
+        description="Column of the answers: {text: [...], answer_start: [...]}; empty lists for no answer",
     )
     doc_stride: int = Field(
-        default=32, ge=1, description="Tokens that neighbouring windows of a long context share"
+        default=32, ge=1, description="Tokens by which neighbouring windows of a long context overlap"
     )
     max_answer_length: int = Field(default=30, ge=1, description="Longest answer in tokens")
     metric: Literal["f1", "exact_match"] = Field(
-        default="f1", description="Metric, maximized: SQuAD's, the best over the references"
+        default="f1", description="Metric to maximize, as in SQuAD: the best over the references"
     )
 
     @property
@@ -59,7 +59,7 @@ class Config(TaskConfig):
 
 @dataclass(frozen=True)
 class Question:
-    """A row before tokenization; `answers` are (first character, text), none where there is no answer."""
+    """A row before tokenization; `answers` are (first character, text), and empty if there is no answer."""
 
     question: str
     context: str
@@ -68,7 +68,7 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class QuestionSplit(Split):
-    """Rows are windows; `windows` are the same, and `questions` what they belong to."""
+    """A split whose rows are windows: `windows` has their details, and `questions` the questions."""
 
     windows: list[Window]
     questions: list[Question]
@@ -76,10 +76,10 @@ class QuestionSplit(Split):
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionAnswering(Task):
-    """Start and end of a span: cross-entropy of both over a window's places; SQuAD's F1 or exact match.
+    """Predicts start and end of a span: cross-entropy over a window's places; SQuAD's F1 or exact match.
 
     Attributes:
-        unanswerable: whether there are questions without an answer in train, so that there may be none.
+        unanswerable: whether train has questions without an answer; only then "no answer" is predicted.
         doc_stride, max_answer_length: see `Config`.
     """
 
@@ -96,7 +96,7 @@ class QuestionAnswering(Task):
         return {**super().settings, **{name: getattr(self, name) for name in names}}
 
     def loss(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
-        # Windows have different numbers of places: those that a window lacks are impossible.
+        # Windows have different numbers of places; -inf makes the missing ones impossible.
         import torch
 
         logits_BX2 = torch.nn.utils.rnn.pad_sequence(list(logits), batch_first=True, padding_value=-torch.inf)
@@ -133,9 +133,9 @@ class QuestionAnswering(Task):
 
 
 def score(prediction: str, references: Sequence[str]) -> tuple[float, float]:
-    """SQuAD's F1 and exact match of an answer, each the best over the references, from 0 to 1.
+    """Computes SQuAD's F1 and exact match of an answer, each the best over the references, from 0 to 1.
 
-    Without a reference there is no answer: then the empty text is right, and nothing else (SQuAD 2.0).
+    If there are no references, only the empty text is right (SQuAD 2.0).
     """
     from torchmetrics.functional.text import squad
 
@@ -158,7 +158,7 @@ def load(
     splits: Sequence[str],
     architecture: Architecture,
 ) -> QuestionAnswering:
-    """The task with the splits asked for; see `search.tasks.load`."""
+    """Loads a task with the given splits; see `search.tasks.load`."""
     source = Splits(config, _columns(config), seed)
     used = {split: _questions(config, source, split) for split in {"train": None, **dict.fromkeys(splits)}}
     made: dict[str, Split] = {}
@@ -168,7 +168,7 @@ def load(
         lost = _out_of_reach(tokens)
         if lost:
             warnings.append(
-                f"{lost} of {len(used[split])} answers of {split} are longer than what windows share"
+                f"{lost} of {len(used[split])} answers of {split} fit into no window: raise doc_stride or model.max_length"
             )
     unique = {split: [(row.question, row.context) for row in rows] for split, rows in used.items()}
     return QuestionAnswering(
@@ -186,7 +186,7 @@ def load(
 
 
 def count(config: Config, split: str) -> int:
-    """Rows of a split in the data; see `search.tasks.count`."""
+    """Counts the rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
     return sources.open_source(config.data).count(name, _columns(config), field)
 
@@ -207,7 +207,11 @@ def _questions(config: Config, source: Splits, split: str) -> list[Question]:
 
 
 def _answers(config: Config, table: Table, context: str, row: int, split: str) -> tuple[tuple[int, str], ...]:
-    """The answers of a row, each of which must stand in the context where it says."""
+    """The answers of a row.
+
+    Raises:
+        StudyFileError: an answer is not in the context at the given place.
+    """
     value: Any = table.columns[config.answers][row]
     if not isinstance(value, dict) or not {"text", "answer_start"} <= value.keys():
         raise StudyFileError(
@@ -220,12 +224,12 @@ def _answers(config: Config, table: Table, context: str, row: int, split: str) -
             there = context[start : start + len(text)] if isinstance(start, int) else None
             raise StudyFileError(
                 f"answers: {place(row, split)} has the answer {errors.show(text)} at character "
-                f"{errors.show(start)}, where its context has {errors.show(there)}"
+                f"{errors.show(start)}, but its context has {errors.show(there)} there"
             )
         found.append((start, text))
     if len(value["answer_start"]) != len(value["text"]):
         raise StudyFileError(
-            f"answers: {place(row, split)} has {len(value['text'])} texts and {len(value['answer_start'])} starts"
+            f"answers: {place(row, split)} has {len(value['text'])} texts but {len(value['answer_start'])} starts"
         )
     return tuple(found)
 
@@ -259,7 +263,7 @@ def _tokenize(
 
 
 def _out_of_reach(split: QuestionSplit) -> int:
-    """Questions with an answer that is whole in no window."""
+    """The number of questions whose answer is not complete in any window."""
     reached = {
         window.question
         for window, row in zip(split.windows, split.rows, strict=True)

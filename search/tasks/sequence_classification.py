@@ -1,4 +1,4 @@
-"""Sequence classification: a label for a text or a pair of texts; several labels; or a number.
+"""Sequence classification: a label, several labels or a number for a text or a pair of texts.
 
 Example row: {"title": "Ink helps drive democracy", "body": "The Kyrgyz Republic ...", "topic": "tech"} with
 `text: "{title} {body}"` and `label: topic`.
@@ -33,30 +33,32 @@ if TYPE_CHECKING:
 
 
 class Config(TaskConfig):
-    """A label for a text or a pair of texts; several labels; or a number."""
+    """A label, several labels or a number for a text or a pair of texts."""
 
     example = {"name": "topics", "text": "text", "label": "label"}
 
     kind: Literal["sequence_classification"] = Field(
-        default="sequence_classification", description="Kind of the task"
+        default="sequence_classification", description="Kind of task"
     )
-    text: Template = Field(description='Column of the text, or a template: "{title} {body}"')
-    text_pair: Template | None = Field(default=None, description="Column of a second text, or a template")
-    label: str = Field(description="Column of the label, of a list of them, or of the number")
+    text: Template = Field(description='Column of the text, or a template such as "{title} {body}"')
+    text_pair: Template | None = Field(
+        default=None, description="Column of the second text of a pair, or a template"
+    )
+    label: str = Field(description="Column of the label, of the list of labels, or of the number")
     problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] = Field(
-        default="single_label_classification", description="What the label's column holds"
+        default="single_label_classification", description="What the label column holds"
     )
     verbalizer: dict[str, str] | None = Field(
         default=None,
         validate_default=True,
-        description="A word for each label, scored by the language model in place of a trained head: after the text in a "
-        'decoder, at the mask token in a masked model: text: "{review} It was [MASK]."',
+        description="A word for each label, which the language model scores instead of a trained head: in a decoder after "
+        'the text, in a masked model at the mask token, as in text: "{review} It was [MASK]."',
     )
     metric: Literal["accuracy", "macro_f1", "matthews_correlation", "pearson", "spearman"] = Field(
-        default="accuracy", validate_default=True, description="Metric, maximized"
+        default="accuracy", validate_default=True, description="Metric to maximize"
     )
     few_shot: int | None = Field(
-        default=None, ge=1, description="Training rows per class, drawn with the study's seed"
+        default=None, ge=1, description="Use only this many training rows per class; null: all"
     )
 
     @field_validator("metric", "verbalizer", "few_shot")
@@ -68,15 +70,13 @@ class Config(TaskConfig):
             allowed = _METRICS[problem]
             if value not in allowed:
                 raise ValueError(
-                    f"must be one of {', '.join(allowed)} where problem_type is {problem}, not {value}"
+                    f"must be one of {', '.join(allowed)} if problem_type is {problem}, not {value}"
                 )
         elif value is not None and not single:
-            raise ValueError(
-                f"must be left out where problem_type is {problem}: it is for one label per text"
-            )
+            raise ValueError(f"must be left out if problem_type is {problem}: it is for one label per text")
         elif field == "verbalizer" and value is not None and info.data.get("text_pair") is not None:
             raise ValueError(
-                'needs both texts in one template, and no text_pair: text: "{first} {second} ..."'
+                'must have both texts in one template instead of text_pair: text: "{first} {second} ..."'
             )
         return value
 
@@ -112,7 +112,7 @@ _METRICS = {
 
 @dataclass(frozen=True)
 class Text:
-    """A row before tokenization: its text, the second one if there is, and its targets."""
+    """A row before tokenization: its text, the second text of a pair, and its targets."""
 
     text: str
     pair: str | None
@@ -127,7 +127,7 @@ def load(
     splits: Sequence[str],
     architecture: Architecture,
 ) -> SequenceClassification:
-    """The task with the splits asked for; see `search.tasks.load`."""
+    """Loads a task with the given splits; see `search.tasks.load`."""
     source = Splits(config, _columns(config), seed)
     labels = read_labels(config.label, config.problem_type, source.train, source.name("train"))
     rows = {split: _rows(config, source, labels, split) for split in {"train": None, **dict.fromkeys(splits)}}
@@ -160,13 +160,13 @@ def load(
 
 
 def count(config: Config, split: str) -> int:
-    """Rows of a split in the data; see `search.tasks.count`."""
+    """Counts the rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
     return sources.open_source(config.data).count(name, _columns(config), field)
 
 
 def _columns(config: Config) -> dict[str, str]:
-    """Each column that the task reads to the place in the study file that names it."""
+    """The columns that the task reads, each with the setting that names it."""
     columns = dict.fromkeys(template_columns(config.text), "text")
     if config.text_pair:
         columns |= dict.fromkeys(template_columns(config.text_pair), "text_pair")
@@ -174,7 +174,7 @@ def _columns(config: Config) -> dict[str, str]:
 
 
 def _rows(config: Config, source: Splits, labels: Labels, split: str) -> list[Text]:
-    """The rows of a split that are used, in the order of the data."""
+    """The used rows of a split, in the order of the data."""
     where, table = source.name(split), source.table(split)
     targets = labels.targets(table, where)
     numbers = source.draw(split, len(table), labels.classes(targets), config.few_shot)
@@ -193,8 +193,8 @@ def _words(config: Config, names: Sequence[str], tokenizer: PreTrainedTokenizerB
         return ()
     if set(config.verbalizer) != set(names):
         raise StudyFileError(
-            f"verbalizer: must have a word for each of the labels {', '.join(names)}, and for nothing else; "
-            f"got {', '.join(config.verbalizer)}"
+            f"verbalizer: must have a word for each of the labels {', '.join(names)} and no others; it has "
+            f"{', '.join(config.verbalizer)}"
         )
     tokens = [written.word(tokenizer, config.verbalizer[name]) for name in names]
     if len(set(tokens)) < len(tokens) or tokenizer.unk_token_id in tokens:
@@ -203,7 +203,7 @@ def _words(config: Config, names: Sequence[str], tokenizer: PreTrainedTokenizerB
             for name, token in zip(names, tokens, strict=True)
         )
         raise StudyFileError(
-            f"verbalizer: words must begin with different tokens that the model knows; got {shown}"
+            f"verbalizer: words must begin with different tokens that the model knows; they begin with {shown}"
         )
     return tuple(tokens)
 
@@ -215,7 +215,7 @@ def _tokenize_scored(
     rows: Sequence[Text],
     split: str,
 ) -> Split:
-    """Rows that are read where the verbalizer's words are scored."""
+    """Tokenizes rows for a verbalizer: the head reads where its words are scored."""
     made = []
     try:
         for row in rows:
@@ -235,7 +235,9 @@ def _tokenize(rows: Sequence[Text], split: str, tokenizer: PreTrainedTokenizerBa
     made = []
     for number, (row, ids) in enumerate(zip(rows, encoded["input_ids"], strict=True)):
         if not ids:
-            raise StudyFileError(f"text: the tokenizer makes no token of {errors.show(row.text)} in {split}")
+            raise StudyFileError(
+                f"text: the tokenizer makes no tokens from {errors.show(row.text)} in {split}"
+            )
         mine = types[number] if types and any(types[number]) else None
         made.append(Row(ids, row.targets, token_type_ids=mine))
     return Split(made, sources.fingerprint((row.text, row.pair, *map(str, row.targets)) for row in rows))

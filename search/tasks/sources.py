@@ -1,7 +1,7 @@
-"""Rows of a split: from datasets.load_dataset, or from the user's own Python file.
+"""Reads the rows of a split, with datasets.load_dataset or from the user's own Python file.
 
-Only the split that is asked for is read: while the search runs, nobody opens the test split. Messages of
-errors begin with the place within the task's section of the study file.
+Only the given split is read, so the test split stays unopened during the search. Error messages begin with the place
+in the task's section of the study file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from search.tasks import file_formats
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of a split, and of each column with declared class names (a ClassLabel, or a list of them) those names."""
+    """The columns of a split, and the class names of columns that declare them (a ClassLabel or a list of them)."""
 
     columns: dict[str, list[Any]]
     class_names: dict[str, tuple[str, ...]]
@@ -33,29 +33,28 @@ class Table:
 
 
 class Source(Protocol):
-    """Where splits come from.
+    """A source of splits.
 
-    Both functions take the split's name; each column with the place in the task's section that names it; and
-    the place that names the split. They raise a StudyFileError where there is no such split or column, with
-    those that exist, or where the split is empty.
+    Both functions take the split's name, the columns (each with the setting that names it) and the setting that names
+    the split. They raise a StudyFileError if there is no such split or column, or if the split is empty.
     """
 
     def count(self, split: str, columns: Mapping[str, str], field: str) -> int:
-        """Rows of a split; no value is looked at."""
+        """Counts the rows of a split without looking at values."""
 
     def read(self, split: str, columns: Mapping[str, str], field: str) -> Table:
-        """Columns of a split."""
+        """Reads columns of a split."""
 
 
 def open_source(config: DataConfig) -> Source:
-    """The source that a task's `data` section describes; nothing is read yet."""
+    """Makes the source that a task's `data` section describes; reads nothing yet."""
     if config.path.endswith(".py"):
         return _OwnFile(config)
     return _Files(config) if config.path in ("conll", "squad") else _Hub(config)
 
 
 class _OwnFile:
-    """A Python file with a function splits() that returns {split: [row, ...]}, a row being a dict."""
+    """The user's Python file with a function splits() that returns {split: [row, ...]}; a row is a dict."""
 
     def __init__(self, config: DataConfig) -> None:
         self._path = Path(config.path)
@@ -75,11 +74,11 @@ class _OwnFile:
             raise _no_split(field, split, self._splits)
         rows = self._splits[split]
         if not rows:
-            raise StudyFileError(f"{field}: the split {split!r} has no rows")
+            raise StudyFileError(f"{field}: split {split!r} has no rows")
         for number, row in enumerate(rows):
             if not isinstance(row, Mapping):
                 raise StudyFileError(
-                    f"data.path: rows must be dicts of column to value; row {number} of {split!r} is a "
+                    f"data.path: each row must be a dict from column to value; row {number} of {split!r} is a "
                     f"{type(row).__name__}"
                 )
             _require_columns(columns, row, split, f" in row {number}")
@@ -88,23 +87,22 @@ class _OwnFile:
     def _run(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         splits = getattr(_import(self._path), "splits", None)
         if not callable(splits):
-            raise StudyFileError(f"data.path: {self._path} must have a function splits()")
+            raise StudyFileError(f"data.path: {self._path} must define a function splits()")
         try:
             found = splits()
         except Exception as error:
             raise StudyFileError(
-                f"data.path: splits() of {self._path} failed: {type(error).__name__}: {error}"
+                f"data.path: splits() in {self._path} failed: {type(error).__name__}: {error}"
             ) from error
         if not isinstance(found, Mapping):
             raise StudyFileError(
-                f"data.path: splits() of {self._path} must return {{split: [row, ...]}}, "
-                f"not a {type(found).__name__}"
+                f"data.path: splits() in {self._path} must return {{split: [row, ...]}}, not a {type(found).__name__}"
             )
         return {str(name): list(rows) for name, rows in found.items()}
 
 
 class _Files:
-    """Files of a format that `datasets` cannot read."""
+    """Files in a format that `datasets` cannot read."""
 
     def __init__(self, config: DataConfig) -> None:
         self._config = config
@@ -122,13 +120,13 @@ class _Files:
             raise _no_split(field, split, files)
         rows = file_formats.read(self._config.path, files[split], f"data.data_files.{split}")
         if not rows:
-            raise StudyFileError(f"{field}: the split {split!r} has no rows")
+            raise StudyFileError(f"{field}: split {split!r} has no rows")
         _require_columns(columns, rows[0], split)
         return rows
 
 
 class _Hub:
-    """Anything datasets.load_dataset takes."""
+    """Everything that datasets.load_dataset takes."""
 
     def __init__(self, config: DataConfig) -> None:
         self._config = config
@@ -138,7 +136,7 @@ class _Hub:
 
     def read(self, split: str, columns: Mapping[str, str], field: str) -> Table:
         data = self._data(split, columns, field)
-        # Of a column of lists, its elements' feature has the names.
+        # In a column of lists, the feature of the elements has the names.
         features = {name: getattr(data.features[name], "feature", data.features[name]) for name in columns}
         names = {name: tuple(found.names) for name, found in features.items() if hasattr(found, "names")}
         return Table({name: list(data[name]) for name in columns}, names)
@@ -147,7 +145,7 @@ class _Hub:
         data = self._load(split, field)
         _require_columns(columns, data.column_names, split)
         if len(data) == 0:
-            raise StudyFileError(f"{field}: the split {split!r} has no rows")
+            raise StudyFileError(f"{field}: split {split!r} has no rows")
         return data
 
     def _load(self, split: str, field: str) -> Any:
@@ -158,14 +156,14 @@ class _Hub:
                 raise _no_split(field, split, config.data_files)
             file = config.data_files[split]
             if config.path in FILE_FORMATS and "://" not in file and not _exists(file):
-                raise StudyFileError(f"data.data_files.{split}: no file {file}")
+                raise StudyFileError(f"data.data_files.{split}: there is no file {file}")
             arguments["data_files"] = {split: file}
         if config.path == "csv":
-            arguments["keep_default_na"] = False  # "None", "NA" and "null" are words in a text or a label
+            arguments["keep_default_na"] = False  # "None", "NA" and "null" may be texts or labels
         return self._load_dataset(arguments, field)
 
     def _load_dataset(self, arguments: dict[str, Any], field: str) -> Any:
-        import datasets  # slow to import, and an own file needs none of it
+        import datasets  # slow to import, and not needed for the user's own file
 
         datasets.disable_progress_bars()
         path, split = self._config.path, arguments["split"]
@@ -181,7 +179,7 @@ class _Hub:
 
 
 def fingerprint(rows: Iterable[Sequence[str | None]]) -> str:
-    """sha256 of rows of texts, which depends on their order."""
+    """The sha256 of rows of texts in their order."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(repr(tuple(row)).encode())
@@ -189,25 +187,25 @@ def fingerprint(rows: Iterable[Sequence[str | None]]) -> str:
 
 
 def _import(path: Path) -> ModuleType:
-    """The user's file as a module of a name of its own, so that it hides nothing that is installed."""
+    """Imports the user's file under a unique name, so that it hides no installed module."""
     if not path.is_file():
-        raise StudyFileError(f"data.path: no file {path}")
+        raise StudyFileError(f"data.path: there is no file {path}")
     name = f"promptfront_data_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "a .py file has a spec"
     assert spec.loader is not None, "a .py file has a loader"
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up there
+    sys.modules[name] = module  # dataclasses look up their module there
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise StudyFileError(f"data.path: {path} cannot be run: {type(error).__name__}: {error}") from error
+        raise StudyFileError(f"data.path: running {path} failed: {type(error).__name__}: {error}") from error
     return module
 
 
 def _exists(file: str) -> bool:
-    """Whether a path or pattern names a file."""
+    """Whether a path or pattern matches a file."""
     path = Path(file)
     return path.exists() or any(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
 
@@ -218,8 +216,7 @@ def _require_columns(columns: Mapping[str, str], there: Iterable[str], split: st
         if name not in there:
             hint = errors.did_you_mean(name, there)
             raise StudyFileError(
-                f"{field}: no column {name!r} in the split {split!r}{where}{hint}; "
-                f"there are: {', '.join(there)}"
+                f"{field}: no column {name!r} in split {split!r}{where}{hint}; there are: {', '.join(there)}"
             )
 
 
@@ -231,5 +228,5 @@ def _no_split(field: str, split: str, there: Iterable[str]) -> StudyFileError:
 
 
 def _cannot_load(path: str, error: Exception) -> StudyFileError:
-    cause = error.__cause__ or error  # datasets wraps a parser's message in one that says nothing
+    cause = error.__cause__ or error  # datasets wraps the parser's error in one without details
     return StudyFileError(f"data.path: datasets cannot load {path!r}: {type(cause).__name__}: {cause}")

@@ -1,4 +1,4 @@
-"""What all kinds of task do with their splits: which one, which of its rows, and the texts in them."""
+"""Splits of a task: finds them, draws the rows that are used, and reads their texts."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from search.tasks.sources import Table
 
 
 class Splits:
-    """A task's splits in the data, each read at most once.
+    """A task's splits in the data.
 
     Args:
         config: the task's section.
-        columns: each column that is read to the place in the section that names it.
-        seed: the study's, of every draw.
+        columns: the columns to read, each with the setting that names it.
+        seed: the study's seed, from which rows are drawn.
 
     Attributes:
-        train: read at once, since it says which labels there are.
+        train: the training table, read at once since it has the labels.
     """
 
     def __init__(self, config: TaskConfig, columns: Mapping[str, str], seed: int) -> None:
@@ -36,26 +36,26 @@ class Splits:
         self.train = self._read("train")
 
     def name(self, split: str) -> str:
-        """What the data call the split."""
+        """The split's name in the data."""
         return split_name(self._config, split)[0]
 
     def table(self, split: str) -> Table:
-        """All rows of "train", "validation" (train's, where it is cut from there) or "test"."""
+        """All rows of "train", "validation" (those of train if it is cut from train) or "test"."""
         return self.train if self.name(split) == self._config.data.train_split else self._read(split)
 
     def draw(
         self, split: str, count: int, classes: Sequence[object] | None = None, few_shot: int | None = None
     ) -> list[int]:
-        """Numbers of the rows that are used; validation is cut from train where it has no split.
+        """Draws the numbers of the rows that are used; validation is cut from train if it has no split.
 
         Args:
             split: "train", "validation" or "test".
-            count: rows of its table.
-            classes: of each row, the class by which rows are drawn evenly.
-            few_shot: rows of each class in train.
+            count: the number of rows in its table.
+            classes: each row's class, by which rows are drawn evenly.
+            few_shot: how many rows of each class train uses.
 
         Raises:
-            StudyFileError: no row is left.
+            StudyFileError: no rows are left.
         """
         config, seed = self._config, self._seed
         classes = [0] * count if classes is None else classes
@@ -69,7 +69,7 @@ class Splits:
         numbers = take(order, classes, per_class, getattr(config, f"max_{split}_samples"))
         if not numbers:
             raise StudyFileError(
-                f"data.validation_fraction: too small to leave rows for {split}; got {count} rows"
+                f"data.validation_fraction: leaves no rows for {split}; the data have {count} rows"
             )
         return numbers
 
@@ -79,30 +79,34 @@ class Splits:
 
 
 def split_name(config: TaskConfig, split: str) -> tuple[str, str]:
-    """The split's name in the data, and the place in the study file that gives it."""
+    """The split's name in the data, and the setting that gives it.
+
+    Raises:
+        StudyFileError: there is no test split.
+    """
     field = f"{split}_split"
     if split == "validation" and config.data.validation_split is None:
         field = "train_split"
     name = getattr(config.data, field)
     if name is None:
-        raise StudyFileError("data.test_split: must name a split to be scored on; it is null")
+        raise StudyFileError("data.test_split: must name a split to score finalists on; it is null")
     return name, f"data.{field}"
 
 
 def place(row: int, split: str) -> str:
-    """How messages name a row."""
+    """A row's name in messages."""
     return f"row {row} of {split!r} (the first is 0)"
 
 
 def texts(template: str, table: Table, field: str, split: str, numbers: Sequence[int]) -> list[str]:
-    """The text of each of the rows, of a column or a template of columns.
+    """The text of each row, from a column or a template of columns.
 
     Args:
-        template: see `template_columns`.
+        template: a column's name or a template; see `template_columns`.
         table: the whole split.
-        field: the place in the task's section that names the template, for messages.
+        field: the setting that holds the template, for messages.
         split: the split's name, for messages.
-        numbers: of the rows.
+        numbers: the numbers of the rows.
 
     Raises:
         StudyFileError: a column holds no text, or the text is empty.
@@ -120,14 +124,14 @@ def texts(template: str, table: Table, field: str, split: str, numbers: Sequence
         text = str(values[template]) if template in values else template.format_map(values)
         if empty or not text.strip():
             raise StudyFileError(
-                f"{field}: {place(number, split)} has no text in {' and '.join(empty or names)}; remove such rows"
+                f"{field}: {place(number, split)} has no text in {' and '.join(empty or names)}; remove rows without text"
             )
         made.append(text)
     return made
 
 
 def repeated(rows: Mapping[str, Sequence[Hashable]], train: Sequence[Hashable]) -> list[str]:
-    """A warning for each split of which rows are in train too."""
+    """Warnings for splits that share rows with train."""
     trained = set(train)
     found = []
     for split, mine in rows.items():
@@ -138,10 +142,10 @@ def repeated(rows: Mapping[str, Sequence[Hashable]], train: Sequence[Hashable]) 
 
 
 def seeded_order(count: int, seed: int, *names: str) -> list[int]:
-    """The numbers 0 to count-1 in an order drawn from the seed and the names.
+    """The numbers 0 to count-1 in an order that depends on the seed and the names.
 
-    Each number's place comes from a hash of its own, not from a random generator: the same in every version
-    of every library, and the first 4 are among the first 8.
+    Numbers are sorted by a hash, not shuffled by a random generator, so the order is the same in every version of every
+    library.
     """
     key = derive(seed, *names)
     return sorted(range(count), key=lambda number: hashlib.sha256(f"{key}/{number}".encode()).digest())
@@ -150,7 +154,7 @@ def seeded_order(count: int, seed: int, *names: str) -> list[int]:
 def take(
     order: Sequence[int], classes: Sequence[object], per_class: int | None, at_most: int | None
 ) -> list[int]:
-    """The first rows of an order, ascending: `per_class` of each class, `at_most` of those; None is all."""
+    """The first rows of an order, sorted: `per_class` of each class, then `at_most` in all; None takes all."""
     kept: list[int] = []
     counts: dict[object, int] = defaultdict(int)
     for row in order:
@@ -161,7 +165,7 @@ def take(
 
 
 def cut(order: Sequence[int], classes: Sequence[object], fraction: float) -> tuple[list[int], list[int]]:
-    """Rows that stay and rows cut off, ascending: of every class the same fraction, at least one of two."""
+    """Cuts the same fraction off each class, at least one of two rows; returns (kept, cut off), both sorted."""
     of_class: dict[object, list[int]] = defaultdict(list)
     for row in order:
         of_class[classes[row]].append(row)

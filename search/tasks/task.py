@@ -1,4 +1,4 @@
-"""What every kind of task is: tokenized splits, a head, a loss per row, and an evaluation."""
+"""The base class of tasks: tokenized splits, a head, a loss and an evaluation."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row in tokens.
+    """A tokenized row.
 
     Attributes:
         input_ids: token ids with special tokens, cut to max_length, not padded.
-        targets: numbers of labels, or of what else the task's loss compares with what the head says.
-        read: positions in input_ids that the head reads; None where it reads the text as a whole.
-        token_type_ids: 0 or 1 for each token, in a pair of a model that tells the two texts apart.
-        source_length: tokens of input_ids that are given, where the rest is to be written; None: all.
-        written: token ids that the decoder of an encoder-decoder goes through after its start token; then `read` counts in
-            these, and the start token is 0.
+        targets: the numbers that the task's loss compares with the head's output, such as the label's number.
+        read: positions in input_ids that the head reads; None if it reads the text as a whole.
+        token_type_ids: 0 or 1 for each token of a pair, if the model distinguishes the two texts.
+        source_length: how many tokens of input_ids are given, if the rest is to be written; None: all.
+        written: token ids that an encoder-decoder's decoder gets after its start token; `read` then counts positions
+            there, from the start token at 0.
     """
 
     input_ids: list[int]
@@ -39,18 +39,18 @@ class Row:
 
     @property
     def length(self) -> int:
-        """Tokens that the backbone runs."""
+        """The number of tokens that the backbone runs."""
         return len(self.input_ids) + len(self.written or ())
 
     @property
     def places(self) -> int:
-        """How many logits the head makes of it."""
+        """The number of places at which the head makes logits."""
         return 1 if self.read is None else len(self.read)
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A split's rows; `sha256` is a fingerprint of their texts and labels, before they were cut."""
+    """A split's rows; `sha256` is the hash of their texts and labels before cutting."""
 
     rows: list[Row]
     sha256: str
@@ -61,14 +61,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a split's examples are answered.
+    """The scores on a split, and its predictions.
 
     Attributes:
-        score: the task's metric, higher is better; not finite where the model's outputs are not.
-        metrics: what else is worth knowing, by name.
-        targets: of each example, the right answer as people write it.
-        predictions: of each example, what was answered.
-        parts: of each example, its part in the score, where that is the mean over examples.
+        score: the task's metric, higher is better; not finite if the model's outputs are not.
+        metrics: other metrics, by name.
+        targets: the right answer of each example, as readable text.
+        predictions: the predicted answer of each example.
+        parts: the score of each example, if the task's score is the mean over examples; else None.
     """
 
     score: float
@@ -83,18 +83,18 @@ class Task(ABC):
     """A task of a study.
 
     Attributes:
-        name: from the study file.
-        metric: what `evaluate` scores.
-        labels: names of the labels, where there are; a target is a number in them.
+        name: the task's name in the study file.
+        metric: the metric that `evaluate` scores.
+        labels: the labels' names, if the task has labels; a target is an index into them.
         label_ids: token ids of each label's words, without special tokens.
-        splits: those that were loaded: "train", "validation", "test".
-        encode: token ids of a text, without special tokens.
-        warnings: what the user should know of the data.
+        splits: the loaded splits: "train", "validation", "test".
+        encode: turns a text into token ids, without special tokens.
+        warnings: what the user should know about the data.
     """
 
     kind: ClassVar[str]
     answer: ClassVar[str]
-    """Form of its answers (`methods/answers/`)."""
+    """The form of its answers (see `methods/answers/`)."""
 
     name: str
     metric: str
@@ -106,11 +106,11 @@ class Task(ABC):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a saved method has to know of the task beside its kind and labels, as plain values."""
+        """What a saved method must know about the task besides its form of answer and labels, as plain values."""
         return {}
 
     def head(self, backbone: Backbone, readout: str) -> Head:
-        """A head that reads what the task does; its parameters' values have no meaning yet."""
+        """Makes the task's head; its parameters are not initialised."""
         from methods import answers
 
         head: Head = answers.get(self.answer).head(readout, self.labels, self.settings, backbone)
@@ -118,26 +118,26 @@ class Task(ABC):
 
     @property
     def saved(self) -> SavedTask:
-        """What a saved method has to know of it."""
+        """What a saved method must know about the task."""
         from methods.answers.trained import SavedTask
 
         return SavedTask(self.name, self.answer, self.labels, self.settings)
 
     @abstractmethod
     def loss(self, logits: Sequence[Tensor], rows: Sequence[Row]) -> Tensor:
-        """Loss of each target, `[X]`.
+        """The loss of each target, `[X]`.
 
         Args:
-            logits: of each row, `[places, C]` float32.
-            rows: with their targets.
+            logits: each row's logits, `[places, C]` float32.
+            rows: the rows with their targets.
         """
 
     def keep(self, logits_XC: Tensor, row: Row) -> Tensor:
-        """What `evaluate` needs of a row's logits, `[places, ...]`."""
+        """The part of a row's logits that `evaluate` needs, `[places, ...]`."""
         return logits_XC
 
     def sources(self, split: Split) -> Split | None:
-        """The texts of a split after which one is to be written before it is evaluated; None: nothing is written."""
+        """The texts that must be continued before the split can be evaluated; None if nothing is written."""
         return None
 
     @abstractmethod
@@ -147,18 +147,18 @@ class Task(ABC):
         """Scores a whole split.
 
         Args:
-            split: all its rows.
-            kept: of each row, what `keep` says, on the CPU.
-            written: after each of `sources`, the tokens that were written.
+            split: the split.
+            kept: the result of `keep` for each row, on the CPU.
+            written: the tokens that were written after each of `sources`.
         """
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of a text, without special tokens."""
+    """The token ids of a text, without special tokens."""
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 
 
 def label_words(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """Token ids of each label's words, without special tokens."""
+    """The token ids of each label's words, without special tokens."""
     return [encode_text(tokenizer, label.replace("_", " ")) for label in labels]

@@ -1,11 +1,11 @@
-"""Text generation: a text to be written for a text: summaries, translations, descriptions of data.
+"""Text generation: writes a text for a given one, such as a summary, a translation or a description of data.
 
-Example row: {"source": "name[Aromi], area[city centre]", "target": "Aromi is in the city centre."}. Rows of the same source
-are one example with several references: together they are drawn, in training each is a row of its own, and what is
-written is scored by the reference it is closest to.
+Example row: {"source": "name[Aromi], area[city centre]", "target": "Aromi is in the city centre."}. Rows with the same
+source form one example with several references. They are drawn together, each is a row of its own in training, and a
+written text is scored against the closest reference.
 
-A decoder reads the source and goes on with the target; of an encoder-decoder, the encoder reads the source and the decoder
-writes the target. The loss is the language model's, of the target's tokens and the one that ends it.
+A decoder reads the source and continues with the target. In an encoder-decoder the encoder reads the source and the
+decoder writes the target. The loss is the language model's, over the target's tokens and the end token.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
 
 
 class Config(TaskConfig):
-    """A text to be written for a text: summaries, translations, descriptions of data."""
+    """A text to write for a given one: a summary, a translation, a description of data."""
 
     example = {"name": "texts", "kind": "text_generation", "source": "source", "target": "target"}
 
-    kind: Literal["text_generation"] = Field(description="Kind of the task")
-    source: Template = Field(description='Column of the given text, or a template: "{text} TL;DR:"')
+    kind: Literal["text_generation"] = Field(description="Kind of task")
+    source: Template = Field(description='Column of the given text, or a template such as "{text} TL;DR:"')
     target: str = Field(
-        description="Column of the text to be written; rows of the same source are its references"
+        description="Column of the text to write; rows with the same source are its references"
     )
     max_target_length: int = Field(
-        default=64, ge=1, description="Longest target in tokens, in training and when text is generated"
+        default=64, ge=1, description="Longest target in tokens, both in training and in writing"
     )
     metric: Literal["rouge_l", "bleu", "exact_match", "neg_perplexity"] = Field(
         default="rouge_l",
-        description="Metric, maximized; neg_perplexity, minus the perplexity of the targets, needs no text generated "
-        "during the search",
+        description="Metric to maximize; neg_perplexity is minus the perplexity of the targets and faster, since no text is "
+        "written during the search",
     )
 
     @property
@@ -65,7 +65,7 @@ class Config(TaskConfig):
 
 @dataclass(frozen=True)
 class Example:
-    """A source and what may be written for it, one text or several."""
+    """A source and its references."""
 
     source: str
     targets: tuple[str, ...]
@@ -73,7 +73,7 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class GenerationSplit(Split):
-    """Rows are pairs of source and target; `sources` are the examples' sources alone, in the order of `examples`."""
+    """A split whose rows are pairs of source and target; `sources` has only the sources, one per example."""
 
     sources: Split
     examples: list[Example]
@@ -81,11 +81,11 @@ class GenerationSplit(Split):
 
 @dataclass(frozen=True, kw_only=True)
 class TextGeneration(Task):
-    """Cross-entropy of the target's tokens; ROUGE-L, BLEU or exact match of what is written, or the targets' perplexity.
+    """Writes texts: cross-entropy of the target's tokens; ROUGE-L, BLEU, exact match or perplexity.
 
     Attributes:
-        decode: the text of token ids.
-        max_target_length: tokens that may be written.
+        decode: turns token ids into text.
+        max_target_length: how many tokens may be written.
         end: the token that ends a text.
     """
 
@@ -108,7 +108,7 @@ class TextGeneration(Task):
         return torch.nn.functional.cross_entropy(logits_XV, targets_X, reduction="none")
 
     def keep(self, logits_XC: Tensor, row: Row) -> Tensor:
-        """The loss of each token, `[places]`: the logits of a vocabulary would fill the memory."""
+        """The loss of each token, `[places]`, since logits over the vocabulary would fill the memory."""
         return self.loss([logits_XC], [row])
 
     def sources(self, split: Split) -> Split | None:
@@ -124,7 +124,7 @@ class TextGeneration(Task):
         loss = float(torch.cat(list(kept)).mean())
         if not math.isfinite(loss):
             return Evaluation(math.nan)
-        perplexity = math.exp(min(loss, 700.0))  # beyond, a float overflows
+        perplexity = math.exp(min(loss, 700.0))  # a larger loss would overflow
         if written is None:
             return Evaluation(-perplexity, {"perplexity": perplexity})
         predictions = [self.decode(tokens).strip() for tokens in written]
@@ -142,7 +142,7 @@ class TextGeneration(Task):
 
 
 def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-    """Whether each text is one of its references, but for blanks."""
+    """1 for each text that equals one of its references, ignoring white space, else 0."""
     return [
         float(" ".join(text.split()) in {" ".join(right.split()) for right in mine})
         for text, mine in zip(predictions, references, strict=True)
@@ -150,7 +150,7 @@ def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]])
 
 
 def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-    """ROUGE-L's F of each text and the reference it is closest to (Lin, 2004), by torchmetrics."""
+    """The ROUGE-L F score of each text with its closest reference (Lin, 2004), by torchmetrics."""
     from torchmetrics.functional.text import rouge_score
 
     return [
@@ -174,11 +174,11 @@ def load(
     splits: Sequence[str],
     architecture: Architecture,
 ) -> TextGeneration:
-    """The task with the splits asked for; see `search.tasks.load`."""
+    """Loads a task with the given splits; see `search.tasks.load`."""
     if architecture == "encoder":
         raise StudyFileError(
             "kind: text_generation needs a decoder (GPT-2, Llama, Qwen) or an encoder-decoder (T5, BART); "
-            "the model is an encoder, which writes nothing"
+            "this model is an encoder, which cannot write"
         )
     source = Splits(config, _columns(config), seed)
     used = {split: _examples(config, source, split) for split in {"train": None, **dict.fromkeys(splits)}}
@@ -188,7 +188,7 @@ def load(
         made[split], cut = _tokenize(config, used[split], tokenizer, max_length, architecture)
         if cut:
             warnings.append(
-                f"{cut} of {len(made[split])} rows of {split} are cut: source or target is too long"
+                f"{cut} of {len(made[split])} rows of {split} are cut, because the source or the target is too long"
             )
     end = tokenizer.eos_token_id
     assert end is not None, "rows with targets end with it"
@@ -208,7 +208,7 @@ def load(
 
 
 def count(config: Config, split: str) -> int:
-    """Rows of a split in the data; see `search.tasks.count`."""
+    """Counts the rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
     return sources.open_source(config.data).count(name, _columns(config), field)
 
@@ -218,7 +218,7 @@ def _columns(config: Config) -> dict[str, str]:
 
 
 def _examples(config: Config, source: Splits, split: str) -> list[Example]:
-    """The examples of a split that are used, in the order in which their sources first come."""
+    """The used examples of a split, in the order in which their sources first appear."""
     table, where = source.table(split), source.name(split)
     everything = range(len(table))
     targets: dict[str, list[str]] = {}
@@ -239,7 +239,7 @@ def _tokenize(
     max_length: int,
     architecture: Architecture,
 ) -> tuple[GenerationSplit, int]:
-    """The split, and how many of its rows are cut."""
+    """Tokenizes examples; returns the split and how many of its rows are cut."""
     rows, asked, cut = [], [], 0
     try:
         for example in examples:
@@ -260,7 +260,7 @@ def _tokenize(
 
 
 def _row(given: list[int], target: list[int], architecture: Architecture) -> Row:
-    """A row that is read where each token of the target is to be said: at the token before it."""
+    """Makes a row whose head predicts each token of the target, at the token before it."""
     before = target[:-1]
     if architecture == "encoder-decoder":
         return Row(given, target, list(range(len(target))), written=before)

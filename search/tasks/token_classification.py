@@ -1,7 +1,7 @@
 """Token classification: a label for each word.
 
-Example row: {"words": ["Ink", "helps", "Apple"], "tags": ["O", "O", "B-ORG"]} with `text: words` and `label: tags`. Every
-word's first piece is read; words beyond `model.max_length` are not, and `check` says how many.
+Example row: {"words": ["Ink", "helps", "Apple"], "tags": ["O", "O", "B-ORG"]} with `text: words` and `label: tags`.
+The head reads the first token of each word. Words beyond `model.max_length` are not read; `check` says how many.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ class Config(TaskConfig):
 
     example = {"name": "entities", "kind": "token_classification"}
 
-    kind: Literal["token_classification"] = Field(description="Kind of the task")
-    text: str = Field(default="words", description="Column with the list of words (conll: words)")
-    label: str = Field(default="tags", description="Column with the list of their tags (conll: tags)")
+    kind: Literal["token_classification"] = Field(description="Kind of task")
+    text: str = Field(default="words", description="Column with the list of words (in conll files: words)")
+    label: str = Field(
+        default="tags", description="Column with the list of their tags (in conll files: tags)"
+    )
     metric: Literal["entity_f1", "accuracy", "macro_f1"] = Field(
-        default="entity_f1", description="Metric, maximized: entity_f1 (seqeval) is of whole entities"
+        default="entity_f1", description="Metric to maximize; entity_f1 (seqeval) compares whole entities"
     )
 
     @field_validator("text")
@@ -60,7 +62,7 @@ class Config(TaskConfig):
 
 @dataclass(frozen=True)
 class Sentence:
-    """A row before tokenization: its words, and the number of each one's tag."""
+    """A row before tokenization: its words and the numbers of their tags."""
 
     words: list[str]
     targets: list[int]
@@ -69,7 +71,7 @@ class Sentence:
 class TokenClassification(Task):
     """One label per word: cross-entropy; entity F1 (seqeval), or accuracy or macro F1 over words.
 
-    None of these is a mean over rows, so no score of single rows is kept. Entity F1 comes with that of each type.
+    None of these is a mean over rows, so single rows have no score. Entity F1 is also given for each type.
     """
 
     kind: ClassVar[str] = "token_classification"
@@ -106,7 +108,7 @@ class TokenClassification(Task):
 
 
 def _entity_f1(right: list[list[str]], given: list[list[str]]) -> tuple[float, dict[str, float]]:
-    """F1 of whole entities (their type and both ends), and of those of each type in the right answers."""
+    """F1 of whole entities (type and both ends), overall and for each type in the right answers."""
     from seqeval.metrics import classification_report
 
     if not any(tag != "O" for row in right for tag in row):
@@ -129,7 +131,7 @@ def load(
     splits: Sequence[str],
     architecture: Architecture,
 ) -> TokenClassification:
-    """The task with the splits asked for; see `search.tasks.load`."""
+    """Loads a task with the given splits; see `search.tasks.load`."""
     source = Splits(config, _columns(config), seed)
     numbers = _tag_numbers(source.train, config)
     made, warnings, used = {}, [], {}
@@ -143,7 +145,7 @@ def load(
         if unread:
             total = sum(len(sentence.words) for sentence in sentences)
             warnings.append(
-                f"{unread} of {total} words of {split} are not read: cut by model.max_length, or no token"
+                f"{unread} of {total} words of {split} are not read: they are beyond model.max_length or have no token"
             )
     labels = tuple(numbers)
     return TokenClassification(
@@ -158,7 +160,7 @@ def load(
 
 
 def count(config: Config, split: str) -> int:
-    """Rows of a split in the data; see `search.tasks.count`."""
+    """Counts the rows of a split in the data; see `search.tasks.count`."""
     name, field = split_name(config, split)
     return sources.open_source(config.data).count(name, _columns(config), field)
 
@@ -168,22 +170,22 @@ def _columns(config: Config) -> dict[str, str]:
 
 
 def _tag_numbers(train: Table, config: Config) -> dict[str, int]:
-    """Each tag's number, in the order of their names."""
+    """The number of each tag, in the order of their names."""
     split = config.data.train_split
-    first: dict[str, int] = {}  # row in which each tag is first seen
+    first: dict[str, int] = {}  # the first row of each tag
     for row in range(len(train)):
         for tag in _list(train, config.label, "label", row, split, "tags"):
             first.setdefault(tag, row)
     tags = first.keys()
     if len(tags) < 2:
         raise StudyFileError(
-            f"label: must have two tags or more in {split!r}; it has {', '.join(tags) or 'none'}"
+            f"label: must have at least two tags in {split!r}; it has {', '.join(tags) or 'none'}"
         )
     if config.metric == "entity_f1":
         for tag, row in first.items():
             if tag != "O" and tag[:2] not in ("B-", "I-"):
                 raise StudyFileError(
-                    f"label: entity_f1 needs tags of the IOB scheme, O, B-... and I-...; {place(row, split)} has "
+                    f"label: entity_f1 needs tags of the IOB scheme (O, B-..., I-...); {place(row, split)} has "
                     f"{tag!r}. Use metric: macro_f1"
                 )
     return {tag: number for number, tag in enumerate(sorted(tags))}
@@ -193,18 +195,22 @@ def _sentence(table: Table, config: Config, row: int, split: str, numbers: Mappi
     words = _list(table, config.text, "text", row, split, "words")
     tags = _list(table, config.label, "label", row, split, "tags")
     if len(words) != len(tags):
-        raise StudyFileError(f"label: {place(row, split)} has {len(words)} words and {len(tags)} tags")
+        raise StudyFileError(f"label: {place(row, split)} has {len(words)} words but {len(tags)} tags")
     unknown = next((tag for tag in tags if tag not in numbers), None)
     if unknown is not None:
         raise StudyFileError(
-            f"label: {place(row, split)} has {errors.show(unknown)}, which is no tag of "
+            f"label: {place(row, split)} has {errors.show(unknown)}, which is not a tag of "
             f"{config.data.train_split!r}: {', '.join(numbers)}"
         )
     return Sentence(words, [numbers[tag] for tag in tags])
 
 
 def _list(table: Table, column: str, field: str, row: int, split: str, what: str) -> list[str]:
-    """A row's words, or its tags (by their names where the data set declares them)."""
+    """The words or the tags of a row; tags by name if the data set declares names.
+
+    Raises:
+        StudyFileError: the column does not hold a list of texts.
+    """
     value: Any = table.columns[column][row]
     declared = table.class_names.get(column)
     if declared is not None and isinstance(value, list):
@@ -219,7 +225,7 @@ def _list(table: Table, column: str, field: str, row: int, split: str, what: str
 def _tokenize(
     sentences: Sequence[Sentence], tokenizer: PreTrainedTokenizerBase, max_length: int, split: str
 ) -> tuple[Split, int]:
-    """The split, and how many words are not read."""
+    """Tokenizes sentences; returns the split and how many words are not read."""
     try:
         encoded = methods_words.encode(tokenizer, [sentence.words for sentence in sentences], max_length)
     except methods_words.WordsError as error:
@@ -229,7 +235,7 @@ def _tokenize(
         there = [(at, tag) for at, tag in zip(positions, sentence.targets, strict=True) if at is not None]
         if not there:
             raise StudyFileError(
-                f"text: the tokenizer makes no token of {errors.show(' '.join(sentence.words))} in {split}"
+                f"text: the tokenizer makes no tokens from {errors.show(' '.join(sentence.words))} in {split}"
             )
         rows.append(Row(ids, [tag for _, tag in there], [at for at, _ in there]))
         unread += len(positions) - len(there)

@@ -1,1 +1,1 @@
-"""MLflow: runs, logged and served models, and its UI; the only importer of MLflow."""
+"""MLflow: runs, logged and served models, and its UI. Only this package imports MLflow."""

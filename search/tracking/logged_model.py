@@ -1,4 +1,4 @@
-"""An exported method as an MLflow model, in the study's run, and in MLflow's model registry on request."""
+"""Logs an exported method as an MLflow model of the study's run, and registers it on request."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _CODE = Path(__file__).with_name("served_model.py")
 
 
 def log(config: StudyConfig, exported: Exported, register: str | None = None) -> str:
-    """Logs an exported method as a model of the study's run, once for the same tensors.
+    """Logs an exported method as a model of the study's run; the same tensors are logged only once.
 
     Args:
-        config: of the study.
-        exported: what was exported.
-        register: name in the model registry, which then gets a version of it; None for none.
+        config: the study.
+        exported: the exported method.
+        register: the name under which the model registry gets a new version; None registers nothing.
 
     Returns:
-        Its URI, as `mlflow models serve --model-uri` takes it.
+        The model's URI, for `mlflow models serve --model-uri`.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -94,7 +94,7 @@ def _log(client: MlflowClient, config: StudyConfig, exported: Exported, experime
 
 
 def save(config: StudyConfig, exported: Exported, path: Path, model: Model | None = None) -> None:
-    """Writes the MLflow model into a new folder: code, the exported folder, and no pickle."""
+    """Writes the MLflow model to a new folder: code and the exported folder, without a pickle."""
     hub_id = config.model.name_or_path
     mlflow.pyfunc.save_model(
         path=str(path),
@@ -110,13 +110,13 @@ def save(config: StudyConfig, exported: Exported, path: Path, model: Model | Non
 
 
 def _register(client: MlflowClient, name: str, model_id: str, run: str) -> str:
-    """Version of the model under that name; the same model is registered once."""
+    """Registers the model under a name, only once, and returns its version."""
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    # Its place, since models:/ID would be looked up in the process's own store.
+    # The artifact's path, since MLflow would look models:/ID up in the process's default store.
     place = client.get_logged_model(model_id).artifact_location
     for version in client.search_model_versions(f"name = '{name}'"):
         if version.source == place:
@@ -126,7 +126,7 @@ def _register(client: MlflowClient, name: str, model_id: str, run: str) -> str:
 
 
 def signature(config: StudyConfig) -> ModelSignature:
-    """Columns of the input, and the type of an answer; with several tasks, the parameter `task` says which."""
+    """The model's signature: input columns, type of the answer, and a parameter `task` if there are several tasks."""
     several = len(config.tasks) > 1
     columns = list(dict.fromkeys(name for task in config.tasks for name in task.request))
     inputs = Schema([ColSpec(DataType.string, name, required=not several) for name in columns])
@@ -137,7 +137,7 @@ def signature(config: StudyConfig) -> ModelSignature:
 
 
 def example(config: StudyConfig) -> pd.DataFrame | tuple[pd.DataFrame, dict[str, Any]]:
-    """Two rows for the first task, with `task` where there are several."""
+    """An input example: two rows for the first task, with the parameter `task` if there are several tasks."""
     columns = config.tasks[0].request
     table = pd.DataFrame({name: [text, f"Another: {text}"] for name, text in columns.items()})
     return (table, {"task": config.tasks[0].name}) if len(config.tasks) > 1 else table
@@ -150,7 +150,10 @@ def _answer(task: TaskConfig) -> DataType | Array:
 
 
 def _requirements(method: str) -> list[str]:
-    """The versions that are here, without the name of a build; of another package's method, that package too."""
+    """The installed versions of the packages the model needs, without build names.
+
+    If another package offers the method, that package is included.
+    """
     packages = (
         "mlflow",
         "torch",

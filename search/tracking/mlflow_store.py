@@ -1,4 +1,4 @@
-"""Where MLflow keeps a study, and what it says when it cannot be reached, without the passwords in it."""
+"""Connects to MLflow's store, and turns its errors into messages without passwords."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# MLflow's client would ask a server that is away for minutes, and one whose answer was lost to make a run again, unseen.
-# What asks again here is `Tracker`, which looks first.
+# No retries by MLflow's client: it would wait minutes for a server that is away, and would create a run twice if an
+# answer was lost. `Tracker` retries instead, and looks first what is already there.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
 class TrackingError(StorageError):
-    """MLflow cannot be reached, or refuses what we write."""
+    """MLflow cannot be reached, or refuses to write."""
 
 
 def connect(address: str) -> MlflowClient:
-    """A client of the store; of SQLite the folder and the file are made, with a write-ahead log.
+    """Connects to the store; for SQLite, creates the file if needed, with a write-ahead log.
 
     Raises:
-        MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError: it cannot be reached; see `errors`.
+        MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError: the store cannot be reached; see
+        `errors`.
     """
     if address.startswith("sqlite:///"):
         file = Path(address.removeprefix("sqlite:///"))
@@ -48,7 +49,7 @@ def connect(address: str) -> MlflowClient:
 
 
 def _make(file: Path) -> None:
-    """Makes a database under another name first: one that a killed process had half made, MLflow could not make whole."""
+    """Creates a database, first under a temporary name: MLflow cannot complete one that was left half made."""
     from mlflow.store.db.utils import _initialize_tables
 
     temporary = file.with_suffix(f".{os.getpid()}.tmp")
@@ -67,9 +68,9 @@ def _make(file: Path) -> None:
 
 
 def artifacts(config: StudyConfig, address: str) -> str | None:
-    """Where a new experiment's artifacts go; None lets the tracking server decide.
+    """The place of a new experiment's artifacts; None lets the tracking server decide.
 
-    A database has no place for them, and MLflow would take the current directory.
+    A database has no such place, and MLflow would use the current directory.
     """
     if is_server(address):
         return None
@@ -78,14 +79,14 @@ def artifacts(config: StudyConfig, address: str) -> str | None:
 
 @contextlib.contextmanager
 def errors(address: str) -> Iterator[None]:
-    """Turns what MLflow and its database raise into a TrackingError that says what to do."""
+    """Turns errors of MLflow and its database into a TrackingError that says what to do."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
         text = without_passwords(f"cannot write to MLflow at {address}: {error}", address)
         if is_server(address) and any(f"error code {code}" in text for code in (401, 403)):
             raise TrackingError(
-                f"MLflow at {without_passwords(address)} refuses the user or the password: "
-                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (and see that the user may write)"
+                f"MLflow at {without_passwords(address)} refuses the user or the password: set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user who may write"
             ) from error
         raise TrackingError(text + password_hint(text)) from error

@@ -1,8 +1,8 @@
-"""An exported method as MLflow serves it ("models from code"): this file goes with the model, beside `methods/`.
+"""An exported method as MLflow serves it ("models from code"). This file is saved with the model, beside `methods/`.
 
-It needs nothing of promptfront but the package `methods`, whose copy travels with it. The frozen model is not in it:
-it is looked for where it was, else under its hub id; PROMPTFRONT_MODEL names another place. `methods.load` refuses
-other weights than those it was trained on.
+Of promptfront it needs only the package `methods`, which is copied into the model. The frozen model is not included:
+it is loaded from its former folder, else by its hub id, or from the place that PROMPTFRONT_MODEL names. `methods.load`
+refuses weights other than those the method was trained on.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from methods.saved import folder as saved_folder
 
 
 class ServedModel(PythonModel):  # type: ignore[misc]
-    """Rows of a table in, a list of what `methods.load(folder).predict` answers out."""
+    """Takes a table and returns the list of answers that `methods.load(folder).predict` gives."""
 
     _skip_type_hint_validation = (
-        True  # the signature says what a row is, and hints of ours would be a second one
+        True  # the signature describes the input; type hints would be a second description
     )
 
     def load_context(self, context: Any) -> None:
@@ -38,9 +38,8 @@ class ServedModel(PythonModel):  # type: ignore[misc]
 
         Args:
             context: unused.
-            model_input: a DataFrame with the columns of the task's answer: text and perhaps text_pair, or question
-                and context.
-            params: `task`, where there are several.
+            model_input: a DataFrame with the task's columns: text and perhaps text_pair, or question and context.
+            params: the parameter `task`, if there are several tasks.
         """
         task = (params or {}).get("task") or None
         rows = model_input.to_dict("records")
@@ -49,7 +48,7 @@ class ServedModel(PythonModel):  # type: ignore[misc]
 
 
 def _given(row: dict[str, Any], columns: tuple[str, ...]) -> Any:
-    """A row as `methods.load(folder).predict` takes it."""
+    """Turns a row of the table into the input of `methods.load(folder).predict`."""
     present = [row[name] for name in columns if isinstance(row.get(name), str)]
     if not present:
         raise ValueError(f"a row must have {' and '.join(columns)}; it has {', '.join(map(str, row))}")

@@ -1,4 +1,4 @@
-"""The study's own run in MLflow: what it is of, its data sets, and in the end its verdict, report and averages."""
+"""The study's own run in MLflow: its settings, its data sets, and at the end its verdict, report and averages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
 
 
 class StudyRun:
-    """The experiment of a study and the run that stands for the whole of it, made or going on."""
+    """A study's experiment and the run for the study as a whole; both are created if they do not exist."""
 
     def __init__(self, client: MlflowClient, config: StudyConfig, address: str) -> None:
         self._client = client
@@ -34,7 +34,7 @@ class StudyRun:
             self.id: str = found
             client.update_run(self.id, status="RUNNING")
         else:
-            # With the user and the commit, as MLflow's own runs have them.
+            # These tags have the user and the commit, as in runs that MLflow starts itself.
             run = client.create_run(
                 self.experiment, run_name=config.study, tags=resolve_tags({_KIND: "study"})
             )
@@ -45,10 +45,10 @@ class StudyRun:
 
     @staticmethod
     def find(client: MlflowClient, config: StudyConfig) -> tuple[str, str]:
-        """Ids of a study's experiment and of its run, which are there and stay as they are.
+        """Finds the ids of a study's experiment and of its run, without changing them.
 
         Raises:
-            NoStudyError: they are not there.
+            NoStudyError: they do not exist.
         """
         experiment = client.get_experiment_by_name(config.study)
         run = None if experiment is None else _find(client, experiment.experiment_id)
@@ -57,18 +57,18 @@ class StudyRun:
         return experiment.experiment_id, run
 
     def end(self, status: str, report: dict[str, Any], description: str, folder: Path) -> None:
-        """Writes what the study came to, and ends its run.
+        """Writes the study's results and ends its run.
 
         Args:
             status: FINISHED, KILLED (it can be resumed) or FAILED.
-            report: content of report.json.
-            description: Markdown.
-            folder: of the report, kept as an artifact.
+            report: the content of report.json.
+            description: the run's description, in Markdown.
+            folder: the report's folder, which is logged as an artifact.
         """
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, 0) for name, value in averages(report).items()]
         self._client.log_batch(self.id, metrics=metrics)
-        # To a newcomer, MLflow does not say that artifacts are shown.
+        # Newcomers do not see that MLflow shows artifacts, so the description says where the report is.
         note = f"{description.rstrip()}\n\nThe whole report: tab *Artifacts*, `report/report.html`.\n"
         self._client.set_tag(self.id, "mlflow.note.content", note)
         self._client.log_inputs(self.id, list(_datasets(self._config, report)))
@@ -77,7 +77,7 @@ class StudyRun:
 
 
 def averages(report: dict[str, Any]) -> dict[str, float]:
-    """Of each method the means over its finalist's seeds, with the test mean's interval, and its best trial."""
+    """Each method's best validation score, parameters, and means over its finalist's seeds with the test interval."""
     found: dict[str, float | None] = {}
     for method in report["methods"]:
         name = method["method"]
@@ -96,13 +96,13 @@ def averages(report: dict[str, Any]) -> dict[str, float]:
 
 
 def _datasets(config: StudyConfig, report: dict[str, Any]) -> Iterator[DatasetInput]:
-    """A data set per task and split, as the report has their hashes and numbers of rows; nothing is loaded."""
+    """Yields a data set per task and split, from the hashes and row counts in the report; loads no data."""
     hashes = report["provenance"].get("data", {})
     rows = {task["name"]: task for task in report["tasks"]}
     for task in config.tasks:
         source = task.data.model_dump(mode="json", exclude_none=True)
         for split, digest in hashes.get(task.name, {}).items():
-            # MLflow keeps 36 characters of a digest: the whole sha256 is in the profile.
+            # MLflow keeps only 36 characters of a digest, so the whole sha256 is in the profile.
             profile = {"sha256": digest, "rows": rows[task.name].get(split)}
             dataset = Dataset(
                 name=f"{task.name} {split}",
@@ -115,7 +115,7 @@ def _datasets(config: StudyConfig, report: dict[str, Any]) -> Iterator[DatasetIn
 
 
 def _find(client: MlflowClient, experiment: str) -> str | None:
-    """Id of the study's run, if there is one."""
+    """The id of the study's run, or None."""
     found = client.search_runs([experiment], f"tags.`{_KIND}` = 'study'", max_results=1)
     return found[0].info.run_id if found else None
 

@@ -1,7 +1,7 @@
-"""Every trial as a run in MLflow: a projection of the Optuna storage, made by the driver alone.
+"""Writes every trial as a run to MLflow; only the driver does this.
 
-`sync` writes whatever is in the storage and not yet in MLflow, so it can be called at any time and again: after a
-crash, or after MLflow was away. A thread calls it while trials run; training never waits for MLflow.
+`sync` writes what is in the Optuna storage and not yet in MLflow. It can be called at any time and repeatedly, also
+after a crash or after MLflow was away. A thread calls it while trials run, so training never waits for MLflow.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from search.tracking.mlflow_store import TrackingError
 from search.tracking.study_run import StudyRun
 
 _TRIAL = "promptfront.trial"
-_STATE = "promptfront.state"  # of a trial that has ended; what is written after it is the run's status
-_RUN_ID = "mlflow_run_id"  # the study's late fact of a trial
+_STATE = "promptfront.state"  # the state of an ended trial; the run's status is written after it
+_RUN_ID = "mlflow_run_id"  # name of the fact that holds a trial's run id
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
 
-_MOST_METRICS = 800  # of a batch: MLflow takes 1,000 things of all kinds
-_INTERVAL = 2.0  # seconds between two writes of the thread
-_PATIENCE = 30.0  # seconds that MLflow may be away at the end
+_MOST_METRICS = 800  # metrics in a batch: MLflow takes 1,000 entries of all kinds
+_INTERVAL = 2.0  # seconds between two writes
+_PATIENCE = 30.0  # seconds to wait at the end for an MLflow that is away
 
 
 class Tracker:
@@ -40,7 +40,7 @@ class Tracker:
 
     Args:
         study: the study.
-        backbone_parameters: of the frozen model, to give each trial's share of them.
+        backbone_parameters: the frozen model's number of parameters, to log each trial's share of them.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -49,9 +49,9 @@ class Tracker:
     def __init__(self, study: Study, backbone_parameters: int | None = None) -> None:
         self._study = study
         self._backbone_parameters = backbone_parameters
-        # Beside `best_validation`, which every study has: the name under which people look for it.
+        # A second name for `best_validation`, with the metric's own name, under which people look for it.
         self._best = trial_run.metric_name(f"best_{metric(study)}".replace(" ", "_"))
-        self._ended: set[Key] = set()  # and written
+        self._ended: set[Key] = set()  # trials that have ended and are written
         self._tested: set[Key] = set()
         self._logged: dict[Key, int] = {}
         self._in_doubt = False
@@ -63,13 +63,13 @@ class Tracker:
             self._read_runs()
 
     def sync(self, patient: bool = False) -> None:
-        """Writes what is new.
+        """Writes everything that is not in MLflow yet.
 
         Args:
-            patient: wait a while for an MLflow that is away.
+            patient: whether to wait a while for an MLflow that is away.
 
         Raises:
-            TrackingError: MLflow cannot be reached; nothing is lost, the next call goes on.
+            TrackingError: MLflow cannot be reached. Nothing is lost: the next call writes what is missing.
         """
         deadline = time.monotonic() + (_PATIENCE if patient else 0.0)
         while True:
@@ -84,7 +84,7 @@ class Tracker:
         with self._lock, self._written():
             tests = self._study.facts_of_trials(finalists.TEST)
             for key, trial in self._study.trials():
-                # a trial that has no configuration yet is being proposed, in another thread
+                # A trial without a configuration is just being proposed in another thread.
                 if (
                     "config" in trial.user_attrs
                     and trial.state != TrialState.WAITING
@@ -96,7 +96,7 @@ class Tracker:
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[None]:
-        """What is written within may have arrived although MLflow said nothing: who writes next looks first."""
+        """Wraps writes. After an error they may have arrived all the same, so the next write first reads the runs."""
         with mlflow_store.errors(self._uri):
             if self._in_doubt:
                 self._read_runs()
@@ -106,12 +106,12 @@ class Tracker:
 
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:
-        """Calls `sync` every few seconds in a thread; MLflow's absence is made up for by a later call."""
+        """Calls `sync` every few seconds in a thread; a later call writes what an earlier one could not."""
         stop = threading.Event()
 
         def follow() -> None:
             while not stop.wait(_INTERVAL):
-                with contextlib.suppress(TrackingError):  # `finish` calls again, and tells
+                with contextlib.suppress(TrackingError):  # `finish` calls `sync` again and reports the error
                     self.sync()
 
         thread = threading.Thread(target=follow, name="mlflow", daemon=True)
@@ -123,9 +123,9 @@ class Tracker:
             thread.join()
 
     def finish(self, status: str, report: dict[str, Any], description: str, folder: Path) -> None:
-        """Writes what is left, ends the study's run, and leaves no run RUNNING.
+        """Writes what is left and ends all runs, the study's own included.
 
-        Args: as of `StudyRun.end`.
+        The arguments are those of `StudyRun.end`.
 
         Raises:
             TrackingError: MLflow cannot be reached.
@@ -138,7 +138,7 @@ class Tracker:
             self._whole.end(status, report, description, folder)
 
     def _project(self, key: Key, trial: FrozenTrial) -> None:
-        """Brings the trial's run up to date, creating it if need be."""
+        """Brings the trial's run up to date, and creates it if needed."""
         status = _STATUS.get(trial.state)
         earlier = self._earlier.get(str(key))
         if earlier is not None:
@@ -154,22 +154,22 @@ class Tracker:
         self._write(key, trial, status)
 
     def _go_on(self, key: Key, run: Run) -> None:
-        """An earlier launch was cut short, or the trial was interrupted, or an answer was lost."""
+        """Continues the run of a trial after an interrupted launch or trial, or after a lost answer."""
         if self._study.fact_of_trial(key, _RUN_ID) != run.info.run_id:
             self._study.record_trial_fact(key, _RUN_ID, run.info.run_id)
         if run.info.status != "RUNNING":
             self._client.update_run(run.info.run_id, status="RUNNING")
-        if run.data.params:  # they come first
+        if run.data.params:  # parameters are written first, so metrics may be there too
             self._logged[key] = self._last_step(run)
         del self._earlier[str(key)]
 
     def _write(self, key: Key, trial: FrozenTrial, status: str | None) -> None:
-        """What is new, in as few calls as MLflow takes; of a trial that has ended, all.
+        """Writes what is new in as few calls as MLflow allows; for an ended trial also its final values.
 
         Args:
-            key: of the trial.
-            trial: as it is now.
-            status: of the run's end, or None.
+            key: the trial's key.
+            trial: the trial as it is now.
+            status: the run's final status; None while the trial runs.
         """
         params = [] if key in self._logged else trial_run.params(key, trial)
         logged = self._logged.get(key, 0)
@@ -195,7 +195,7 @@ class Tracker:
         self._client.log_batch(
             self._ids[str(key)],
             metrics=trial_run.tested(reading),
-            tags=[RunTag("promptfront.chosen", "true")],  # the test split is read for no other
+            tags=[RunTag("promptfront.chosen", "true")],  # only chosen finalists are scored on test
         )
         self._tested.add(key)
 
@@ -220,7 +220,7 @@ class Tracker:
         return max(metric.step for metric in self._client.get_metric_history(run.info.run_id, "validation"))
 
     def _read_runs(self) -> None:
-        """What MLflow has, by an earlier launch or by this one."""
+        """Reads the runs that MLflow already has, of earlier launches and of this one."""
         self._earlier = {run.data.tags[_TRIAL]: run for run in self._all_runs()}
         self._ids: dict[str, str] = {name: run.info.run_id for name, run in self._earlier.items()}
         self._logged.clear()

@@ -1,4 +1,4 @@
-"""What a trial's run in MLflow holds: parameters, tags, curves against steps, costs and scores."""
+"""The content of a trial's run in MLflow: parameters, tags, curves by step, costs and scores."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from search.study.records import Key, curve, known_of, loss_weights
 
 
 def params(key: Key, trial: FrozenTrial) -> list[Param]:
-    """Method, seed, the hyperparameters that apply, and the weights of the losses."""
+    """The run's parameters: method, seed, the hyperparameters that apply, and the loss weights."""
     facts = trial.user_attrs
     params = {"method": key.method, "seed": facts["seed"], **facts["config"], **loss_weights(facts)}
     return [Param(name, str(value)) for name, value in params.items()]
 
 
 def origin(key: Key, facts: dict[str, Any]) -> dict[str, str]:
-    """Tags of a finalist: the search trial whose configuration it retrains, why, and with which of the seeds."""
+    """The tags of a finalist: the search trial that it retrains, the reason, and the index of its seed."""
     if key.stage == "search":
         return {}
     return {
@@ -33,7 +33,7 @@ def origin(key: Key, facts: dict[str, Any]) -> dict[str, str]:
 
 
 def points(steps: dict[int, dict[str, Any]]) -> list[Metric]:
-    """Evaluations by their step, as `records.curve` gives them."""
+    """The metrics of evaluations; `steps` is what `records.curve` returns."""
     now = int(time.time() * 1000)
     found = []
     for step, evaluation in steps.items():
@@ -45,7 +45,7 @@ def points(steps: dict[int, dict[str, Any]]) -> list[Metric]:
 
 
 def final(trial: FrozenTrial, backbone_parameters: int | None, best: str) -> list[Metric]:
-    """Costs, and the best score with its step, under `best` too."""
+    """The final metrics: costs, and the best score at its step, as `best_validation` and under the name `best`."""
     facts, now = known_of(trial), milliseconds(trial.datetime_complete)
     final = {name: facts.get(name) for name in (*COUNTS, *COSTS)}
     if backbone_parameters and final["deployed_parameters"] is not None:
@@ -59,7 +59,7 @@ def final(trial: FrozenTrial, backbone_parameters: int | None, best: str) -> lis
 
 
 def tested(reading: dict[str, Any]) -> list[Metric]:
-    """The scores of a reading of the test split."""
+    """The metrics of the scores on test."""
     scores = {
         "test": reading["test"],
         **_by_task("test", reading["task_scores"]),
@@ -74,16 +74,16 @@ def tested(reading: dict[str, Any]) -> list[Metric]:
 
 
 def _by_task(split: str, scores: dict[str, float]) -> dict[str, float]:
-    """Each task's score, and of several tasks the worst."""
+    """Each task's score, and the worst if there are several tasks."""
     worst = {f"{split}_worst": min(scores.values())} if len(scores) > 1 else {}
     return {**{f"{split}_{task}": score for task, score in scores.items()}, **worst}
 
 
 def metric_name(metric: str) -> str:
-    """A name that MLflow takes: labels from the data may have any characters."""
+    """A metric's name with only the characters that MLflow allows; labels from the data may have others."""
     return re.sub(r"[^\w ./-]", "_", metric)[:250]
 
 
 def milliseconds(moment: datetime | None) -> int:
-    """A moment as MLflow counts it, since 1970; without one, now."""
+    """A moment in milliseconds since 1970, as MLflow takes it; None is now."""
     return int((moment.timestamp() if moment else time.time()) * 1000)

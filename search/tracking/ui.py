@@ -1,4 +1,4 @@
-"""The MLflow UI on the store of a study, on this machine only and with a password."""
+"""Serves the MLflow UI for a study's store, on this machine only and with a password."""
 
 from __future__ import annotations
 
@@ -18,45 +18,46 @@ _USER = "admin"
 
 
 def serve(config: StudyConfig | None, output_dir: Path, port: int, console: Console) -> None:
-    """Serves until Ctrl-C, SIGTERM, or the terminal closes.
+    """Serves the UI until Ctrl-C or SIGTERM, or until the terminal closes.
 
     Args:
-        config: of the study whose store is shown; None for the default store of `output_dir`.
-        output_dir: where studies are kept.
-        port: on the loopback interface.
+        config: the study whose store is shown; None shows the default store of `output_dir`.
+        output_dir: the folder that holds the studies.
+        port: a port of the loopback interface.
+        console: where the address and the password are printed.
 
     Raises:
-        NoStudyError: there is no store.
-        PromptfrontError: the server ended by itself, as it does when the port is taken.
+        NoStudyError: the store does not exist.
+        PromptfrontError: the server stopped by itself, for example because the port is taken.
     """
     from search.config import places
 
     uri = places.default_mlflow_uri(output_dir) if config is None else places.mlflow_uri(config)
     if places.is_server(uri):
         shown = places.without_passwords(uri)
-        console.print(f"This study is tracked by a server: {shown}", highlight=False)
+        console.print(f"The runs are on an MLflow server; open {shown} in your browser.", highlight=False)
         return
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise NoStudyError(f"there is no MLflow store {uri}; launch a study first, from the same folder")
+        raise NoStudyError(f"there is no MLflow store {uri}; launch a study from this folder first")
     folder = (output_dir if config is None else config.output_dir).absolute() / "mlflow_auth"
     password = _password(folder)
-    lines = [f"MLflow UI: http://127.0.0.1:{port}/{_page(config, uri)}  (Ctrl-C ends it)"]
+    lines = [f"MLflow UI: http://127.0.0.1:{port}/{_page(config, uri)}  (Ctrl-C stops it)"]
     lines += [f"user:      {_USER}", f"password:  {password}  (kept in {folder / 'password.txt'})"]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--workers", "1", "--app-name", "basic-auth"]
     environment = {
         **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": uri,  # not on the command line, where others could read a password
+        "MLFLOW_BACKEND_STORE_URI": uri,  # not on the command line, where other users could read a password
         "MLFLOW_AUTH_CONFIG_PATH": str(folder / "basic_auth.ini"),
         "MLFLOW_AUTH_ADMIN_USERNAME": _USER,
         "MLFLOW_AUTH_ADMIN_PASSWORD": password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(),
-        # Without it, MLflow starts ten processes for jobs that we have no use for.
+        # Otherwise MLflow starts ten processes for jobs that we do not use.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     signal.signal(signal.SIGHUP, signal.default_int_handler)
-    # The server has workers of its own, which would outlive it: they are a group, which ends with us.
+    # The server's workers would outlive it, so it starts a process group, which we end as a whole.
     with subprocess.Popen(command, env=environment, start_new_session=True) as server:
         try:
             code = server.wait()
@@ -64,11 +65,13 @@ def serve(config: StudyConfig | None, output_dir: Path, port: int, console: Cons
             os.killpg(server.pid, signal.SIGTERM)
             return
     if code > 0:
-        raise PromptfrontError(f"the MLflow server ended with code {code}; is port {port} taken? Try --port")
+        raise PromptfrontError(
+            f"the MLflow server stopped with code {code}. If port {port} is taken, choose another one with --port"
+        )
 
 
 def _page(config: StudyConfig | None, uri: str) -> str:
-    """The study's runs; MLflow's own first page is about chat applications."""
+    """The page with the study's runs; MLflow's own start page is about chat applications."""
     from search.tracking import mlflow_store
     from search.tracking.study_run import StudyRun
 
@@ -80,9 +83,10 @@ def _page(config: StudyConfig | None, uri: str) -> str:
 
 
 def _password(folder: Path) -> str:
-    """The UI's password, made at the first use together with the users' database; only the owner can read them.
+    """Returns the UI's password, and creates it with the users' database at the first use.
 
-    Without its file nobody knows the password, which the database keeps as a hash: both are then made anew.
+    Only the owner can read the files. If the password's file is gone, both are created again, since the database keeps
+    only a hash of the password.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file, users = folder / "password.txt", folder / "users.db"

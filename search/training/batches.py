@@ -1,9 +1,9 @@
-"""Which rows a step trains on, and how rows become tensors.
+"""Chooses the rows of each training step, and turns rows into tensors.
 
-A batch has rows of every task, as many as the task's share says. Rows of a task that are of similar length share a
-batch, so little is wasted on padding: each epoch is shuffled, cut into stretches of `_STRETCH` batches, sorted by
-length within each, and the batches shuffled again. The order is a function of (seed, step) alone: a resumed trial goes
-on with the rows it would have seen.
+A batch has rows of every task, in proportion to the task's share. Rows of similar length share a batch, to save
+padding: each epoch is shuffled, cut into stretches of `_STRETCH` batches, sorted by length within each stretch, and
+its batches are shuffled again. The order depends only on (seed, step), so a resumed trial continues with the rows it
+would have seen.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _STRETCH = 16
 
 
 class BatchOrder:
-    """The batches of a trial: rows for each step, each as (task, row).
+    """The batches of a trial: for each step its rows, as (task, row).
 
     Args:
-        lengths: of each task, the tokens of each row.
-        batch_size: rows of a batch.
-        seed: of the shuffling.
-        exponent: a task's share of the rows goes with its number of rows to this power: 1 is proportional, 0 equal
-            (Raffel et al., 2020, section 3.5.2: the inverse of the temperature).
+        lengths: for each task, the number of tokens of each row.
+        batch_size: the number of rows in a batch.
+        seed: the seed of the shuffling.
+        exponent: a task's share is its number of rows to this power: 1 is proportional, 0 is equal (Raffel et al.,
+            2020, section 3.5.2; it is the inverse of the temperature).
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class BatchOrder:
         ]
 
     def _before(self, task: int, step: int) -> int:
-        """How many rows of a task all earlier batches have; those of all tasks add up to whole batches."""
+        """How many rows of a task come before a step; the rows of all tasks add up to whole batches."""
         rows = step * self._batch_size
         return math.floor(rows * self._ends[task + 1]) - math.floor(rows * self._ends[task])
 
 
 class _Stream:
-    """The rows of one task, without end: epoch after epoch."""
+    """The endless sequence of one task's rows, epoch after epoch."""
 
     def __init__(self, lengths: Sequence[int], size: int, seed: str) -> None:
         self._lengths = lengths
         self._size = size
         self._seed = seed
-        # Of this stream alone: one cache for all of them would forget each before its next step.
+        # Each stream has its own cache: a shared one would drop each epoch before its next use.
         self._epoch = functools.lru_cache(maxsize=2)(self._shuffled)
 
     def __getitem__(self, position: int) -> int:
@@ -75,12 +75,12 @@ class _Stream:
         return self._epoch(epoch)[place]
 
     def _shuffled(self, epoch: int) -> list[int]:
-        """The rows of an epoch, in their order."""
+        """The rows of an epoch in their shuffled order."""
         draw = random.Random(f"{self._seed}/{epoch}")
         rows = list(range(len(self._lengths)))
         draw.shuffle(rows)
-        # The batch that the epoch before began is filled first, and one that the next must fill is last: all between
-        # are whole, so none is of two batches' lengths.
+        # First come the rows that complete the last epoch's open batch, and last the rows of a batch that the next
+        # epoch will complete. All batches between are whole, so that no batch mixes rows of two sorted batches.
         begun = min(-epoch * len(rows) % self._size, len(rows))
         batches = []
         for start in range(begun, len(rows), _STRETCH * self._size):
@@ -92,7 +92,7 @@ class _Stream:
 
 
 def by_length(rows: Sequence[Row], batch_size: int) -> list[list[int]]:
-    """Row numbers in batches of equal lengths, the longest first (so that memory runs out at once or never)."""
+    """Row numbers in batches of similar length, the longest first, so that memory runs out at once or never."""
     order = sorted(range(len(rows)), key=lambda number: -rows[number].length)
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
@@ -101,13 +101,13 @@ class Texts(NamedTuple):
     """Rows as tensors.
 
     Attributes:
-        ids_BT: int64, padded on the right to the longest text. Padding is masked everywhere, so it does not matter which
-            token it is: 0.
+        ids_BT: int64, token ids, padded on the right with 0 to the longest text. Padding is masked everywhere, so its
+            token does not matter.
         mask_BT: bool, False at padding.
-        read_BT: bool, True where a row is read; `[B, 1 + U]` where there is `written_BU`.
-        types_BT: int64, token types; None where all are 0.
-        written_BU: int64, what an encoder-decoder's decoder goes through after its start token, padded on the right; None:
-            nothing.
+        read_BT: bool, True at positions that the head reads; `[B, 1 + U]` if there is `written_BU`.
+        types_BT: int64, token types; None if all are 0.
+        written_BU: int64, the tokens that an encoder-decoder's decoder gets after its start token, padded on the
+            right; None if it gets none.
     """
 
     ids_BT: Tensor
@@ -117,19 +117,19 @@ class Texts(NamedTuple):
     written_BU: Tensor | None = None
 
     def of(self, rows: slice) -> Texts:
-        """Some of the rows."""
+        """The tensors of some of the rows."""
         types_BT = None if self.types_BT is None else self.types_BT[rows]
         written_BU = None if self.written_BU is None else self.written_BU[rows]
         return Texts(self.ids_BT[rows], self.mask_BT[rows], self.read_BT[rows], types_BT, written_BU)
 
 
 def without_targets(rows: Sequence[Row]) -> list[Row]:
-    """The rows without what shall be written after them."""
+    """The rows without the texts to be written after them."""
     return [Row(row.input_ids[: row.source_length], [], token_type_ids=row.token_type_ids) for row in rows]
 
 
 def collate(rows: Sequence[Row], device: torch.device) -> Texts:
-    """The rows as tensors on a device; all are written after by a decoder of their own, or none."""
+    """Turns rows into tensors on a device. Either all rows have tokens for a separate decoder, or none has."""
     size = (len(rows), max(len(row.input_ids) for row in rows))
     ids_BT = torch.zeros(size, dtype=torch.long)
     mask_BT, read_BT = torch.zeros(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool)

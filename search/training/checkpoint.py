@@ -1,6 +1,6 @@
-"""A trial's checkpoint: one safetensors file, from which it goes on exactly as it would have.
+"""Saves and restores a trial's checkpoint, one safetensors file from which it continues exactly as before.
 
-The last two are kept, so that one that the disk has damaged costs one evaluation interval, not the trial.
+The last two are kept, so that a damaged file costs only one evaluation interval.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _KEPT = 2
 
 
 class Restored(NamedTuple):
-    """A checkpoint that a trial goes on from, by its path or URI, and what was to be reported of it."""
+    """A restored checkpoint: its path or URI, and the report that belongs to it."""
 
     path: str
     report: Report | None
@@ -32,15 +32,15 @@ def save(trial: Trial, folder: CheckpointFolder, report: Report | None = None) -
     """Writes `step-N.safetensors` and removes all but the last two.
 
     Args:
-        trial: at its present step.
-        folder: of its checkpoints.
-        report: what will be reported of it: the process may end before it is.
+        trial: the trial at its present step.
+        folder: the folder of its checkpoints.
+        report: the report of this step; it is saved too, since the process may end before it is sent.
 
     Returns:
         The file's path or URI.
 
     Raises:
-        CheckpointFolderError: it cannot be written; the one before it is as it was.
+        CheckpointFolderError: the file cannot be written; earlier checkpoints are unchanged.
     """
     tensors = {
         **{f"method.{name}": tensor for name, tensor in parameters.state(trial.method).items()},
@@ -72,7 +72,7 @@ def restore(trial: Trial, folder: CheckpointFolder) -> Restored | None:
                 metadata = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError):
-            continue  # damaged: the one before it is as good, an interval older
+            continue  # damaged: take the one before it
         _load(trial, tensors)
         trial.step, trial.seconds = int(metadata["step"]), float(metadata["seconds"])
         kept = json.loads(metadata.get("report", "null"))

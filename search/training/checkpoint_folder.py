@@ -1,7 +1,7 @@
-"""Where checkpoints are: a folder or a URI (s3://, gs://, abfs://, hdfs://).
+"""The place of checkpoints: a folder or a URI (s3://, gs://, abfs://, hdfs://).
 
-Checkpoints are written and read as files; where the place is no file system of this machine they go through a temporary one.
-PyArrow, which Ray uses too, knows the places and takes their credentials from the environment.
+Checkpoints are written and read as files; for a URI they pass through a temporary file. PyArrow, which Ray uses too,
+handles the URIs and takes credentials from the environment.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _PATTERN = "step-*.safetensors"
 
 
 class CheckpointFolderError(HaltedError):
-    """The place cannot be written to, or not be read from: the disk is full, the bucket is away. Every trial would meet it."""
+    """Checkpoints cannot be written or read, for example because the disk is full; this would stop every trial."""
 
 
 class CheckpointFolder:
     """A trial's checkpoints.
 
     Args:
-        place: a path, or a URI: s3://, gs://, abfs://, hdfs://, file://, with PyArrow's options after a question mark.
+        place: a path, or a URI (s3://, gs://, abfs://, hdfs://, file://) with PyArrow's options after a question mark.
 
     Raises:
-        CheckpointFolderError: a URI that PyArrow does not know.
+        CheckpointFolderError: PyArrow does not support the URI.
     """
 
     def __init__(self, place: str | Path) -> None:
@@ -48,10 +48,10 @@ class CheckpointFolder:
         self._near = isinstance(self._system, LocalFileSystem)
 
     def names(self) -> list[str]:
-        """Names of the checkpoints, the oldest first.
+        """Lists the names of the checkpoints, oldest first.
 
         Raises:
-            CheckpointFolderError: they cannot be listed.
+            CheckpointFolderError: the folder cannot be listed.
         """
         try:
             found = self._system.get_file_info(FileSelector(self._path, allow_not_found=True))
@@ -64,17 +64,17 @@ class CheckpointFolder:
         )
 
     def write(self, name: str, write: Callable[[Path], None]) -> str:
-        """Writes a checkpoint whole, or leaves what is there as it is.
+        """Writes a checkpoint completely, or changes nothing.
 
         Args:
-            name: of the file.
-            write: writes it to a path.
+            name: the file's name.
+            write: writes the checkpoint to a given path.
 
         Returns:
-            Its own path or URI.
+            The checkpoint's path or URI.
 
         Raises:
-            CheckpointFolderError: it cannot be written.
+            CheckpointFolderError: the checkpoint cannot be written.
         """
         try:
             if self._near:
@@ -85,7 +85,7 @@ class CheckpointFolder:
                     self._system.create_dir(self._path, recursive=True)
                     self._copy(near, self._path, name, here=True)
         except (OSError, SafetensorError) as error:
-            # safetensors says in words only what the system has refused
+            # safetensors reports an error of the system only in its message
             if isinstance(error, SafetensorError) and "os error" not in str(error):
                 raise
             raise self._error("written to", error) from error
@@ -102,10 +102,10 @@ class CheckpointFolder:
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[Path]:
-        """A file with what a checkpoint holds, for as long as it is read.
+        """Yields a local file with the checkpoint's content.
 
         Raises:
-            CheckpointFolderError: it is elsewhere, and does not come.
+            CheckpointFolderError: the checkpoint cannot be copied from its URI.
         """
         if self._near:
             yield Path(self._path, name)
@@ -118,17 +118,17 @@ class CheckpointFolder:
             yield Path(near, name)
 
     def remove(self, name: str) -> None:
-        """Removes a checkpoint, if it can; one more than needed does no harm."""
+        """Removes a checkpoint; ignores errors, since an extra checkpoint does no harm."""
         with contextlib.suppress(OSError):
             self._system.delete_file(f"{self._path}/{name}")
 
     def _error(self, what: str, error: Exception) -> CheckpointFolderError:
         return CheckpointFolderError(
-            f"checkpoints cannot be {what} {self.place}: {error}. Nothing is lost: see to it, and launch again to go on"
+            f"checkpoints cannot be {what} {self.place}: {error}. Nothing is lost: fix this and launch again to continue"
         )
 
     def _copy(self, source: str, target: str, name: str, *, here: bool) -> None:
-        """One file, from here to there or back."""
+        """Copies one file, to the URI (`here`) or back."""
         systems = [LocalFileSystem(), self._system][:: 1 if here else -1]
         copy_files(
             f"{source}/{name}",
@@ -139,10 +139,10 @@ class CheckpointFolder:
 
 
 def try_out(config: StudyConfig) -> None:
-    """Writes a file where the study's checkpoints are elsewhere, and removes it.
+    """Writes and removes a test file if the study's checkpoints go to a URI.
 
     Raises:
-        CheckpointFolderError: it cannot be written.
+        CheckpointFolderError: the file cannot be written.
     """
     if "://" in (place := checkpoint_place(config)):
         name = f".writable-{os.urandom(8).hex()}"

@@ -1,4 +1,4 @@
-"""How well a trial answers a split: its outputs without gradients, in larger batches, and what the task makes of them."""
+"""Evaluates a trial on a split, without gradients and in larger batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from search.training.trial import Trial
 
 
 def evaluate(trial: Trial, index: int, split: Split, shared: Backbone, batch_size: int) -> Evaluation:
-    """Scores a split of the task of number `index`; see `predict`."""
+    """Scores a split of one task; the arguments are those of `predict`."""
     task = trial.tasks[index]
     sources = task.sources(split)
     written = None if sources is None else write(trial, index, sources, shared, batch_size)
@@ -29,14 +29,14 @@ def evaluate(trial: Trial, index: int, split: Split, shared: Backbone, batch_siz
 
 
 def predict(trial: Trial, index: int, split: Split, shared: Backbone, batch_size: int) -> list[Tensor]:
-    """What the task of number `index` keeps of the logits of a split (`Task.keep`), of each row, on the CPU.
+    """Computes for each row of a split what the task keeps of its logits (`Task.keep`), on the CPU.
 
     Args:
-        trial: with the method and the heads.
-        index: of the task.
-        split: its rows.
+        trial: the trial, with its method and heads.
+        index: the task's index.
+        split: the rows.
         shared: the frozen backbone.
-        batch_size: rows of a forward.
+        batch_size: the number of rows in a forward.
     """
     kept: list[Tensor] = [torch.empty(0)] * len(split)
     task, head, backbone = trial.tasks[index], trial.heads[index], trial.backbone
@@ -54,7 +54,7 @@ def predict(trial: Trial, index: int, split: Split, shared: Backbone, batch_size
 
 
 def write(trial: Trial, index: int, sources: Split, shared: Backbone, batch_size: int) -> list[list[int]]:
-    """Token ids of what is written after each of the sources; see `predict`."""
+    """Writes a text after each source and returns its token ids; the arguments are those of `predict`."""
     task, head = trial.tasks[index], trial.heads[index]
     assert isinstance(head, Head)
     written: list[list[int]] = [[]] * len(sources)
@@ -77,7 +77,7 @@ def write(trial: Trial, index: int, sources: Split, shared: Backbone, batch_size
 def _batches(
     trial: Trial, index: int, split: Split, shared: Backbone, batch_size: int
 ) -> Iterator[tuple[list[int], Texts, Injection]]:
-    """Numbers of rows of a split, the rows, and the injection into them."""
+    """Yields the batches of a split: row numbers, texts, and the injection."""
     trial.method.eval()
     device = trial.backbone.device
     query_RH = (
@@ -93,5 +93,5 @@ def _batches(
 
 
 def overall(scores: Mapping[str, float], objective: Objective) -> float:
-    """The score of a configuration, from that of each task: their mean, or the worst."""
+    """The score over all tasks: their mean or the worst."""
     return mean(scores.values()) if objective == "mean" else min(scores.values())

@@ -1,6 +1,6 @@
-"""How fast a trained method answers, in its deployed form: a row at a time, and in evaluation batches.
+"""Measures how fast a trained method answers: one row at a time, and in batches.
 
-What is written is included, and the query's forward where a method has one.
+The time includes writing a text, and the query's forward if a method has one.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from search.training.trial import Trial
 
 _ROWS = 16
 _SECONDS = 20.0
-"""A measurement of a large model ends after this long, with what it has."""
+"""Seconds after which a measurement of a large model stops early."""
 
 
 def latency(trial: Trial, tasks: Sequence[Task], backbone: Backbone) -> float:
-    """Seconds until one row alone is answered: the median of a few, of all tasks in turn.
+    """Measures the seconds to answer a single row: the median over some rows of all tasks in turn.
 
     Args:
-        trial: its method in the form that is to be measured.
-        tasks: the study's; rows are those of validation.
-        backbone: the frozen one.
+        trial: the trial, its method in the form to be measured.
+        tasks: the study's tasks; their validation rows are used.
+        backbone: the frozen backbone.
     """
     times: list[float] = []
-    for turn in range(-1, _ROWS):  # the first warms up
+    for turn in range(-1, _ROWS):  # the first turn is a warm-up
         index = turn % len(tasks)
         rows = _served(tasks[index])
         row = rows[max(turn, 0) // len(tasks) * max(1, len(rows) // _ROWS) % len(rows)]
@@ -41,7 +41,7 @@ def latency(trial: Trial, tasks: Sequence[Task], backbone: Backbone) -> float:
 
 
 def rows_per_second(trial: Trial, tasks: Sequence[Task], backbone: Backbone, size: int) -> float:
-    """Of all tasks, over at most two batches of `size` rows of each; arguments as of `latency`."""
+    """Measures the rows answered per second, over at most two batches of `size` rows per task; see `latency`."""
     count, seconds = 0, 0.0
     for index, task in enumerate(tasks):
         rows = _served(task)[: 2 * size]
@@ -59,7 +59,7 @@ def _served(task: Task) -> list[Row]:
 def _answer(
     trial: Trial, tasks: Sequence[Task], backbone: Backbone, index: int, rows: list[Row], size: int
 ) -> float:
-    """Seconds in which a task's rows are answered. They are a split of their own, so that no feature of theirs is known."""
+    """Measures the seconds to answer rows of a task. They form a new split, so that no cached features are used."""
     task = tasks[index]
     writes = task.sources(task.splits["validation"]) is not None
     started = time.perf_counter()

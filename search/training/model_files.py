@@ -1,6 +1,6 @@
-"""Where the backbone's files are: a hub id, a local folder, or an installed Python package that carries them.
+"""Finds the backbone's files: by a hub id, in a local folder, or in an installed Python package.
 
-Weights are read from safetensors only: a .bin file is a pickle, which can run any code when it is loaded.
+Weights are read only from safetensors, since a .bin file is a pickle, which can run any code when it is loaded.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ transformers_logging.disable_progress_bar()  # loading takes a second, and a lau
 _PACKAGE = "package:"
 _FIELD = "model.name_or_path"
 _TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
-"""Without any of them transformers makes an empty tokenizer and says nothing."""
+"""Files of a tokenizer; without any of them transformers makes an empty tokenizer without an error."""
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What is known of a model without reading its weights; a part that cannot be had has a problem instead."""
+    """What is known about a model without reading its weights; a part that is None has a problem."""
 
     path: str
     tokenizer: PreTrainedTokenizerBase | None
@@ -40,7 +40,7 @@ class ModelFiles:
 
 
 def inspect(model: ModelConfig, language_model: bool = False) -> ModelFiles:
-    """Looks at everything the study needs of its model, and collects all problems."""
+    """Checks everything that the study needs from its model, and collects all problems."""
     found: list[Problem] = []
     try:
         path = locate(model)
@@ -63,16 +63,16 @@ def inspect(model: ModelConfig, language_model: bool = False) -> ModelFiles:
         found.append(Problem(_FIELD, str(error)))
     limit = backbone.shape.max_positions if backbone else None
     if limit is not None and model.max_length > limit:
-        text = f"must be at most {limit}, the model's positions, not {model.max_length}"
+        text = f"must be at most {limit}, the model's number of positions, not {model.max_length}"
         found.append(Problem("model.max_length", text))
     return ModelFiles(path, loaded, backbone, tuple(found))
 
 
 def locate(model: ModelConfig) -> str:
-    """The local folder with the model's config, tokenizer and safetensors; a hub id is downloaded or cached.
+    """The local folder with the model's config, tokenizer and safetensors; downloads a hub id if it is not cached.
 
     Raises:
-        StudyFileError: there is no such folder, package or hub id, it cannot be had offline, or it has no
+        StudyFileError: there is no such folder, package or hub id; the hub cannot be reached; or there are no
             safetensors.
     """
     name = model.name_or_path
@@ -82,29 +82,31 @@ def locate(model: ModelConfig) -> str:
     if folder.is_dir():
         return str(_with_safetensors(folder))
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise StudyFileError(f"{_FIELD}: no folder {name}")
+        raise StudyFileError(f"{_FIELD}: there is no folder {name}")
     return str(_with_safetensors(Path(_from_hub(name, model.revision, model.trust_remote_code))))
 
 
 def verify(path: str, sha256: str | None) -> None:
-    """Compares the weights with the study file's sha256; None is not compared.
+    """Compares the weights with the study file's sha256, if it gives one.
 
     Raises:
-        StudyFileError: they differ, or the weights are not one file model.safetensors.
+        StudyFileError: they differ, or the weights are not in one file model.safetensors.
     """
     if sha256 is None:
         return
     file = Path(path) / "model.safetensors"
     if not file.is_file():
         shards = ", ".join(sorted(shard.name for shard in Path(path).glob("*.safetensors")))
-        raise StudyFileError(f"model.sha256: is for one file model.safetensors; {path} has {shards}")
+        raise StudyFileError(
+            f"model.sha256: is for one file model.safetensors, but {path} has {shards or 'no safetensors'}; leave it out"
+        )
     got = weights_sha256(path)[file.name]
     if got != sha256:
         raise StudyFileError(f"model.sha256: expected {sha256}; {file} has {got}")
 
 
 def weights_sha256(path: str) -> dict[str, str]:
-    """sha256 of each weights file in a model's folder."""
+    """The sha256 of each weights file in a model's folder."""
     found = {}
     for file in sorted(Path(path).glob("*.safetensors")):
         stat = file.stat()
@@ -113,10 +115,10 @@ def weights_sha256(path: str) -> dict[str, str]:
 
 
 def tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer in a model's folder, with a token for padding (which is masked, so any will do).
+    """Loads the tokenizer in a model's folder; if it has no padding token, sets one (any will do: padding is masked).
 
     Raises:
-        StudyFileError: the folder has no tokenizer that can be loaded.
+        StudyFileError: the folder has no tokenizer, or it cannot be loaded.
     """
     if not any(file for pattern in _TOKENIZER_FILES for file in Path(path).glob(pattern)):
         raise StudyFileError(f"{_FIELD}: {path} has no tokenizer; save one there with its save_pretrained")
@@ -132,12 +134,10 @@ def tokenizer(path: str, trust_remote_code: bool = False) -> PreTrainedTokenizer
 
 
 def _in_package(name: str) -> Path:
-    """The folder with the weights inside an installed package, which is not imported."""
+    """Finds the folder with the weights in an installed package, without importing it."""
     module = name.replace("-", "_")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", module):
-        raise StudyFileError(
-            f"{_FIELD}: must be package:NAME with the name of a Python package, not {name!r}"
-        )
+        raise StudyFileError(f"{_FIELD}: must be package:NAME, where NAME is a Python package, not {name!r}")
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise StudyFileError(
@@ -151,13 +151,13 @@ def _in_package(name: str) -> Path:
     )
     if not folders:
         raise StudyFileError(
-            f"{_FIELD}: the package {name!r} holds no folder with config.json and a .safetensors file"
+            f"{_FIELD}: the package {name!r} has no folder with config.json and a .safetensors file"
         )
     return folders[0]
 
 
 def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> str:
-    """The local snapshot of a hub id's config, tokenizer and weights."""
+    """Downloads a hub id's config, tokenizer and weights if needed, and returns their folder."""
     import huggingface_hub  # not needed for a folder or a package
     from huggingface_hub import errors
 
@@ -175,17 +175,16 @@ def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> str:
         )
     except errors.GatedRepoError as error:
         raise StudyFileError(
-            f"{_FIELD}: {name!r} asks for its terms to be accepted on huggingface.co; then set HF_TOKEN"
+            f"{_FIELD}: accept the terms of {name!r} on huggingface.co, then set HF_TOKEN"
         ) from error
     except errors.RevisionNotFoundError as error:
         raise StudyFileError(f"model.revision: {name!r} has no revision {revision!r}") from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        raise StudyFileError(f"{_FIELD}: no folder and no hub id {name!r}") from error
+        raise StudyFileError(f"{_FIELD}: there is no folder and no hub id {name!r}") from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
         raise StudyFileError(
-            f"{_FIELD}: there is no folder {name!r}; as a hub id it is not in the cache (HF_HOME), and the hub "
-            "cannot be reached. Give a folder, or launch once where there is a network. "
-            f"{type(error).__name__}: {error}"
+            f"{_FIELD}: there is no folder {name!r}; as a hub id it is not in the cache (HF_HOME), and the hub cannot be "
+            f"reached. Give a folder, or launch once with a network connection. {type(error).__name__}: {error}"
         ) from error
 
 
@@ -196,8 +195,8 @@ def _with_safetensors(folder: Path) -> Path:
         pickles = sorted(file.name for file in folder.glob("*.bin"))
         has = f"only {', '.join(pickles)}, a pickle, which can run any code" if pickles else "no weights"
         raise StudyFileError(
-            f"{_FIELD}: {folder} must have its weights as .safetensors; it has {has}. Save the model again "
-            "with transformers' save_pretrained"
+            f"{_FIELD}: {folder} must have its weights as .safetensors, but it has {has}. Save the model again with "
+            "transformers' save_pretrained"
         )
     return folder
 
@@ -208,6 +207,6 @@ def _weights(folder: Path) -> bool:
 
 @functools.lru_cache(maxsize=4)
 def _sha256(file: Path, size: int, modified: int) -> str:
-    """sha256 of a file, computed once for as long as its size and time stay the same."""
+    """The sha256 of a file; computed again only if its size or time changes."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,7 +1,7 @@
-"""Trials that share one forward and backward of the frozen backbone.
+"""Trains several trials in one forward and backward of the frozen backbone.
 
-A `Pack` joins the rows of the trials attached to it. Nothing is shared between rows, so a trial trains in a pack as it would
-alone, up to float error; a trial alone is a pack of one.
+A `Pack` joins the rows of its trials. Rows share nothing, so a trial trains in a pack as it would alone, up to float
+error. A single trial is a pack of one.
 
 Letters: B rows, T text tokens, H hidden width.
 """
@@ -19,16 +19,16 @@ from search.training.batches import collate
 from search.training.trial import Batch, DivergedError, Part, Trial
 
 _MOST_PADDING = 1.25
-"""Tokens of a forward of several tasks, in those of a forward of each."""
+"""Tasks share a forward if it has at most this many times the tokens of separate forwards."""
 
 
 class Pack:
     """Trials that share the forward and backward of one backbone.
 
     Attributes:
-        trials: those attached.
-        gradient_accumulation_steps: forwards and backwards of a step, each of a share of its rows; more of them need less
-            memory, and make the same step.
+        trials: the attached trials.
+        gradient_accumulation_steps: into how many forwards and backwards a step is split; more of them need less
+            memory and give the same step.
     """
 
     def __init__(self) -> None:
@@ -36,23 +36,23 @@ class Pack:
         self.gradient_accumulation_steps = 1
 
     def attach(self, trial: Trial) -> None:
-        """The trial takes part from the next step on.
+        """Adds a trial from the next step on.
 
         Raises:
-            ValueError: it trains on another backbone than the others.
+            ValueError: the trial has another backbone than the others.
         """
         if any(other.backbone is not trial.backbone for other in self.trials):
             raise ValueError(
-                "trials of a pack share one backbone; one that trains a copy needs a pack of its own"
+                "trials of a pack must share one backbone; a trial that trains a copy needs a pack of its own"
             )
         self.trials.append(trial)
 
     def detach(self, trial: Trial) -> None:
-        """The trial takes no further part."""
+        """Removes a trial."""
         self.trials.remove(trial)
 
     def halve(self) -> bool:
-        """Takes half as many rows at once from now on; False where it is one already."""
+        """Halves the rows that run at once; returns False if it is one row already."""
         if self.gradient_accumulation_steps >= max(
             trial.settings.per_device_train_batch_size for trial in self.trials
         ):
@@ -61,10 +61,10 @@ class Pack:
         return True
 
     def step(self) -> list[float | DivergedError]:
-        """One step of every attached trial.
+        """Takes one step of every attached trial.
 
         Returns:
-            Each trial's loss, or why it cannot go on; one trial's failure leaves the others as they are.
+            Each trial's loss, or the error if it cannot continue; the failure of one trial does not affect the others.
         """
         backbone = self.trials[0].backbone
         batches = [trial.batch() for trial in self.trials]
@@ -77,13 +77,13 @@ class Pack:
         for number, parts in enumerate(shares):
             losses = self._losses(batches, parts, injections)
             finite = [loss for loss in losses if math.isfinite(loss.item())]
-            if finite:  # the injections' own graph is gone through once for each share
+            if finite:  # the injections' graph is used once for each share, so it is kept until the last
                 torch.stack(finite).sum().backward(retain_graph=number + 1 < len(shares))  # type: ignore[no-untyped-call]
             totals = [total + loss.item() for total, loss in zip(totals, losses, strict=True)]
         return [self._update(trial, total) for trial, total in zip(self.trials, totals, strict=True)]
 
     def _shares(self, batches: Sequence[Batch]) -> Iterator[list[Part]]:
-        """What goes through the backbone at once: of each batch, a part."""
+        """Yields what runs in one forward: a part of each batch."""
         steps = self.gradient_accumulation_steps
         for tasks in _together(batches):
             parts = [[i for i, task in enumerate(batch.tasks) if task in tasks] for batch in batches]
@@ -95,7 +95,7 @@ class Pack:
     def _losses(
         self, batches: Sequence[Batch], parts: Sequence[Part], injections: Sequence[Injection]
     ) -> list[Tensor]:
-        """What the parts add to the trials' losses, by one forward of the backbone."""
+        """Computes in one forward what the parts add to the trials' losses."""
         backbone = self.trials[0].backbone
         injected = [whole.of(part) for whole, part in zip(injections, parts, strict=True)]
         rows = [batch.rows[i] for batch, part in zip(batches, parts, strict=True) for i in part]
@@ -121,8 +121,10 @@ class Pack:
 
 
 def _together(batches: Sequence[Batch]) -> list[set[int]]:
-    """The tasks whose rows share a forward: all, unless too much of it would be padding; then each has one of its own. Rows
-    that a decoder of their own writes after are never with others."""
+    """Groups the tasks whose rows share a forward: all of them, or each alone if too much would be padding.
+
+    Rows for a separate decoder never share a forward with other rows.
+    """
     lengths: dict[int, list[int]] = {}
     writing: set[int] = set()
     for batch in batches:

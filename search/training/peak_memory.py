@@ -1,4 +1,4 @@
-"""The most memory that a stretch of work held: of the GPU where the work is there, else of this process."""
+"""Measures the peak memory of some work, on the GPU if the work is there, else of this process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _PROCESS = Path("/proc/self")
 
 
 class PeakMemory:
-    """Counts from its making on.
+    """Measures the peak memory from its creation on.
 
-    On a GPU: what PyTorch allocated there. Else the resident memory of the process, its libraries included, as Linux
-    counts it; on other systems nothing is known.
+    On a GPU it is what PyTorch allocated. On a CPU it is the resident memory of the process with its libraries, which
+    only Linux tells.
 
     Args:
-        device: where the work is.
+        device: the device of the work.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -28,13 +28,13 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
             return
         try:
-            ctypes.CDLL(None).malloc_trim(0)  # what earlier work freed is not this work's
+            ctypes.CDLL(None).malloc_trim(0)  # return memory that earlier work has freed
             (_PROCESS / "clear_refs").write_text("5", encoding="ascii")
         except (OSError, AttributeError):
             self._known = False
 
     def bytes(self) -> int | None:
-        """The peak so far, in bytes."""
+        """The peak so far in bytes; None if it is not known."""
         if self._device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self._device))
         if not self._known:

@@ -1,7 +1,7 @@
-"""What a finalist costs, measured alone: while a search runs, trials share cores, so its times compare nothing.
+"""Measures what a finalist costs with nothing else running; in a search, trials share cores, so times cannot be compared.
 
-Of each method's chosen finalist one run is probed, after the search, one at a time, with the cores or the GPU that a trial
-has. Training: the median of a few real steps, and the most memory they held. Serving: the deployed form
+After the search, one run of each method's chosen finalist is measured, one at a time, with the cores or the GPU of a
+trial. For training it measures the median time of a few steps and their peak memory, and for serving the deployed form
 (`search/training/latency.py`).
 """
 
@@ -23,13 +23,13 @@ from search.training.trial import Trial
 _WARM_UP = 2
 _STEPS = 8
 _SECONDS = 20.0
-"""A measurement of a large model ends after this long, with what it has."""
+"""Seconds after which a measurement of a large model stops early."""
 
 Probe = dict[str, Any]
 
 
 def measure(job: dict[str, Any]) -> Probe:
-    """In a worker: the costs of a run; docs/report.md has the fields."""
+    """Measures the costs of a run; called in a worker. docs/report.md describes the fields."""
     parsed = Job(**job)
     study = worker.study_config(parsed.study)
     resources = worker.load(parsed.study)
@@ -57,7 +57,7 @@ def measure(job: dict[str, Any]) -> Probe:
 
 
 def _step_seconds(probed: Trial) -> float:
-    """Median of real steps after some that warm up; 0 where nothing is trained."""
+    """The median seconds of a training step, after a warm-up; 0 if nothing is trained."""
     if not probed.parameters:
         return 0.0
     pack = Pack()
@@ -67,6 +67,6 @@ def _step_seconds(probed: Trial) -> float:
         pack.step()
     while len(times) < _STEPS and not (len(times) >= 3 and sum(times) > _SECONDS):
         started = time.perf_counter()
-        pack.step()  # asks for the loss's value, and so waits for the GPU
+        pack.step()  # it reads the loss, and so waits for the GPU
         times.append(time.perf_counter() - started)
     return median(times)

@@ -1,6 +1,6 @@
-"""What the bare model makes of a split's rows: the query of methods that look at their input.
+"""Computes the bare model's features of a split's rows, the query of methods that look at their input.
 
-It does not change while a study runs, so a worker process computes it once for each split.
+They do not change during a study, so a worker process computes them once for each split.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _known: WeakKeyDictionary[Split, WeakKeyDictionary[Backbone, dict[str, Tensor]]]
 
 
 def query_features(split: Split, backbone: Backbone, readout: str) -> Tensor:
-    """Features `[rows of the split, H]` float32, on the CPU (`Backbone.features`)."""
+    """The features of a split's rows (`Backbone.features`), `[rows, H]` float32, on the CPU."""
     by_readout = _known.setdefault(split, WeakKeyDictionary()).setdefault(backbone, {})
     if readout not in by_readout:
         by_readout[readout] = _compute(split, backbone, readout)

@@ -1,4 +1,4 @@
-"""The one reading of the test split: of each method, the chosen finalist's retrained runs, and nothing else."""
+"""Scores runs on the test split: only the retrained runs of each method's chosen finalist, and only once."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Reading = dict[str, Any]
 
 
 def score(job: dict[str, Any]) -> Reading:
-    """In a worker: the finished trial's scores on test.
+    """Scores a finished trial on test; called in a worker.
 
     Returns:
-        `test`, the study's objective; `task_scores`; `metrics`, what else the tasks measure; `sha256` of each task's
-        split; and `predictions`, columns of one row per task and example: task, row, target, prediction, score (None
-        where the metric is no mean).
+        `test`, the study's objective; `task_scores`; `metrics`, the tasks' other measurements; `sha256` of each task's
+        split; and `predictions`, columns with one row per task and example: task, row, target, prediction, score (None
+        if the metric is no mean over examples).
 
     Raises:
-        CheckpointFolderError: the trial's checkpoint cannot be read, or is not there.
+        CheckpointFolderError: the trial's checkpoint is missing or cannot be read.
     """
     parsed = Job(**job)
     study = study_config(parsed.study)
     trial = build(parsed, load(parsed.study))
     if not checkpoint.restore(trial, CheckpointFolder(parsed.folder)):
         raise CheckpointFolderError(
-            f"{parsed.folder} holds no readable checkpoint, which is needed to score on test: put it back, and launch again"
+            f"{parsed.folder} has no readable checkpoint, which is needed to score on test: restore it and launch again"
         )
     resources = load(parsed.study, ("test",))
     found = evaluate_tasks(trial, "test", study, resources)

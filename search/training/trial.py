@@ -1,7 +1,7 @@
-"""One trial's training: its batches, its loss, its optimizer step.
+"""The training of one trial: its batches, its loss and its optimizer step.
 
-A `Trial` owns all that is its own: method, heads, optimizer, generator, schedule, data order. A `Pack` (`search/training/pack.py`) runs
-the backbone for it, alone or with others.
+A `Trial` owns its method, heads, optimizer, generator, schedule and data order. A `Pack` (`search/training/pack.py`)
+runs the backbone for it, alone or together with other trials.
 
 Letters: B rows, T text tokens, H hidden width, C classes.
 """
@@ -29,12 +29,12 @@ from search.training.batches import BatchOrder, Texts
 
 
 class DivergedError(ArithmeticError):
-    """The trial's loss or gradient is no longer a finite number."""
+    """The trial's loss or gradient is not finite."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Scalars that a trial trains, deploys, and has in its heads."""
+    """The numbers of parameters of a trial: trained, deployed, and in its heads."""
 
     trained_parameters: int
     deployed_parameters: int
@@ -43,12 +43,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one trial for one step.
+    """The rows of one trial for one step.
 
     Attributes:
         rows: the rows.
-        tasks: index of each row's task.
-        method_input: what the method is given of them.
+        tasks: the index of each row's task.
+        method_input: the method's input for these rows.
     """
 
     rows: list[Row]
@@ -57,20 +57,20 @@ class Batch:
 
 
 Part = list[int]
-"""Rows of a batch, by their places in it."""
+"""Some rows of a batch, by their index in it."""
 
 
 class Trial:
-    """One configuration being trained.
+    """One configuration in training.
 
     Args:
         method_class: the method's class, built and initialised here.
-        config: its configuration.
-        backbone: frozen, shared with other trials.
-        tasks: the study's, in their order.
-        weights: of the tasks' losses, adding up to 1.
-        settings: the training section.
-        seed: of everything random in this trial.
+        config: the method's configuration.
+        backbone: the frozen backbone, shared with other trials.
+        tasks: the study's tasks in their order.
+        weights: the weights of the tasks' losses, which add up to 1.
+        settings: the study's section `training`.
+        seed: the trial's seed, for everything random in it.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Trial:
         self.settings = settings
         self.config = config
         self.step = 0
-        self.seconds = 0.0  # of training and evaluation, across interruptions
+        self.seconds = 0.0  # time of training and evaluation, over all interruptions
         self.generator = torch.Generator().manual_seed(derive(seed, "parameters"))
         self.method = method_class(config, backbone, len(tasks))
         self.backbone = self.method.own_backbone or backbone
@@ -134,7 +134,7 @@ class Trial:
         )
 
     def _describe(self, rows: list[tuple[int, int]]) -> Rows:
-        """What the method is given of rows, each given by its task's index and its number in train."""
+        """The method's input for rows, which are given as (task index, row number in train)."""
         device = self.backbone.device
         query_BH = None
         if self._queries is not None:
@@ -144,15 +144,17 @@ class Trial:
     def loss(
         self, batch: Batch, part: Part, hidden_BTH: Tensor, texts: Texts, injection: Injection
     ) -> Tensor:
-        """What a part of the batch adds to its loss: the sum over tasks of weight times the mean loss of all that the task
-        reads in the whole batch, and the mean auxiliary loss of all rows.
+        """What some rows of the batch add to its loss.
+
+        The batch's loss is the weighted sum over tasks of the mean loss of all targets in the batch, plus the mean
+        auxiliary loss of all rows.
 
         Args:
             batch: the whole batch.
-            part: rows of it.
-            hidden_BTH: of the part's rows.
-            texts: the same rows.
-            injection: into the same rows.
+            part: the rows.
+            hidden_BTH: hidden states of these rows.
+            texts: the texts of these rows.
+            injection: the injection into these rows.
         """
         total = torch.zeros((), device=hidden_BTH.device)
         for index, (task, head) in enumerate(zip(self.tasks, self.heads, strict=True)):
@@ -169,7 +171,7 @@ class Trial:
         return total
 
     def update(self) -> None:
-        """Clips the gradients, takes an optimizer step, forgets the gradients.
+        """Clips the gradients, takes an optimizer step and clears the gradients.
 
         Raises:
             DivergedError: a gradient is not finite.
@@ -185,7 +187,7 @@ class Trial:
         self.step += 1
 
     def _initialize(self, backbone: Backbone) -> None:
-        """Starts method and heads from the trial's generator."""
+        """Initialises the method and the heads from the trial's generator."""
         names = tuple(task.name for task in self.tasks)
         label_ids = {task.name: task.label_ids for task in self.tasks}
         encode = self.tasks[0].encode
@@ -195,7 +197,7 @@ class Trial:
             head.initialize(self.generator)
 
     def _optimizer(self) -> torch.optim.AdamW:
-        """AdamW, each group at its own rate; where the heads are all that is trained, `learning_rate` is theirs."""
+        """Makes AdamW with a rate for each group; if only heads are trained, `learning_rate` is theirs."""
         groups = [
             (parameters, share * self.config.learning_rate)
             for parameters, share in self.method.parameter_groups()
@@ -211,12 +213,12 @@ class Trial:
 
 
 def _losses(task: Task, rows: Sequence[Row], logits_XC: Tensor) -> int:
-    """How many losses a task makes of rows, whose logits are like the given ones."""
+    """How many losses a task has for rows; `logits_XC` gives the shape of their logits."""
     return len(task.loss([logits_XC.new_zeros(row.places, *logits_XC.shape[1:]) for row in rows], rows))
 
 
 def learning_rate_factor(settings: TrainingConfig, step: int) -> float:
-    """Share of the peak learning rate at a step counted from 0: linear warm-up, then the chosen schedule."""
+    """The share of the peak learning rate at a step (from 0): linear warm-up, then the chosen schedule."""
     warmup = round(settings.warmup_ratio * settings.max_steps)
     if step < warmup:
         return (step + 1) / (warmup + 1)
@@ -231,7 +233,7 @@ def learning_rate_factor(settings: TrainingConfig, step: int) -> float:
 
 
 def _share_exponent(settings: TrainingConfig) -> float:
-    """See `BatchOrder`."""
+    """The exponent of `BatchOrder` for the study's task sampling."""
     match settings.task_sampling:
         case "proportional":
             return 1.0

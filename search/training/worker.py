@@ -1,7 +1,7 @@
-"""One trial in a worker process.
+"""Trains one trial in a worker process.
 
-The frozen model and the tokenized data are kept in the process, so a trial after the first starts at once. A trial
-reports every evaluation, and writes nothing but its checkpoints.
+The process keeps the frozen model and the tokenized data, so later trials start at once. A trial reports every
+evaluation and writes only its checkpoints.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from search.training.trial import DivergedError, Trial
 
 
 class Resources(NamedTuple):
-    """What a process keeps between trials."""
+    """What a worker process keeps between trials."""
 
     backbone: Backbone
     tasks: tuple[Task, ...]
 
 
 def train(job: Job, report: Callable[[Report], Any]) -> Trial:
-    """Trains a trial to its end, going on from its checkpoint where there is one.
+    """Trains a trial to its end, from its checkpoint if there is one.
 
     Args:
-        job: what to train.
+        job: the trial to train.
         report: called at every evaluation, after the checkpoint was written.
 
     Raises:
-        DivergedError: loss or gradient is not finite.
+        DivergedError: the loss or the gradient is not finite.
         CheckpointFolderError: its checkpoints cannot be written or read.
     """
     study = study_config(job.study)
@@ -58,9 +58,9 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
     pack.attach(trial)
     restored = checkpoint.restore(trial, folder)
     if restored is not None and restored.report is not None:
-        # reported again: the process may have ended before it was heard
+        # Report it again: the last process may have ended before the driver received it.
         report(dataclasses.replace(restored.report, checkpoint=restored.path, resumed=True))
-    elif not trial.parameters or trial.done:  # a frozen model that writes, as it is
+    elif not trial.parameters or trial.done:  # nothing to train: a frozen model that writes
         trial.step = study.training.max_steps
         found = _evaluate(trial, study, resources, loss=None)
         found = dataclasses.replace(found, latency_seconds=_latency(trial, study, resources))
@@ -92,7 +92,7 @@ def train(job: Job, report: Callable[[Report], Any]) -> Trial:
 
 
 def _step(pack: Pack, trial: Trial) -> float | DivergedError:
-    """A step of the only trial; where memory does not suffice, the same one with fewer rows at once."""
+    """Takes a step of the only trial; if memory runs out, repeats it with fewer rows at once."""
     while True:
         drawn = trial.generator.get_state()
         try:
@@ -108,7 +108,7 @@ def _step(pack: Pack, trial: Trial) -> float | DivergedError:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch could not have the memory that it asked for; oneDNN, on CPUs, does not say what it was short of."""
+    """Whether an error means that PyTorch ran out of memory; oneDNN, on CPUs, says it only indirectly."""
     return (
         isinstance(error, torch.OutOfMemoryError)
         or "can't allocate memory" in str(error)
@@ -117,7 +117,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def build(job: Job, resources: Resources) -> Trial:
-    """The job's trial, at its start."""
+    """Builds the job's trial, ready to start."""
     study, module = study_config(job.study), methods.get(job.method)
     return Trial(
         module.Method,
@@ -132,13 +132,13 @@ def build(job: Job, resources: Resources) -> Trial:
 
 @functools.lru_cache(maxsize=2)
 def study_config(study: str) -> StudyConfig:
-    """A study's configuration out of its JSON, parsed once in a process."""
+    """Parses a study's configuration from JSON, once in a process."""
     return StudyConfig.model_validate_json(study)
 
 
 @functools.lru_cache(maxsize=2)
 def load(study: str, splits: tuple[str, ...] = ("train", "validation")) -> Resources:
-    """The frozen model and the tokenized tasks of a study (its configuration as JSON)."""
+    """Loads the frozen model and the tokenized tasks of a study, given as JSON."""
     config = study_config(study)
     path = model_files.locate(config.model)
     tokenizer = model_files.tokenizer(path, config.model.trust_remote_code)
@@ -153,7 +153,7 @@ def load(study: str, splits: tuple[str, ...] = ("train", "validation")) -> Resou
 
 @functools.lru_cache(maxsize=1)
 def load_backbone(model: ModelConfig, language_model: bool = False) -> Backbone:
-    """The frozen model, on the GPU where this process has one."""
+    """Loads the frozen model, onto the GPU if this process has one."""
     return Backbone.load(
         model_files.locate(model),
         dtype=getattr(torch, model.dtype),
@@ -166,7 +166,7 @@ def load_backbone(model: ModelConfig, language_model: bool = False) -> Backbone:
 def evaluate_tasks(
     trial: Trial, split: str, study: StudyConfig, resources: Resources
 ) -> dict[str, Evaluation]:
-    """Each task's evaluation on "validation" or "test", by its name."""
+    """Evaluates each task on "validation" or "test"; returns the evaluations by the tasks' names."""
     size = study.training.per_device_eval_batch_size
     while True:
         try:
@@ -203,7 +203,7 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
 
 
 def _latency(trial: Trial, study: StudyConfig, resources: Resources) -> float | None:
-    """Seconds of an answer, of a trial at its end, where that is an objective; the trial stays as it is."""
+    """Measures the latency at the end of a trial if it is an objective; does not change the trial."""
     if not trial.done or "latency_seconds" not in study.search.measured_costs:
         return None
     trained = trial.method

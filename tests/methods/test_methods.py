@@ -139,7 +139,7 @@ def test_shifted_positions_need_room(bert: Backbone) -> None:
 def test_a_prompt_too_long_says_what_is_left(bert: Backbone) -> None:
     (problem,) = small_config("prompt_tuning", num_virtual_tokens=60).problems(bert.shape, max_length=10)
     assert problem == (
-        "num_virtual_tokens must be at most 54, not 60: the model has 64 positions and model.max_length takes 10 of them"
+        "num_virtual_tokens must be at most 54, not 60: the model has 64 positions, and model.max_length takes 10 of them"
     )
 
 
@@ -150,7 +150,7 @@ def test_a_text_start_has_the_texts_own_keys_and_values(bert: Backbone) -> None:
         torch.testing.assert_close(method.key[index][1, :, :3].detach(), own[site][0][0])
         torch.testing.assert_close(method.value[index][1, :, :3].detach(), own[site][1][0])
     (problem,) = small_config("p_tuning_v2", init="text").problems(bert.shape, 10)
-    assert problem == "init_text must be given where init is text"
+    assert problem == "init_text must be given if init is text"
 
 
 def test_gpt2_counts_as_the_playbook_does() -> None:

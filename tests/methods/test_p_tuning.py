@@ -55,4 +55,4 @@ def test_it_is_deployed_as_a_prompt(bert: Backbone) -> None:
 @pytest.mark.parametrize("width", [-2, 3])
 def test_an_odd_width_is_refused(width: int, bert: Backbone) -> None:
     (problem,) = small_config("p_tuning", encoder_width=width).problems(bert.shape, 10)
-    assert problem == f"encoder_width must be even and at least 2, or 0, not {width}"
+    assert problem == f"encoder_width must be 0, or even and at least 2, not {width}"

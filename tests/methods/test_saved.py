@@ -115,11 +115,11 @@ def test_what_is_damaged_is_refused(model: Path, tmp_path: Path) -> None:
     write("prompt_tuning", model, folder)
     tensors, content = (folder / "method.safetensors").read_bytes(), (folder / "method.json").read_text()
     (folder / "method.safetensors").write_bytes(tensors[:-10])
-    with pytest.raises(SavedError, match="not the file that was saved; export it again"):
+    with pytest.raises(SavedError, match="was changed after it was saved; export it again"):
         methods.load(folder)
     (folder / "method.safetensors").write_bytes(tensors)
     (folder / "method.json").write_text(content[:50])
-    with pytest.raises(SavedError, match="holds no readable method"):
+    with pytest.raises(SavedError, match="has no readable method"):
         methods.load(folder)
     changed = json.loads(content)
     changed["form_config"]["num_virtual_tokens"] = 7

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A Ray cluster of 2 nodes on this machine, each with 1 CPU: real raylets with ports and folders of their own.
-# Everything listens on 127.0.0.1, and nothing is answered without the token. Written by `promptfront cluster local`.
+# A Ray cluster of 2 nodes on this machine, each with 1 CPU, with its own ports and folder.
+# It listens only on 127.0.0.1 and answers only with the token. Written by `promptfront cluster local`.
 #
-#     bash local.sh up      starts it, and says how to use it
-#     bash local.sh down    ends it
+#     bash local.sh up      starts it and says how to use it
+#     bash local.sh down    stops it
 #
-# It uses the first `ray` and `python` on PATH: activate the environment in which promptfront is installed.
+# It uses the first `ray` and `python` on PATH: activate promptfront's environment first.
 set -euo pipefail
 
 folder='~/.promptfront'
@@ -17,7 +17,7 @@ dashboard=8265
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$folder/token"
 export RAY_USAGE_STATS_ENABLED=0
 
-# Starts a node in the background and keeps its process id. Each node takes ten ports and a range for its workers.
+# Starts a node in the background and stores its process id. Each node uses ten ports and a range for its workers.
 start_node() {
   local number=$1
   shift
@@ -40,7 +40,7 @@ print(sum(node["Alive"] for node in ray.nodes()))
 PYTHON
 }
 
-# Ends the nodes that this script started, the head last, and no other Ray of this machine.
+# Stops the nodes that this script started, the head last, and no other Ray on this machine.
 down() {
   local number pid
   for ((number = nodes - 1; number >= 0; number--)); do
@@ -57,13 +57,13 @@ down() {
 
 up() {
   (umask 077 && mkdir -p "$folder")
-  [ -O "$folder" ] || { echo "$folder is not yours: choose another by --set folder=..." >&2; exit 1; }
+  [ -O "$folder" ] || { echo "$folder belongs to another user: choose another with --set folder=..." >&2; exit 1; }
   if [ -e "$folder/node0.pid" ] && kill -0 "$(cat "$folder/node0.pid")" 2>/dev/null; then
-    echo "It runs already; end it first: bash $0 down" >&2
+    echo "The cluster is already running; stop it first: bash $0 down" >&2
     exit 1
   fi
   (umask 077 && python -c 'import secrets; print(secrets.token_hex(32), end="")' >"$folder/token")
-  # `python` of a job is the one on PATH here.
+  # Jobs run the `python` that is on PATH here.
   start_node 0 --head --port="$port" --dashboard-host=127.0.0.1 --dashboard-port="$dashboard" --include-dashboard=true
   for _ in $(seq 60); do
     ray health-check --address "127.0.0.1:$port" >/dev/null 2>&1 && break
@@ -77,7 +77,7 @@ up() {
     if [ "$(nodes_alive 2>/dev/null)" = "$nodes" ] && python -c "
 import socket
 socket.create_connection(('127.0.0.1', $dashboard), 1).close()" 2>/dev/null; then
-      echo "$nodes nodes are up. In every shell that uses them:"
+      echo "$nodes nodes are running. To use them, in every shell:"
       echo
       echo "    export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$folder/token"
       echo "    promptfront launch STUDY.yaml --address http://127.0.0.1:$dashboard --set output_dir=/an/absolute/path"
@@ -85,7 +85,7 @@ socket.create_connection(('127.0.0.1', $dashboard), 1).close()" 2>/dev/null; the
     fi
     sleep 1
   done
-  echo "The nodes did not come up; the last lines of their logs:" >&2
+  echo "The nodes did not start. The last lines of their logs:" >&2
   tail -n 5 "$folder"/node*.log >&2
   down
   exit 1
@@ -93,5 +93,5 @@ socket.create_connection(('127.0.0.1', $dashboard), 1).close()" 2>/dev/null; the
 
 case "${1:-}" in
   up | down) "$1" ;;
-  *) echo "bash $0 up | down" >&2 && exit 2 ;;
+  *) echo "usage: bash $0 up | down" >&2 && exit 2 ;;
 esac

@@ -34,7 +34,7 @@ def test_init_writes_a_file_that_check_reads(tmp_path: Path) -> None:
     assert "study: mine" in (tmp_path / "mine.yaml").read_text()
     again = run("init", "mine.yaml", cwd=tmp_path)
     assert again.returncode != 0
-    assert "exists already" in again.stderr
+    assert "already exists" in again.stderr
 
 
 def test_check_prints_the_plan(study: dict[str, Any], tmp_path: Path) -> None:
@@ -105,7 +105,11 @@ def test_over_jobs_results_need_a_place_that_is_kept(
     write_study(study, tmp_path)
     done = run(command, "study.yaml", "--address", "http://127.0.0.1:1", cwd=tmp_path)
     assert done.returncode == 2
-    for place in ("output_dir: must be absolute over Ray Jobs", "tracking.storage:", "tracking.mlflow_uri:"):
+    for place in (
+        "output_dir: must be an absolute path with Ray Jobs",
+        "tracking.storage:",
+        "tracking.mlflow_uri:",
+    ):
         assert place in done.stderr
     assert "a job's working directory is temporary" in done.stderr
 

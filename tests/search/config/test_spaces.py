@@ -159,7 +159,8 @@ def test_what_never_applies_is_not_searched_and_may_not_be_set() -> None:
     assert "top_k" not in mixed.ranges
     assert "top_k" in spaces.space("prompt_pool", {}).ranges
     with pytest.raises(
-        StudyFileError, match=r"top_k: has no effect unless selection is 'top_k', which is not tried"
+        StudyFileError,
+        match=r"top_k: has no effect unless selection is 'top_k', which the study does not try",
     ):
         spaces.space("prompt_pool", {"selection": ["mix"], "top_k": [1, 3]})
     with pytest.raises(StudyFileError, match=r"mlp_width: has no effect unless parameterization is 'mlp'"):

@@ -193,7 +193,7 @@ def test_a_study_whose_disk_is_full_stops_and_goes_on_once_there_is_space(
         said = tmp_path / "launch.log"
         assert process.wait(200) == 5, said.read_text()
         assert re.search("No space left|disk is full", said.read_text())
-        assert "launch again to go on" in " ".join(said.read_text().split())
+        assert "launch again to continue" in " ".join(said.read_text().split())
         ended = {where for where, trial in trials(tmp_path).items() if trial.state.is_finished()}
         ballast.unlink()
         code, output = run("launch", "study.yaml", cwd=tmp_path)

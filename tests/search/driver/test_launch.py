@@ -108,7 +108,7 @@ def test_a_study_from_launch_to_prediction(folder: Path) -> None:
     texts = [row["text"] for row in make_rows("test")]
     exported = predictions_of(results, before)
     assert methods.load(folder / "exported").predict(texts) == exported
-    assert "peft, topics: loads it, with the same logits" in output
+    assert "Task topics: plain peft loads it, with the same logits." in output
     card = (folder / "exported" / "README.md").read_text()
     assert "library_name: peft" in card
     assert "95 % interval" in card
@@ -207,12 +207,12 @@ def test_a_study_in_which_all_fails_ends_3(study: dict[str, Any], tmp_path: Path
 def test_a_limit_ends_4_and_more_of_it_goes_on(long_folder: Path) -> None:
     code, output = run("launch", "study.yaml", "--set", "search.max_hours=0.0001", cwd=long_folder)
     assert code == 4, output
-    assert "The limit search.max_hours is reached" in output
+    assert "search.max_hours is used up" in output
     assert report(long_folder)["partial"]
     assert "RUNNING" not in mlflow_runs(long_folder).values()
     code, output = run("launch", "study.yaml", "--set", "search.max_trials=3", cwd=long_folder)
     assert code == 4, output
-    assert "The limit search.max_trials is reached" in output
+    assert "search.max_trials is used up" in output
     found = states(long_folder)
     assert found["COMPLETE"] + found["PRUNED"] == 3
     assert found["RUNNING"] == 0

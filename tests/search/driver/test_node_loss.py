@@ -88,7 +88,7 @@ class Halfway:
 def test_gpu_hours_end_4(folder: Path) -> None:
     code, output = run("launch", "study.yaml", "--set", "search.max_gpu_hours=0.0002", cwd=folder)
     assert code == 4, output
-    assert "The limit search.max_gpu_hours is reached" in output
+    assert "search.max_gpu_hours is used up" in output
     assert report(folder)["partial"]
     assert "RUNNING" not in mlflow_runs(folder).values()
 

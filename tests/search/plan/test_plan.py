@@ -74,7 +74,7 @@ def test_render_shows_what_matters(study_file: Path, capsys: pytest.CaptureFixtu
         "prompt_tuning",
         "32 - 96",
         "51",
-        "At most about",
+        "or less on this machine",
     ):
         assert expected in shown
 
@@ -113,7 +113,7 @@ def test_a_missing_model_does_not_hide_missing_columns(study: Any, tmp_path: Pat
 
 def test_texts_longer_than_the_models_positions(study: Any, tmp_path: Path) -> None:
     found = problems(study, tmp_path, "model.max_length=41", "methods={head_only: {}}")
-    assert found == ["model.max_length: must be at most 40, the model's positions, not 41"]
+    assert found == ["model.max_length: must be at most 40, the model's number of positions, not 41"]
 
 
 def test_on_a_cluster_this_machines_cores_do_not_matter(study: Any, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_no_test_split_is_warned_of(study: Any, tmp_path: Path) -> None:
     made = check.check(load(write_study(study, tmp_path), ["tasks.0.data.test_split=null"]), probe=False)
     assert "test" not in made.tasks[0].rows
     (warning,) = made.warnings
-    assert "task topics has no data.test_split" in warning
+    assert "task topics has no test data" in warning
 
 
 def test_duplicates_are_warned_of(study: Any, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_an_installed_package_is_found_and_not_imported(
     ("name", "expected"),
     [
         ("package:not-here-at-all", "not installed; install it: pip install not-here-at-all"),
-        ("package:json", "holds no folder with config.json"),
+        ("package:json", "has no folder with config.json"),
         ("package:a/b", "must be package:NAME"),
         ("./none", "no folder ./none"),
         ("/none/at/all", "no folder /none/at/all"),
@@ -275,6 +275,6 @@ def test_early_stopping_without_a_rung_is_said(study: dict[str, Any], tmp_path: 
     study["training"] |= {"max_steps": 40, "eval_steps": 20}
     (warning,) = check.check(load(write_study(study, tmp_path)), probe=False).warnings
     assert "search.early_stopping has no effect" in warning
-    assert "set training.eval_steps to 13 or less" in warning
+    assert "Set training.eval_steps to 13 or less" in warning
     study["training"]["eval_steps"] = 13
     assert check.check(load(write_study(study, tmp_path)), probe=False).warnings == ()

@@ -60,8 +60,8 @@ def test_squad_is_a_row_for_each_question(tmp_path: Path) -> None:
             r"data.data_files.train: line 2 of .* must be a word and its tag, not 'rejects'",
         ),
         ("conll", "\n\n", "has no rows"),
-        ("squad", '{"data": [{"paragraphs": [{}]}]}', "is not SQuAD's json, .*'qas'"),
-        ("squad", "[", "is not SQuAD's json"),
+        ("squad", '{"data": [{"paragraphs": [{}]}]}', "is not SQuAD's JSON .*'qas'"),
+        ("squad", "[", "is not SQuAD's JSON"),
     ],
 )
 def test_what_is_not_of_the_format(file_format: str, content: str, message: str, tmp_path: Path) -> None:
@@ -76,5 +76,5 @@ def test_columns_splits_and_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(StudyFileError, match=r"data.test_split: no split 'test'"):
         found.count("test", {"words": "text"}, "data.test_split")
     (tmp_path / "train.file").unlink()
-    with pytest.raises(StudyFileError, match=r"data.data_files.train: no file"):
+    with pytest.raises(StudyFileError, match=r"data.data_files.train: there is no file"):
         found.count("train", {"words": "text"}, "data.train_split")

@@ -108,7 +108,7 @@ def test_labels_of_another_kind(
 
 
 def test_a_metric_of_another_kind_of_label_is_refused(write: Any) -> None:
-    with pytest.raises(ValueError, match="must be one of pearson, spearman where problem_type is regression"):
+    with pytest.raises(ValueError, match="must be one of pearson, spearman if problem_type is regression"):
         write(problem_type="regression")
     with pytest.raises(ValueError, match="it is for one label per text"):
         write(problem_type="regression", metric="pearson", few_shot=4)

@@ -94,7 +94,9 @@ def test_long_contexts_are_cut_into_windows_that_overlap(tmp_path: Path, tiny_to
 def test_an_answer_that_is_whole_in_no_window_is_told(tmp_path: Path, tiny_tokenizer: Any) -> None:
     rows = [row("cat", CONTEXT, "near the old train and a dog was"), ROWS[1]]
     task = load(tmp_path, tiny_tokenizer, rows, max_length=12)
-    assert task.warnings[0] == "1 of 2 answers of train are longer than what windows share"
+    assert (
+        task.warnings[0] == "1 of 2 answers of train fit into no window: raise doc_stride or model.max_length"
+    )
 
 
 def perfect(split: QuestionSplit) -> list[torch.Tensor]:
@@ -161,14 +163,14 @@ def test_score_is_squads() -> None:
     [
         (
             row("dog", "a dog", "cat", start=2),
-            r"answers: row 1 of 'train' .* 'cat' at character 2, where its context has 'dog'",
+            r"answers: row 1 of 'train' .* 'cat' at character 2, but its context has 'dog' there",
         ),
         (
             {**ROWS[0], "answers": "fish"},
             r"answers: answers must hold \{text: .*; row 1 of 'train' .* has 'fish'",
         ),
         ({**ROWS[0], "context": " "}, r"context: row 1 of 'train' .* has no text in context"),
-        ({**ROWS[0], "answers": {"text": ["old"], "answer_start": []}}, "has 1 texts and 0 starts"),
+        ({**ROWS[0], "answers": {"text": ["old"], "answer_start": []}}, "has 1 texts but 0 starts"),
     ],
 )
 def test_rows_that_cannot_be(bad: Any, message: str, tmp_path: Path, tiny_tokenizer: Any) -> None:

@@ -55,7 +55,7 @@ def test_own_python_file(tmp_path: Path) -> None:
 def test_only_the_split_that_is_asked_for_is_read(files: dict[str, str], tmp_path: Path) -> None:
     config = DataConfig(path="csv", data_files={"train": files["csv"], "test": str(tmp_path / "none.csv")})
     assert len(read(config)) == 6
-    with pytest.raises(StudyFileError, match=r"data.data_files.test: no file .*none.csv"):
+    with pytest.raises(StudyFileError, match=r"data.data_files.test: there is no file .*none.csv"):
         read(config, "test")
 
 
@@ -82,12 +82,12 @@ def test_class_names_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ("x = 1", "must have a function splits"),
+        ("x = 1", "must define a function splits"),
         ("def splits(): return 1/0", "failed: ZeroDivisionError"),
-        ("def splits(", "cannot be run: SyntaxError"),
+        ("def splits(", "failed: SyntaxError"),
         ("def splits(): return [1]", "must return"),
         ("def splits(): return {'train': [1]}", "row 0 of 'train' is a int"),
-        ("def splits(): return {'train': []}", "the split 'train' has no rows"),
+        ("def splits(): return {'train': []}", "split 'train' has no rows"),
         ("def splits(): return {'trian': [{}]}", "no split 'train'; did you mean trian?; there are: trian"),
         (
             "def splits(): return {'train': [{'txt': 'a', 'label': 1}]}",

@@ -50,7 +50,7 @@ def test_declared_class_names_are_the_labels(tmp_path: Path, tiny_tokenizer: Any
     )
     task = tasks.load(config, tiny_tokenizer, 12, 0, ["train"])
     assert task.labels == ("food", "animals", "travel")
-    assert any("'travel' has 0 of 1 rows" in warning for warning in task.warnings)
+    assert any("'travel': 0 of 1 rows" in warning for warning in task.warnings)
     with pytest.raises(StudyFileError, match=r"row 1 of 'test' \(the first is 0\) has -1.*not public"):
         tasks.load(config, tiny_tokenizer, 12, 0, ["test"])
 
@@ -128,7 +128,7 @@ def test_too_few_rows_of_a_class_are_told(write: Any, tiny_tokenizer: Any) -> No
     task = tasks.load(
         write({"train": rows, "validation": [row("map", "a")]}, few_shot=2), tiny_tokenizer, 12, 0
     )
-    assert task.warnings == ("label 'b' has 1 of 2 rows in train",)
+    assert task.warnings == ("label 'b': 1 of 2 rows found in train",)
 
 
 GOOD = [row("cat", "a"), row("dog", "b")]
@@ -140,21 +140,21 @@ GOOD = [row("cat", "a"), row("dog", "b")]
         (
             GOOD,
             [row("cat", "c")],
-            r"label: row 0 of 'validation' .* has 'c', which is no label of 'train': a, b",
+            r"label: row 0 of 'validation' .* has 'c', which is not a label of 'train': a, b",
         ),
         (GOOD, [row("cat", None)], r"label: row 0 of 'validation' .* has no label"),
         (GOOD, [*GOOD, row(" ", "a")], r"text: row 2 of 'validation' .* has no text in text"),
         ([*GOOD, row(None, "a")], GOOD, r"text: row 2 of 'train' .* has no text in text"),
         ([*GOOD, row(["cat"], "a")], GOOD, r"text: text must hold text; row 2 of 'train'"),
-        ([row("cat", "a")], GOOD, r"label: must have two values or more in 'train'; it has 'a' alone"),
+        ([row("cat", "a")], GOOD, r"label: must have at least two values in 'train'; it has only 'a'"),
         ([row("cat", 0.5)], GOOD, r"label: must be text or whole numbers; row 0 .* has 0.5"),
         ([row("cat", ["a"])], GOOD, r"label: must be text or whole numbers"),
         (
             [row("cat", f"id {i}") for i in range(30)],
             GOOD,
-            r"must be a column of classes; 'label' has 30 values",
+            r"must be a column of classes; 'label' has 30 different values",
         ),
-        (GOOD, [], r"data.validation_split: the split 'validation' has no rows"),
+        (GOOD, [], r"data.validation_split: split 'validation' has no rows"),
     ],
 )
 def test_mistakes_in_the_data(
@@ -166,7 +166,7 @@ def test_mistakes_in_the_data(
 
 def test_a_split_too_small_to_be_cut(write: Any, tiny_tokenizer: Any) -> None:
     config = write({"train": GOOD}, source={"validation_split": None})
-    with pytest.raises(StudyFileError, match=r"data\.validation_fraction: too small"):
+    with pytest.raises(StudyFileError, match=r"data\.validation_fraction: leaves no rows"):
         tasks.load(config, tiny_tokenizer, 12, 0)
 
 

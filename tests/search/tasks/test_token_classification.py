@@ -72,7 +72,10 @@ def test_words_of_several_pieces_and_of_none() -> None:
 def test_words_that_are_cut_are_not_read_and_counted(tmp_path: Path, tiny_tokenizer: Any) -> None:
     task = tasks.load(config(tmp_path), tiny_tokenizer, 4, 0)
     assert max(row.places for row in task.splits["train"].rows) == 2
-    assert task.warnings[0] == "3 of 8 words of train are not read: cut by model.max_length, or no token"
+    assert (
+        task.warnings[0]
+        == "3 of 8 words of train are not read: they are beyond model.max_length or have no token"
+    )
 
 
 def test_a_tokenizer_that_keeps_no_places_is_refused() -> None:
@@ -126,7 +129,7 @@ def test_entity_f1_of_each_type_is_seqevals_published_example() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"words": ["a", "b"], "tags": ["O"]}, r"label: row 3 of 'train' .* has 2 words and 1 tags"),
+        ({"words": ["a", "b"], "tags": ["O"]}, r"label: row 3 of 'train' .* has 2 words but 1 tags"),
         ({"words": "a b", "tags": ["O", "O"]}, r"text: words must hold a list of words; row 3 .* has 'a b'"),
         ({"words": [], "tags": []}, r"must hold a list of .*; row 3 of 'train'"),
         ({"words": ["a"], "tags": [None]}, r"label: tags must hold a list of tags; row 3"),
@@ -140,7 +143,7 @@ def test_rows_that_cannot_be(row: dict[str, Any], message: str, tmp_path: Path, 
 def test_a_tag_that_train_does_not_know(tmp_path: Path, tiny_tokenizer: Any) -> None:
     held = [{"words": ["cat"], "tags": ["B-plant"]}]
     with pytest.raises(
-        StudyFileError, match=r"row 0 of 'validation' .* 'B-plant', which is no tag of 'train'"
+        StudyFileError, match=r"row 0 of 'validation' .* 'B-plant', which is not a tag of 'train'"
     ):
         tasks.load(config(tmp_path, held=held), tiny_tokenizer, 12, 0)
 

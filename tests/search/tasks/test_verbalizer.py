@@ -156,7 +156,7 @@ def test_a_long_text_keeps_the_place_of_the_word(
 @pytest.mark.parametrize(
     ("architecture", "given", "message"),
     [
-        ("encoder", {"text": "{text} is"}, r"text: must have the model's mask token, \[MASK\], once"),
+        ("encoder", {"text": "{text} is"}, r"text: must have the model's mask token, \[MASK\], exactly once"),
         ("encoder", {"verbalizer": {"food": "soup"}}, "verbalizer: must have a word for each of the labels"),
         ("encoder", {"verbalizer": {**WORDS, "food": "cat"}}, "verbalizer: words must begin with different tokens"),
         ("encoder", {"verbalizer": {**WORDS, "food": "zebra"}}, "that the model knows"),

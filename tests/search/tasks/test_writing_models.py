@@ -179,5 +179,5 @@ def test_check_refuses_virtual_tokens_where_a_decoder_writes(tmp_path: Path, wri
     config = study_file.load(
         study(tmp_path, folder, p_tuning={"num_virtual_tokens": 4, "placement": ["before", "around"]})
     )
-    with pytest.raises(StudyFileError, match="must be before where a decoder writes text, not around"):
+    with pytest.raises(StudyFileError, match="must be before if a decoder writes text, not around"):
         check.check(config, probe=False)

@@ -129,7 +129,7 @@ def test_a_study_whose_bucket_goes_away_stops_and_goes_on_when_it_is_back(
     bucket.stop()
     said = tmp_path / "launch.log"
     assert process.wait(200) == 5, said.read_text()
-    assert "launch again to go on" in " ".join(said.read_text().split())
+    assert "launch again to continue" in " ".join(said.read_text().split())
     ended = {where for where, each in trials(tmp_path).items() if each.state.is_finished()}
     bucket.start()  # it has forgotten what was in it: trials that had not ended begin again
     code, output = run("launch", "study.yaml", cwd=tmp_path)
@@ -140,10 +140,10 @@ def test_a_study_whose_bucket_goes_away_stops_and_goes_on_when_it_is_back(
     report = json.loads((tmp_path / "outputs/tiny/report/report.json").read_text())
     assert all(
         each["checkpoint"].startswith("s3://bucket/kept/tiny/")
-        for each in report.trials
+        for each in report["trials"]
         if each["checkpoint"]
     )
-    assert report.trials
+    assert report["trials"]
     code, output = run("export", "tiny", "--method", "prompt_tuning", cwd=tmp_path)
     assert code == 0, output
 
@@ -183,6 +183,6 @@ def test_its_error_crosses_processes() -> None:
 def test_a_finished_trial_without_its_checkpoint_is_not_scored(study: dict[str, Any], tmp_path: Path) -> None:
     config = load(study, tmp_path, str(tmp_path / "kept"))
     with pytest.raises(
-        CheckpointFolderError, match="holds no readable checkpoint, which is needed to score on test"
+        CheckpointFolderError, match="has no readable checkpoint, which is needed to score on test"
     ):
         test_scores.score(job(config).to_dict())
