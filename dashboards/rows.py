@@ -43,6 +43,8 @@ class Task(TypedDict):
     validation: int
     test: int | None
     labels: list[str]
+    request: NotRequired[dict[str, str]]
+    """What is given for one answer, by name, with an example of each."""
 
 
 class Range(TypedDict, total=False):

@@ -19,13 +19,6 @@ WEIGHT = "loss_weight."
 SHOWN = 4
 """So many hyperparameters are named in the sentence."""
 
-TEXTS = '["Some text"]'
-EXAMPLES = {
-    "token_classification": '["Some words"]',
-    "question_answering": '[("A question?", "The text that answers it.")]',
-}
-"""What a predictor takes, by kind of task; the others take texts."""
-
 
 def sentence(rows: Rows, report: Report) -> str:
     """What to use, how good it is, and what it costs."""
@@ -114,8 +107,14 @@ def load_snippet(report: Report) -> str | None:
     lines = [" ".join(line.splitlines()) for line in lines]
     for task in tasks:
         name = f", task={json.dumps(task['name'])}" if len(tasks) > 1 else ""
-        lines.append(f"print(model.predict({EXAMPLES.get(task['kind'], TEXTS)}{name}))")
+        lines.append(f"print(model.predict({_request(task)}{name}))")
     return "\n".join(lines) + "\n"
+
+
+def _request(task: dict[str, Any]) -> str:
+    """What the predictor is asked, as Python: a list of one text, or of one tuple of texts."""
+    given = list((task.get("request") or {"text": "Some text"}).values())
+    return repr([given[0] if len(given) == 1 else tuple(given)])
 
 
 def _rival(

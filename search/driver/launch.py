@@ -267,9 +267,10 @@ def _facts(config: StudyConfig) -> dict[str, Any]:
                 "kind": task.kind,
                 "metric": task.metric,
                 "labels": list(task.labels),
+                "request": section.request,
                 **planned.rows,
             }
-            for task, planned in zip(checked.loaded, checked.tasks, strict=True)
+            for task, planned, section in zip(checked.loaded, checked.tasks, config.tasks, strict=True)
         ],
     }
 

@@ -14,9 +14,9 @@ from search.job import Job
 from search.study.finalists import PROBE, TEST, predictions_path, unmeasured, untested
 from search.study.records import Key
 from search.study.study import Assignment, Study
-from search.training import probe, test_scores
+from search.training import probe, scores_on_test
 from search.training.probe import Probe
-from search.training.test_scores import Reading
+from search.training.scores_on_test import Reading
 
 
 def score_on_test(study: Study, run: Callable[[list[dict[str, Any]]], Iterator[tuple[int, Reading]]]) -> None:
@@ -24,7 +24,7 @@ def score_on_test(study: Study, run: Callable[[list[dict[str, Any]]], Iterator[t
 
     Args:
         study: the study; all its finalists have ended.
-        run: runs `test_scores.score` for each job and yields (index of the job, its reading) as each ends.
+        run: runs `scores_on_test.score` for each job and yields (index of the job, its reading) as each ends.
     """
     keys = untested(study)
     if not keys:
@@ -61,9 +61,9 @@ def score_all(
         for index, job in enumerate(jobs):
             if interrupted.is_set():
                 return
-            yield index, test_scores.score(job)
+            yield index, scores_on_test.score(job)
         return
-    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request["gpu"])(test_scores.score)
+    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request["gpu"])(scores_on_test.score)
     pending = {remote.remote(job): index for index, job in enumerate(jobs)}
     while pending and not interrupted.is_set():
         ready, _ = ray.wait(list(pending), timeout=1)

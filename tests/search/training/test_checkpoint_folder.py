@@ -18,7 +18,7 @@ from search.errors import StudyFileError
 from search.job import Job, Report
 from search.study.records import Key
 from search.study.study import Assignment
-from search.training import checkpoint_folder, test_scores, worker
+from search.training import checkpoint_folder, scores_on_test, worker
 from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, progress, run, start, trials, wait_until
@@ -185,4 +185,4 @@ def test_a_finished_trial_without_its_checkpoint_is_not_scored(study: dict[str, 
     with pytest.raises(
         CheckpointFolderError, match="has no readable checkpoint, which is needed to score on test"
     ):
-        test_scores.score(job(config).to_dict())
+        scores_on_test.score(job(config).to_dict())
