@@ -132,7 +132,7 @@ def test_training_does_not_collapse_onto_one_prompt(make_backbone: Callable[[str
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"top_k": 6, "pool_size": 5}, "top_k must be at most pool_size, 5, not 6"),
+        ({"top_k": 6, "pool_size": 5}, "top_k must be at most pool_size (5), not 6"),
         ({"pool_size": 0, "top_k": 1, "selection": "mix"}, "pool_size must be at least 1, not 0"),
         ({"temperature": 0.0}, "temperature must be above 0, not 0.0"),
         ({"pull": -1.0}, "pull must be at least 0, not -1.0"),

@@ -125,7 +125,7 @@ def test_models_with_an_attention_of_their_own_take_prompts_alone(
     assert backbone.shape.sites == {}
     for case in ("p_tuning_v2", "prefix_tuning"):
         (problem,) = small_config(case).problems(backbone.shape, 10)
-        assert "keys and values cannot be put into this model" in problem
+        assert "prefixes cannot be put into this model" in problem
         assert "choose a model such as BERT" in problem
     assert small_config("prompt_tuning").problems(backbone.shape, 10) == []
 

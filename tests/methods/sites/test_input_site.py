@@ -190,7 +190,7 @@ def test_a_text_start_begins_with_the_text(bert: Backbone) -> None:
     torch.testing.assert_close(method.prompt[0, :3].detach(), bert.embeddings[[12, 10, 29]])
     config = methods.get("prompt_tuning").Config
     (problem,) = config(init="text").problems(bert.shape, 10)
-    assert problem == "init_text must be given where init is text"
+    assert problem == "init_text must be given if init is text"
     assert config(init="vocab", init_text="cat").problems(bert.shape, 10) == [], "both can be searched"
 
 
