@@ -86,7 +86,10 @@ class Progress(tune.Callback):
                 if trial.state.is_finished() and key not in self._told:
                     self._told.add(key)
                     self._console.print(
-                        f"{_line(key, trial)}  ({self._left()})", highlight=False, markup=False
+                        f"{_line(key, trial)}  ({self._left()})",
+                        highlight=False,
+                        markup=False,
+                        soft_wrap=True,
                     )
 
     def _left(self) -> str:
