@@ -10,7 +10,6 @@ import ast
 import difflib
 import functools
 import importlib
-import importlib.util
 import pkgutil
 import sys
 from collections.abc import Iterator
@@ -26,8 +25,14 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "promptfront.methods"
 
 
-class UnknownMethodError(ValueError):
-    """There is no method with this name; the message lists the methods."""
+class MethodError(ValueError):
+    """A method cannot be found or read; the message says what to do."""
+
+    exit_code = 2
+
+
+class UnknownMethodError(MethodError):
+    """There is no method of that name; the message lists those that exist."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +69,45 @@ def get(name: str) -> ModuleType:
 
 @functools.cache
 def describe(name: str) -> Description:
-    """Reads a method's file without importing what only training needs.
+    """Reads a method of ours without importing what only training needs; imports one of another package.
 
     Raises:
         UnknownMethodError: there is no such method.
+        MethodError: another package's cannot be imported, or is no method.
     """
     module = _module(name)
-    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    if name in _offered():
+        return _described(name, module)
+    tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
     values = _values(next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Method"))
     return Description(
         summary=(ast.get_docstring(tree) or "").partition("\n")[0],
-        title=values.get("title", name),
+        title=values["title"],
         baseline=values.get("baseline", False),
         config=_only_config(tree, module),
     )
+
+
+def _described(name: str, module: str) -> Description:
+    """What a method of another package says of itself."""
+    from methods.config import MethodConfig
+
+    of = f"method {name!r} of {distribution(name)} (module {module})"
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:
+        raise MethodError(
+            f"the {of} cannot be imported: {type(error).__name__}: {error}. Mend or uninstall the package"
+        ) from error
+    config: Any = getattr(found, "Config", None)
+    method: Any = getattr(found, "Method", None)
+    if not (isinstance(config, type) and issubclass(config, MethodConfig) and hasattr(method, "title")):
+        raise MethodError(
+            f"the {of} must have a Config (a methods.config.MethodConfig) and a Method with a title; see "
+            "docs/methods.md"
+        )
+    summary = (found.__doc__ or "").strip().partition("\n")[0]
+    return Description(summary, method.title, bool(getattr(method, "baseline", False)), config)
 
 
 def name_of(module: str) -> str:
@@ -104,14 +134,23 @@ def _modules() -> dict[str, str]:
     offered = {name: point.module for name, point in _offered().items()}
     if twice := ours.keys() & offered.keys():
         name = min(twice)
-        raise ValueError(
+        raise MethodError(
             f"promptfront has a method {name!r} already, so rename the one that {offered[name]} offers"
         )
     return ours | offered
 
 
+@functools.cache
 def _offered() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    """Methods of other packages, by name."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name in found:
+            raise MethodError(
+                f"{found[point.name].module} and {point.module} both offer a method {point.name!r}: uninstall one"
+            )
+        found[point.name] = point
+    return found
 
 
 def _module(name: str) -> str:
@@ -120,15 +159,6 @@ def _module(name: str) -> str:
         hint = f"; did you mean {close[0]!r}?" if close else "."
         raise UnknownMethodError(f"unknown method {name!r}{hint} The methods are: {', '.join(names())}")
     return _modules()[name]
-
-
-def _source(module: str) -> Path:
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError(
-            f"a package offers the module {module} as a method, but there is no such module"
-        )
-    return Path(found.origin)
 
 
 def _classes(path: Path) -> set[str]:
@@ -148,14 +178,19 @@ def _values(class_: ast.ClassDef) -> dict[str, Any]:
 
 
 def _only_config(tree: ast.Module, module: str) -> type[MethodConfig]:
-    """Makes the class `Config` by running only the statements of its module that it needs, and so without torch."""
-    wanted, kept = {"Config"}, []
-    for node in reversed(tree.body):
-        if wanted & set(_bound(node)):
-            kept.append(_narrowed(node, wanted))
-            wanted |= _read(node)
+    """Makes the class `Config` by running only the statements of its module that it needs, and so without torch.
+
+    A test holds that it equals the class of the module.
+    """
+    wanted, before = {"Config"}, set[str]()
+    while wanted != before:
+        before = set(wanted)
+        for node in tree.body:
+            if wanted & set(_bound(node)):
+                wanted |= _read(node)
+    kept = [_narrowed(node, wanted) for node in tree.body if wanted & set(_bound(node))]
     future = ast.ImportFrom("__future__", [ast.alias("annotations")], 0)
-    program = ast.fix_missing_locations(ast.Module([future, *reversed(kept)], []))
+    program = ast.fix_missing_locations(ast.Module([future, *kept], []))
     made = ModuleType(f"{module}:Config")
     sys.modules[made.__name__] = made  # dataclasses look up their module there
     exec(compile(program, module, "exec"), made.__dict__)

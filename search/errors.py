@@ -30,12 +30,6 @@ class NoStudyError(StudyFileError):
     """The storage has no such study."""
 
 
-class NoFeasibleTrialError(PromptfrontError):
-    """Every trial failed."""
-
-    exit_code = 3
-
-
 class StorageError(PromptfrontError):
     """The Optuna storage or the MLflow store cannot be reached or read."""
 

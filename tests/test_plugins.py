@@ -155,15 +155,22 @@ def run(other: Path, program: str, *arguments: str, timeout: float = 120) -> str
     return done.stdout
 
 
+def refused(other: Path, *arguments: str) -> str:
+    """What a command says that ends with exit code 2."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(other)])}
+    command = [sys.executable, "-m", "search.cli", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    return done.stderr
+
+
 COMMAND = "import sys; from search.cli.main import main; sys.argv[0] = 'promptfront'; main()"
 
 
-def test_it_is_listed_and_written_without_torch(other: Path, tmp_path: Path) -> None:
-    heavy = "; print(sorted({'torch', 'optuna', 'ray'} & set(sys.modules)))"
-    told = run(other, COMMAND.replace("main()", "\ntry: main()\nfinally: pass" + heavy), "methods")
+def test_they_are_listed_and_written(other: Path, tmp_path: Path) -> None:
+    told = run(other, COMMAND, "methods")
     assert "echo_tuning" in told
     assert "Echo tuning: one prompt in front of the text." in told
-    assert told.strip().endswith("[]")
     path = tmp_path / "new.yaml"
     run(other, COMMAND, "init", str(path), "--kind", "text_length")
     assert "echo_tuning" in path.read_text()
@@ -182,12 +189,32 @@ def test_one_of_our_names_is_refused(other: Path) -> None:
     assert "promptfront has a method 'prompt_tuning' already" in run(other, program)
 
 
-def test_an_error_in_it_is_not_swallowed(other: Path) -> None:
-    (other / "other_package" / "echo_tuning.py").write_text(METHOD.lstrip() + "\nimport is_not_there\n")
-    program = (
-        "import methods\ntry: methods.get('echo_tuning')\nexcept ModuleNotFoundError as error: print(error)"
-    )
-    assert "is_not_there" in run(other, program)
+def test_two_packages_may_not_offer_one_name(other: Path) -> None:
+    info = other / "second_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: second-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS.replace("other_package", "second_package"))
+    assert "both offer a method 'echo_tuning'" in refused(other, "methods")
+    assert "both offer a kind 'text_length'" in refused(other, "init", str(other / "new.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "command", "said"),
+    [
+        ("echo_tuning", METHOD + "\nimport is_not_there\n", "methods", "No module named 'is_not_there'. Mend or"),
+        ("echo_tuning", "Config = Method = 3\n", "methods", "must have a Config"),
+        ("text_length", "import is_not_there\n", "init", "No module named 'is_not_there'. Mend or uninstall"),
+        ("text_length", "Config = 3\n", "init", "must have a Config"),
+        ("text_length", KIND.replace('"text_length"]', '"length"]'), "init", "the field kind: Literal['text_length']"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_it_is_said_in_a_line(
+    other: Path, module: str, text: str, command: str, said: str
+) -> None:
+    (other / "other_package" / f"{module}.py").write_text(text.lstrip())
+    told = refused(other, command, *([str(other / "new.yaml")] if command == "init" else []))
+    assert said in told
+    assert len(told.strip().splitlines()) == 1
 
 
 PROGRAM = """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import typing
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 from pydantic import Discriminator, Tag, TypeAdapter
 
 from search.config.task_config import TaskConfig
+from search.errors import StudyFileError
 
 ENTRY_POINTS = "promptfront.kinds"
 DEFAULT_KIND = "sequence_classification"
@@ -23,14 +25,14 @@ DEFAULT_KIND = "sequence_classification"
 def _modules() -> dict[str, str]:
     """The module of each kind, the default first."""
     folder = Path(__file__).parents[1] / "tasks"
-    ours = {path.stem: f"search.tasks.{path.stem}" for path in folder.glob("*.py") if _is_kind(path)}
-    offered = {point.name: point.module for point in entry_points(group=ENTRY_POINTS)}
-    if twice := ours.keys() & offered.keys():
-        name = min(twice)
-        raise ValueError(
-            f"promptfront has a kind {name!r} already, so rename the one that {offered[name]} offers"
-        )
-    return dict(sorted((ours | offered).items(), key=lambda item: (item[0] != DEFAULT_KIND, item[0])))
+    found = {path.stem: f"search.tasks.{path.stem}" for path in folder.glob("*.py") if _is_kind(path)}
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name in found:
+            raise StudyFileError(
+                f"{found[point.name]} and {point.module} both offer a kind {point.name!r}: rename or uninstall one"
+            )
+        found[point.name] = point.module
+    return dict(sorted(found.items(), key=lambda item: (item[0] != DEFAULT_KIND, item[0])))
 
 
 def _is_kind(path: Path) -> bool:
@@ -39,9 +41,27 @@ def _is_kind(path: Path) -> bool:
     return {"Config", "load"} <= names
 
 
-KINDS: dict[str, type[TaskConfig]] = {
-    name: importlib.import_module(module).Config for name, module in _modules().items()
-}
+def _settings(name: str, module: str) -> type[TaskConfig]:
+    """The class `Config` of a kind, if a study file can have it."""
+    of = f"kind {name!r} of the module {module}"
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:
+        raise StudyFileError(
+            f"the {of} cannot be imported: {type(error).__name__}: {error}. Mend or uninstall the package"
+        ) from error
+    config: Any = getattr(found, "Config", None)
+    if not (isinstance(config, type) and issubclass(config, TaskConfig) and hasattr(found, "load")):
+        raise StudyFileError(
+            f"the {of} must have a Config (a search.config.task_config.TaskConfig) and a function load; see "
+            "docs/tasks.md"
+        )
+    if typing.get_args(config.model_fields["kind"].annotation) != (name,):
+        raise StudyFileError(f"the {of} must have the field kind: Literal[{name!r}]")
+    return config
+
+
+KINDS: dict[str, type[TaskConfig]] = {name: _settings(name, module) for name, module in _modules().items()}
 """The settings class of each kind of task."""
 
 

@@ -1,4 +1,4 @@
-"""The places of a study's databases, MLflow runs and checkpoints, and URLs without passwords.
+"""The places of a study's MLflow runs and checkpoints, and database URLs without passwords.
 
 A place is a path or a URI. This module opens none of them.
 """

@@ -26,7 +26,7 @@ def study_rows(study: Study, outcome: str, provenance: Row) -> Row:
 
     Args:
         study: the study, in any state.
-        outcome: "done", "interrupted", "budget ended" or "running".
+        outcome: "done", "interrupted", "budget ended" or "nothing feasible".
         provenance: the result of `search.results.provenance.collect`, with `backbone` and `tasks` added.
     """
     config = study.config

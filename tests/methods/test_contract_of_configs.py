@@ -79,6 +79,18 @@ def test_a_prompt_leaves_the_text_its_positions(case: str, bert: Backbone) -> No
         assert run(bert, longer, ids, mask, [0]).isfinite().all()
 
 
+def test_it_is_described_as_it_is(case: str) -> None:
+    """Without torch, as `promptfront methods` and the study file read it."""
+    name = case.partition(" ")[0]
+    module, described = methods.get(name), methods.describe(name)
+    assert (described.title, described.baseline) == (module.Method.title, module.Method.baseline)
+    assert described.config().to_dict() == module.Config().to_dict()
+    assert described.config.head_fields == module.Config.head_fields
+    assert described.config.space() == module.Config.space()
+    for one, other in zip(described.config.fields().values(), module.Config.fields().values(), strict=True):
+        assert (one.name, one.default, one.metadata) == (other.name, other.default, other.metadata)
+
+
 def test_it_opens_with_what_it_is(case: str) -> None:
     module = methods.get(case.partition(" ")[0])
     assert module.__doc__
