@@ -102,8 +102,8 @@ def test_a_trial_goes_on_elsewhere_from_its_checkpoint(folder: Path, cluster: Cl
 
     bereft = Halfway(folder, killed.where)
     wait_until(bereft, process)
+    lost = worker(cluster)[0]  # at once: the trial goes on
     runs = set(mlflow_runs(folder))
-    lost = worker(cluster)[0]
     cluster.remove_node(lost, allow_graceful=False)
     assert process.wait(300) == 0, (folder / "launch.log").read_text()
 
