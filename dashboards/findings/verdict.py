@@ -1,15 +1,15 @@
 """Which method to use: the verdict of a study, from test scores.
 
-1. Compared are the methods whose chosen finalist finished every seed and was tested with each.
-2. The best one has the highest test mean.
-3. The recommended one has the fewest deployed parameters (heads are not counted) among the methods whose paired
-   interval against the best stays within epsilon: its lower end is at least -epsilon. The best itself qualifies.
-4. The decision is `best` only if the recommended method is significantly better than every cheaper one; p values are
-   Holm-corrected over its comparisons with every other method. Otherwise it is `tied`.
-5. The basis is `score` if it is significantly better than all the others too, `cost` if not: then it is the cheapest
-   that is good enough, and no difference in score to a more expensive method is claimed.
+Everything that is said of a study's answer comes from one object, the contest: the methods that learned something, and which of them
+could be the best (dashboards/statistics/standing.py). The decision is
 
-A cheaper method of the study that could not be compared counts as not beaten. A method alone is not the best of anything.
+    best              one method could be the best, and it is shown to be better than each of the others;
+    tied              several could be; recommended is the cheapest of them whose shortfall against the leader is within one
+                      standard error of their difference (Breiman's rule), and what it may lose is said;
+    nothing learned   no method is shown to beat the trivial answer;
+    none              nothing was tested.
+
+A verdict is provisional where its evidence is poor in a way that matters to the pick (provisional.py).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from dashboards.findings import words
-from dashboards.findings.statistics import SEEDS, Estimate, Sample, difference, holm
-from dashboards.rows import STATES, Finalist, Rows, Scalar, State, finite
+from dashboards.findings.contest import Contender, Contest
+from dashboards.findings.more_seeds import would_decide
+from dashboards.findings.provisional import Finding, findings, trivial_answer
+from dashboards.findings.stability import stability
+from dashboards.rows import STATES, Rows, Scalar, State
+from dashboards.statistics import chosen
+from dashboards.statistics.joint import SEEDS
+from dashboards.statistics.standing import Pair
 
-ALPHA = 0.05
-"""Level of the tests, and 1 - level of the intervals."""
-
-FEW_SEEDS = 3
-"""With so many seeds or fewer an interval is rough: t has few degrees of freedom."""
-
+Decision = Literal["best", "tied", "nothing learned", "none"]
+Outcome = Literal["better", "worse", "equal", "not shown", "not measured"]
 Comparison = dict[str, Any]
 
 
@@ -37,134 +37,182 @@ Comparison = dict[str, Any]
 class Verdict:
     """What the report says first; docs/report.md has the fields."""
 
-    decision: Literal["best", "tied", "none"]
+    decision: Decision
     reason: str
     epsilon: float
-    basis: Literal["score", "cost"] | None = None
     method: str | None = None
     config: dict[str, Scalar] | None = None
-    best: str | None = None
-    comparisons: list[Comparison] = field(default_factory=list)
+    could_be_best: list[str] = field(default_factory=list)
+    leader: str | None = None
+    provisional: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    mends: list[str] = field(default_factory=list)
+    score: dict[str, float | None] | None = None
+    may_lose: dict[str, Any] | None = None
+    stability: float | None = None
+    decides: dict[str, Any] | None = None
+    every_method: bool = False
 
 
-@dataclass(frozen=True)
-class Contender:
-    """A method that can be compared: all its seeds were tested."""
-
-    method: str
-    config: dict[str, Scalar]
-    parameters: float
-    sample: Sample
-
-    @property
-    def mean(self) -> float:
-        """The test mean over seeds."""
-        return float(self.sample.values.mean())
-
-
-def tested_sample(finalist: Finalist, tasks: list[str]) -> Sample | None:
-    """The test scores of a finalist's finished runs. None if one has none."""
-    runs = [run for run in finalist["runs"] if run["state"] == "COMPLETE"]
-    values = [run["test"] for run in runs]
-    if not finalist["chosen"] or not values or not all(finite(value) for value in values):
-        return None
-    tables = []
-    for task in tasks:
-        table = [(run.get("examples") or {}).get(task) or [] for run in runs]
-        if not table[0] or len({len(row) for row in table}) > 1:
-            return Sample(np.array(values, dtype=np.float64))
-        tables.append(np.array(table, dtype=np.float64))
-    return Sample(np.array(values, dtype=np.float64), tuple(tables))
-
-
-def contenders(rows: Rows) -> list[Contender]:
-    """The methods that can be compared, cheapest first."""
-    tasks = [task["name"] for task in rows["tasks"]]
-    found = []
-    for finalist in rows["finalists"]:
-        sample = tested_sample(finalist, tasks)
-        if sample is None or any(run["state"] != "COMPLETE" for run in finalist["runs"]):
-            continue
-        parameters = finalist["deployed_parameters"]
-        price = math.inf if parameters is None else float(parameters)
-        found.append(Contender(finalist["method"], finalist["config"], price, sample))
-    return sorted(found, key=lambda contender: (contender.parameters, -contender.mean))
-
-
-def decide(rows: Rows) -> Verdict:
+def decide(found: Contest) -> Verdict:
     """The verdict of a study."""
-    epsilon = rows["epsilon"]
-    found = contenders(rows)
-    if not found:
-        return Verdict("none", _nothing_tested(rows), epsilon)
-    # Equal means: the cheaper one, which comes first.
-    best = max(found, key=lambda contender: contender.mean)
-    recommended = next(c for c in found if c is best or _within(difference(c.sample, best.sample), epsilon))
-    others = [c for c in found if c is not recommended]
-    family = compare(recommended, others, epsilon, corrected=True)
-    rest = [] if best is recommended else [c for c in others if c is not best]
-    comparisons = family + compare(best, rest, epsilon, corrected=False)
-    beaten = {row["against"] for row in family if row["difference"] > 0 and row["tie"] is False}
-    unbeaten = [c for c in others if c.parameters < recommended.parameters and c.method not in beaten]
-    untested = _cheaper_untested(rows, recommended, {c.method for c in found})
-    measured = all(row["p_value"] is not None for row in family)
-
-    basis: Literal["score", "cost"] | None = None
-    if others and measured and not unbeaten and not untested:
-        basis = "score" if len(beaten) == len(others) else "cost"
-    reason = _reason(recommended, best, basis, family, unbeaten, untested, epsilon)
+    epsilon, rows = found.rows["epsilon"], found.rows
+    if not found.contenders:
+        reasons, notes = findings(found) if found.unlearned else ([], [])
+        return Verdict(
+            "nothing learned" if found.unlearned else "none",
+            _nothing_learned(found) if found.unlearned else _nothing_tested(rows),
+            epsilon,
+            provisional=[each.text for each in reasons],
+            notes=[each.text for each in notes],
+            mends=_mends(reasons),
+        )
+    recommended, leader = found.contenders[found.recommended], found.leader
+    reasons, notes = findings(found)
+    best = found.standing.best
     return Verdict(
-        decision="best" if basis else "tied",
-        reason=reason,
+        decision="best" if best else "tied",
+        reason=_best(found) if best else _tied(found),
         epsilon=epsilon,
-        basis=basis,
         method=recommended.method,
         config=recommended.config,
-        best=best.method,
-        comparisons=comparisons,
+        could_be_best=[found.contenders[index].method for index in found.standing.members],
+        leader=leader.method,
+        provisional=[each.text for each in reasons],
+        notes=[each.text for each in notes],
+        mends=_mends(reasons),
+        score=_score(found),
+        may_lose=None if recommended is leader else _may_lose(found),
+        stability=stability(found),
+        decides=would_decide(found),
+        every_method=found.whole,
     )
 
 
-def _within(estimate: Estimate, epsilon: float) -> bool:
-    return estimate.ci_low is not None and estimate.ci_low >= -epsilon
+def comparisons(found: Contest) -> list[Comparison]:
+    """Every pair of contenders once: the better one first, the largest difference first.
+
+    `p_value` is that of the claim that is made of the pair, and the interval excludes 0 exactly where `outcome` is better
+    or worse. `claim`: "best", part of "better than every other"; "any", corrected over all pairs.
+    """
+    if not found.contenders:
+        return []
+    names = [each.method for each in found.contenders]
+    rows = []
+    for pair in found.standing.pairs:
+        turned = pair.turned if pair.estimate.mean < 0 else pair
+        rows.append(_row(names[turned.one], names[turned.other], turned, found.rows["epsilon"]))
+    return sorted(rows, key=lambda row: -row["difference"])
 
 
-def compare(one: Contender, others: list[Contender], epsilon: float, corrected: bool) -> list[Comparison]:
-    """`one` minus each other; Holm's correction is over all of them."""
-    estimates = [difference(one.sample, other.sample) for other in others]
-    p_values = [estimate.p_value for estimate in estimates if estimate.p_value is not None]
-    adjusted = iter(holm(p_values))
-    found = []
-    for other, estimate in zip(others, estimates, strict=True):
-        p_holm = next(adjusted) if corrected and estimate.p_value is not None else None
-        decisive = p_holm if corrected else estimate.p_value
-        found.append(
-            {
-                "method": one.method,
-                "against": other.method,
-                "difference": estimate.mean,
-                "ci_low": estimate.ci_low,
-                "ci_high": estimate.ci_high,
-                "p_value": estimate.p_value,
-                "p_holm": p_holm,
-                "tie": None if decisive is None else decisive >= ALPHA,
-                "within_epsilon": None if estimate.ci_low is None else _within(estimate, epsilon),
-                "degrees_of_freedom": estimate.degrees_of_freedom,
-                "covers": estimate.covers,
-            }
-        )
-    return found
+def against(found: Contest, method: str, other: str) -> Comparison | None:
+    """`method` minus `other`, as in `comparisons`; None if one is no contender."""
+    pair = found.pair(method, other)
+    return None if pair is None else _row(method, other, pair, found.rows["epsilon"])
 
 
-def _cheaper_untested(rows: Rows, recommended: Contender, tested: set[str]) -> list[str]:
-    """Methods that were not compared and are known to be cheaper."""
-    costs: dict[str, list[int]] = {}
-    for row in (*rows["trials"], *rows["finalists"]):
-        if row["deployed_parameters"] is not None:
-            costs.setdefault(row["method"], []).append(row["deployed_parameters"])
-    names = [method["method"] for method in rows["methods"] if method["method"] not in tested]
-    # A method that searches its length is cheaper only if all it found is.
-    return [name for name in names if name in costs and max(costs[name]) < recommended.parameters]
+def _row(method: str, other: str, pair: Pair, epsilon: float) -> Comparison:
+    found = pair.estimate
+    return {
+        "method": method,
+        "against": other,
+        "difference": found.mean,
+        "ci_low": found.ci_low,
+        "ci_high": found.ci_high,
+        "p_value": found.p_value,
+        "claim": pair.claim,
+        "covers": found.covers,
+        "outcome": outcome(pair, epsilon),
+    }
+
+
+def outcome(pair: Pair, epsilon: float) -> Outcome:
+    """What a pair shows of its first method: a difference, or that the whole interval is within epsilon of 0 ("equal")."""
+    low, high = pair.estimate.ci_low, pair.estimate.ci_high
+    if low is None or high is None:
+        return "not measured"
+    if pair.shown:
+        return "better" if pair.estimate.mean > 0 else "worse"
+    return "equal" if -epsilon <= low and high <= epsilon and pair.estimate.covers != SEEDS else "not shown"
+
+
+def _score(found: Contest) -> dict[str, float | None]:
+    """The recommended method's test score, corrected for its choice, with the mean that was found (`raw`)."""
+    estimate = chosen.corrected(found.joint, found.recommended)
+    raw = found.contenders[found.recommended].mean
+    return {"mean": estimate.mean, "ci_low": estimate.ci_low, "ci_high": estimate.ci_high, "raw": raw}
+
+
+def _may_lose(found: Contest) -> dict[str, Any]:
+    """What the recommended method may lose to the leader: the upper end of the 95 % interval of that difference alone."""
+    estimate = found.joint.difference(found.standing.leader, found.recommended)
+    return {"against": found.leader.method, "difference": estimate.mean, "at_most": estimate.ci_high}
+
+
+def _best(found: Contest) -> str:
+    leader = found.leader.method
+    others = [
+        row
+        for each in found.contenders
+        if each.method != leader and (row := against(found, leader, each.method))
+    ]
+    nearest = min(others, key=lambda row: row["difference"])
+    whom = _others(found, len(others))
+    text = f"{leader} is better than {whom}: "
+    text += f"the nearest, {nearest['against']}, scores {_less(nearest)}"
+    return f"{text}, {words.p_value(max(row['p_value'] for row in others))}."
+
+
+def _others(found: Contest, count: int) -> str:
+    if count == 1:
+        return next(each.method for each in found.contenders if each is not found.leader)
+    return "every other method" if found.whole else f"the {count} others that could be compared"
+
+
+def _less(row: Comparison) -> str:
+    gap, interval = words.score(abs(row["difference"]), words.error_of(row)), words.interval(row)
+    return f"{gap} less (95 % interval {interval})" if interval else f"{gap} less"
+
+
+def _tied(found: Contest) -> str:
+    recommended, leader = found.contenders[found.recommended], found.leader
+    members = [found.contenders[index] for index in found.standing.members]
+    if len(found.contenders) == 1:
+        alone = "was tested" if not found.unlearned else "learned something"
+        return f"Only {recommended.method} {alone}, so there is nothing to compare it with."
+    scores = [each.mean for each in members]
+    text = f"{words.listed([each.method for each in members])} cannot be told apart"
+    text += f" ({words.score(min(scores))} to {words.score(max(scores))})"
+    unmeasured = (
+        found.joint.difference(found.recommended, (found.recommended + 1) % len(found.contenders)).error
+        is None
+    )
+    if unmeasured:
+        return f"{text}: one seed shows no difference."
+    cheapest = all(recommended.price < each.price for each in members if each is not recommended)
+    if cheapest and not math.isinf(recommended.price):
+        text += f"; {recommended.method} is the cheapest of them"
+    elif recommended is leader:
+        text += f"; {recommended.method} has the highest mean, and no cheaper one is within a standard error of it"
+    else:
+        text += f"; {recommended.method} is the cheapest within a standard error of the highest mean"
+    lose = None if recommended is leader else _may_lose(found)
+    if lose and lose["at_most"] is not None:
+        text += f", and loses at most {words.score(max(lose['at_most'], 0.0))} to {lose['against']} (95 %)"
+    if found.joint.covers == SEEDS:
+        text += ". The metric has no scores per example: intervals cover new seeds only, and no difference is claimed from them"
+    return f"{text}."
+
+
+def _nothing_learned(found: Contest) -> str:
+    trivial = found.rows.get("trivial")
+    assert trivial is not None, "without a trivial answer every method counts as one that learned"
+    names = words.listed([each.method for each in found.unlearned])
+    are, best = "is" if len(found.unlearned) == 1 else "are", max(each.mean for each in found.unlearned)
+    text = f"No method learned anything: {names} {are} not shown to beat {trivial_answer(found.rows)}"
+    return (
+        f"{text}, which scores {words.score(trivial['test'])}; the best of them scores {words.score(best)}."
+    )
 
 
 def _nothing_tested(rows: Rows) -> str:
@@ -181,63 +229,15 @@ def _nothing_tested(rows: Rows) -> str:
     if not rows["finalists"]:
         return f"{text}; no configuration has been retrained for the test."
     runs = [run["state"] for finalist in rows["finalists"] for run in finalist["runs"]]
-    text += "; no finalist has been tested with all its seeds"
+    text += "; no finalist has been tested with two seeds"
     return f"{text} ({runs.count('FAIL')} of {len(runs)} runs failed)." if "FAIL" in runs else f"{text}."
 
 
-def _reason(
-    recommended: Contender,
-    best: Contender,
-    basis: str | None,
-    family: list[Comparison],
-    unbeaten: list[Contender],
-    untested: list[str],
-    epsilon: float,
-) -> str:
-    """One sentence with the numbers that decided."""
-    rows, opening = {row["against"]: row for row in family}, _scored(recommended)
-    if not family:
-        text = f"Only {opening} was tested, so there is nothing to compare it with"
-    elif any(row["p_value"] is None for row in family):
-        text = f"{opening} is recommended, but one seed cannot show a difference"
-    elif basis == "score":
-        nearest = min(family, key=lambda row: row["difference"])
-        largest = max(row["p_holm"] for row in family)
-        text = f"{opening} is better than every other method: the nearest, {nearest['against']}, "
-        text += words.scores(nearest, turned=True)
-        text += f", and the largest Holm-corrected p is {largest:.2g}"
-    elif basis == "cost":
-        text = opening + _cheapest(recommended, best, family, epsilon)
-    elif unbeaten:
-        row = rows[unbeaten[0].method]
-        text = f"{opening} is recommended, but it is not shown to be better than the cheaper "
-        text += f"{_scored(unbeaten[0])}, which {words.scores(row, turned=True)}"
-        text += f", Holm-corrected p = {row['p_holm']:.2g}"
-    else:
-        text = f"{opening} is recommended, but cheaper methods were not tested: {', '.join(untested)}"
-    if any(row["covers"] == SEEDS for row in family):
-        text += " (intervals cover new seeds only, not new test examples)"
-    return text + "."
+def _mends(reasons: list[Finding]) -> list[str]:
+    """The settings that mend the reasons, each once."""
+    return list(dict.fromkeys(each.mends for each in reasons if each.mends))
 
 
-def _cheapest(recommended: Contender, best: Contender, family: list[Comparison], epsilon: float) -> str:
-    """Why the cheapest that is good enough was taken."""
-    beats_cheaper = any(row["tie"] is False and row["difference"] > 0 for row in family)
-    if recommended is not best:
-        row = next(row for row in family if row["against"] == best.method)
-        text = f" is the cheapest method that is at most {epsilon:g} below the best, {_scored(best)}: "
-        text += f"it {words.scores(row)}"
-        return text + (", and every cheaper method is significantly worse" if beats_cheaper else "")
-    ties = ", ".join(row["against"] for row in family if row["tie"])
-    text = " has the highest test mean"
-    text += (
-        " and every cheaper method is significantly worse" if beats_cheaper else ", and no method is cheaper"
-    )
-    return text + (f"; no difference in score is shown to {ties}" if ties else "")
-
-
-def _scored(contender: Contender) -> str:
-    """The method with its score and price."""
-    known = not math.isinf(contender.parameters)
-    price = f"{contender.parameters:,.0f}" if known else "an unknown number of"
-    return f"{contender.method} (test {contender.mean:.3f}, {price} deployed parameters)"
+def contender_of(found: Contest, method: str | None) -> Contender | None:
+    """The contender with this name."""
+    return next((each for each in found.contenders if each.method == method), None)

@@ -1,0 +1,170 @@
+"""What the answer stands on: why a verdict is provisional, and what else should be known."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from dashboards.findings import words
+from dashboards.findings.contest import Contest
+from dashboards.findings.effort import best_trial, edges
+from dashboards.rows import Rows, Trial, finite
+
+ENOUGH_TRIALS, ENOUGH_SEEDS = 4, 3
+LOST_SHARE = 0.25
+"""From this share of lost trials on, a method's search is no search that its budget promises."""
+
+
+class Finding(NamedTuple):
+    """Something that is wrong with the evidence, and the settings that mend it (as for `--set`)."""
+
+    text: str
+    mends: str = ""
+
+
+def findings(found: Contest) -> tuple[list[Finding], list[Finding]]:
+    """What makes the verdict provisional, and what is good to know besides."""
+    reasons: list[Finding] = []
+    notes: list[Finding] = []
+    _budget(found.rows, reasons)
+    _lost(found.rows, reasons, notes)
+    _seeds(found, reasons, notes)
+    _unlearned(found, reasons, notes)
+    _few_trials(found, reasons)
+    _rising(found, reasons)
+    _edges(found, reasons, notes)
+    return reasons, notes
+
+
+def _budget(rows: Rows, reasons: list[Finding]) -> None:
+    if rows["partial"]:
+        reasons.append(Finding(f"the study has not ended ({rows['outcome']})"))
+
+
+def _lost(rows: Rows, reasons: list[Finding], notes: list[Finding]) -> None:
+    """Failed trials, and a default that never ran."""
+    for method in rows["methods"]:
+        name = method["method"]
+        mine = [trial for trial in rows["trials"] if trial["method"] == name]
+        lost = [trial for trial in mine if trial["state"] == "FAIL"]
+        if not lost:
+            continue
+        text = f"{len(lost)} of {words.count(len(mine), 'search trial')} of {name} failed"
+        default = any(trial["number"] == 0 for trial in lost)
+        text += ", its default among them" if default else ""
+        more = f"search.trials_per_method={len(mine) + len(lost)}"
+        matters = default or len(lost) >= LOST_SHARE * len(mine)
+        (reasons if matters else notes).append(Finding(text, more))
+
+
+def _seeds(found: Contest, reasons: list[Finding], notes: list[Finding]) -> None:
+    """Methods that failed, failed seeds, few seeds, seeds in two groups."""
+    for name, reason in found.untested.items():
+        reasons.append(Finding(f"{name} {reason}, so it is not in the comparison"))
+    for each in found.contenders:
+        if each.failed_seeds:
+            text = f"{each.failed_seeds} of {words.count(each.planned, 'seed')} of {each.method} failed: it is compared on the others"
+            notes.append(Finding(text))
+    fewest = min((len(each.sample.values) for each in found.contenders), default=ENOUGH_SEEDS)
+    if fewest < ENOUGH_SEEDS:
+        least = " and ".join(e.method for e in found.contenders if len(e.sample.values) == fewest)
+        text = f"{least} {'has' if ' and ' not in least else 'have'} only {words.count(fewest, 'seed')}"
+        reasons.append(Finding(text, "finalists.num_seeds=5"))
+
+
+def _unlearned(found: Contest, reasons: list[Finding], notes: list[Finding]) -> None:
+    trivial = trivial_answer(found.rows)
+    for each in found.unlearned:
+        text = f"{each.method} did not learn: it is not shown to beat {trivial}"
+        # with one or no method left, there is nothing to compare
+        (reasons if len(found.contenders) < 2 else notes).append(Finding(text, _longer(found.rows)))
+
+
+def trivial_answer(rows: Rows) -> str:
+    """What the trivial answer is, in words."""
+    trivial = rows.get("trivial")
+    return " and ".join(dict.fromkeys(trivial["answers"].values())) if trivial else "the trivial answer"
+
+
+def _few_trials(found: Contest, reasons: list[Finding]) -> None:
+    few: dict[int, list[str]] = {}
+    for method in found.rows["methods"]:
+        name = method["method"]
+        ended = sum(
+            t["method"] == name and t["state"] in ("COMPLETE", "PRUNED") for t in found.rows["trials"]
+        )
+        whole = not method["space"] or "tried" in (method.get("ended_early") or {})
+        if ended < ENOUGH_TRIALS and not whole and any(each.method == name for each in found.contenders):
+            few.setdefault(ended, []).append(name)
+    for ended, names in sorted(few.items()):
+        text = f"{words.listed(names)} {'was' if len(names) == 1 else 'were'} searched with {words.count(ended, 'trial')} each"
+        reasons.append(
+            Finding(
+                text.removesuffix(" each") if len(names) == 1 else text,
+                f"search.trials_per_method={2 * ENOUGH_TRIALS}",
+            )
+        )
+
+
+def _rising(found: Contest, reasons: list[Finding]) -> None:
+    names = [each.method for each in found.contenders if rising(found.rows, each.method)]
+    if names:
+        text = f"validation of {words.listed(names)} still rises at the last step"
+        reasons.append(Finding(text, _longer(found.rows)))
+
+
+def rising(rows: Rows, method: str) -> bool:
+    """Whether the last quarter of the steps still raises validation, over the method's complete trials.
+
+    The mean gain must be above epsilon, and above 0 by a one-sided t test (5 %).
+    """
+    gains = [
+        gain
+        for trial in rows["trials"]
+        if trial["method"] == method and (gain := _last_gain(trial)) is not None
+    ]
+    if len(gains) < 3 or float(np.mean(gains)) <= max(rows["epsilon"], 1e-9):
+        return False
+    error = float(np.std(gains, ddof=1)) / len(gains) ** 0.5
+    return error == 0 or float(stats.t.sf(np.mean(gains) / error, len(gains) - 1)) < 0.05
+
+
+def _last_gain(trial: Trial) -> float | None:
+    """Validation at the end minus that at three quarters of the steps."""
+    points = [(p["step"], p["validation"]) for p in trial.get("curve") or [] if finite(p["validation"])]
+    if trial["state"] != "COMPLETE" or len(points) < 2:
+        return None
+    last_step, last = points[-1]
+    before = [value for step, value in points if step <= 0.75 * last_step]
+    return last - before[-1] if before and last is not None else None
+
+
+def _edges(found: Contest, reasons: list[Finding], notes: list[Finding]) -> None:
+    """A best learning rate at the end of its range: a loser might do better beyond it."""
+    for each in found.contenders:
+        space = next(m["space"] for m in found.rows["methods"] if m["method"] == each.method)
+        trial = best_trial([t for t in found.rows["trials"] if t["method"] == each.method])
+        at = [
+            edge
+            for edge in edges(trial["config"] if trial else {}, space)
+            if edge["parameter"] == "learning_rate"
+        ]
+        for edge in at:
+            text = f"the best learning rate of {each.method}, {edge['value']:.3g}, is at the {edge['bound']} end of its range"
+            loser = found.standing.best and each is not found.leader
+            (reasons if loser else notes).append(
+                Finding(text, f"methods.{each.method}.learning_rate={_wider(edge)}")
+            )
+
+
+def _wider(edge: dict[str, float]) -> str:
+    """A range around the edge."""
+    value = float(edge["value"])
+    return f"'{{min: {value / 10:.2g}, max: {value * 10:.2g}, log: true}}'"
+
+
+def _longer(rows: Rows) -> str:
+    search = rows.get("search")
+    return f"training.max_steps={2 * search['max_steps']}" if search else ""

@@ -1,0 +1,55 @@
+"""Test scores from result rows, as the statistics take them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from dashboards.rows import Finalist, Rows, finite
+from dashboards.statistics.sample import FloatArray, Sample
+
+Known = tuple[dict[str, float] | None, dict[str, list[float]] | None]
+"""Of a run, the score of each task, and of each task the scores per example."""
+
+
+def tested_sample(rows: Rows, finalist: Finalist) -> Sample | None:
+    """The test scores of a finalist's finished runs; None if one has none."""
+    runs = [run for run in finalist["runs"] if run["state"] == "COMPLETE"]
+    values = [run["test"] for run in runs]
+    if not values or not all(finite(value) for value in values):
+        return None
+    known = [(run["test_task_scores"], run.get("examples")) for run in runs]
+    return _sample(rows, np.array(values, dtype=np.float64), known)
+
+
+def trivial_sample(rows: Rows) -> Sample | None:
+    """The test score of the trivial answer, as a sample of one seed; None if there is none."""
+    trivial = rows.get("trivial")
+    if not trivial or not finite(trivial["test"]):
+        return None
+    return _sample(rows, np.array([trivial["test"]]), [(trivial["test_task_scores"], trivial["examples"])])
+
+
+def _sample(rows: Rows, values: FloatArray, known: Sequence[Known]) -> Sample:
+    """A sample with scores per example where every run has them."""
+    tasks = [task["name"] for task in rows["tasks"]]
+    groups = rows.get("test_groups") or {}
+    tables = []
+    for task in tasks:
+        table = [(examples or {}).get(task) or [] for _, examples in known]
+        if not table[0] or len({len(row) for row in table}) > 1:
+            return Sample(values)
+        tables.append(np.array(table, dtype=np.float64))
+    weights = None
+    if rows["objective"].get("over_tasks") == "worst":
+        scores = np.array(
+            [[(found or {}).get(task, math.nan) for task in tasks] for found, _ in known], dtype=np.float64
+        )
+        if not np.isfinite(scores).all():
+            return Sample(values)
+        weights = np.eye(len(tasks))[scores.argmin(axis=1)]
+    if not all(np.isfinite(table).all() for table in tables):
+        return Sample(values)
+    return Sample.of(tables, values, weights, [groups.get(task) for task in tasks])

@@ -1,0 +1,1 @@
+"""Numbers only: how sure test scores and their differences are. Knows nothing of result rows."""
