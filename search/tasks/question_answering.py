@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -22,7 +21,7 @@ from search.errors import StudyFileError
 from search.tasks import sources
 from search.tasks.sources import Table
 from search.tasks.splits import Splits, place, repeated, split_name, texts
-from search.tasks.task import Evaluation, Row, Split, Task, encode_text
+from search.tasks.task import Evaluation, Row, Split, Task, Trivial, encode_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,33 +120,20 @@ class QuestionAnswering(Task):
             max_answer_length=self.max_answer_length,
             unanswerable=self.unanswerable,
         )
+        return self._scored(split, predictions)
+
+    def trivial(self, train: Split, split: Split) -> Trivial | None:
+        assert isinstance(split, QuestionSplit)
+        return Trivial("no answer", self._scored(split, [""] * len(split.questions)))
+
+    def _scored(self, split: QuestionSplit, predictions: list[str]) -> Evaluation:
+        """Scores an answer to each question."""
+        from search.metrics import answers
+
         right = [tuple(text for _, text in question.answers) for question in split.questions]
-        pairs = [score(got, references) for got, references in zip(predictions, right, strict=True)]
-        parts = {
-            "f1": [f1 for f1, _ in pairs],
-            "exact_match": [exact for _, exact in pairs],
-        }
-        others = {name: fmean(values) for name, values in parts.items() if name != self.metric}
-        mine = parts[self.metric]
-        return Evaluation(fmean(mine), others, [" / ".join(row) for row in right], predictions, mine)
-
-
-def score(prediction: str, references: Sequence[str]) -> tuple[float, float]:
-    """Computes SQuAD's F1 and exact match of an answer, each the best over the references, from 0 to 1.
-
-    If there are no references, only the empty text is right (SQuAD 2.0).
-    """
-    from torchmetrics.functional.text import squad
-
-    if not references:
-        return float(not prediction), float(not prediction)
-    if not prediction:  # no text is shared with any reference
-        return 0.0, 0.0
-    found = squad(
-        [{"prediction_text": prediction, "id": "0"}],
-        [{"answers": {"text": list(references), "answer_start": [0] * len(references)}, "id": "0"}],
-    )
-    return float(found["f1"]) / 100, float(found["exact_match"]) / 100
+        return self.evaluation(
+            answers.squad(predictions, right), [" / ".join(row) for row in right], predictions
+        )
 
 
 def load(

@@ -7,6 +7,7 @@ The head reads the first token of each word. Words beyond `model.max_length` are
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ from search.errors import StudyFileError
 from search.tasks import sources
 from search.tasks.sources import Table
 from search.tasks.splits import Splits, place, repeated, split_name
-from search.tasks.task import Evaluation, Row, Split, Task, encode_text, label_words
+from search.tasks.task import Evaluation, Row, Split, Task, Trivial, encode_text, label_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +72,7 @@ class Sentence:
 class TokenClassification(Task):
     """One label per word: cross-entropy; entity F1 (seqeval), or accuracy or macro F1 over words.
 
-    None of these is a mean over rows, so single rows have no score. Entity F1 is also given for each type.
+    Entity F1 is also given for each type.
     """
 
     kind: ClassVar[str] = "token_classification"
@@ -88,39 +89,31 @@ class TokenClassification(Task):
         self, split: Split, kept: Sequence[Tensor], written: Sequence[Sequence[int]] | None = None
     ) -> Evaluation:
         import torch
-        from sklearn import metrics
 
         if not all(bool(torch.isfinite(row).all()) for row in kept):
             return Evaluation(math.nan)
+        return self._scored(split, [[self.labels[tag] for tag in row.argmax(1).tolist()] for row in kept])
+
+    def trivial(self, train: Split, split: Split) -> Trivial | None:
+        counts = Counter(self.labels[int(tag)] for row in train.rows for tag in row.targets)
+        entities = self.metric == "entity_f1"
+        most = "O" if entities else max(sorted(counts), key=lambda tag: counts[tag])
+        answer = "no entities" if entities else f"always {most!r}"
+        return Trivial(answer, self._scored(split, [[most] * len(row.targets) for row in split.rows]))
+
+    def _scored(self, split: Split, given: list[list[str]]) -> Evaluation:
+        """Scores the tags of each row's words."""
+        from search.metrics import words
+
         right = [[self.labels[int(tag)] for tag in row.targets] for row in split.rows]
-        given = [[self.labels[tag] for tag in row.argmax(1).tolist()] for row in kept]
-        flat = [[tag for row in rows for tag in row] for rows in (right, given)]
+        scores, types = {"accuracy": words.accuracy(right, given)}, {}
         if self.metric == "entity_f1":
-            score, others = _entity_f1(right, given)
-            others["accuracy"] = float(metrics.accuracy_score(*flat))
+            scores["entity_f1"], found = words.entity_f1(right, given)
+            types = {f"f1_{kind}": value for kind, value in found.items()}
         else:
-            scores = {
-                "accuracy": float(metrics.accuracy_score(*flat)),
-                "macro_f1": float(metrics.f1_score(*flat, average="macro", zero_division=0)),
-            }
-            score, others = scores.pop(self.metric), scores
-        return Evaluation(score, others, [" ".join(row) for row in right], [" ".join(row) for row in given])
-
-
-def _entity_f1(right: list[list[str]], given: list[list[str]]) -> tuple[float, dict[str, float]]:
-    """F1 of whole entities (type and both ends), overall and for each type in the right answers."""
-    from seqeval.metrics import classification_report
-
-    if not any(tag != "O" for row in right for tag in row):
-        return 0.0, {}
-    report = classification_report(right, given, output_dict=True, zero_division=0)
-    averages = ("micro avg", "macro avg", "weighted avg")
-    types = {
-        f"f1_{name}": float(part["f1-score"])
-        for name, part in report.items()
-        if name not in averages and part["support"]
-    }
-    return float(report["micro avg"]["f1-score"]), types
+            scores["macro_f1"] = words.macro_f1(right, given)
+        targets, predictions = ([" ".join(row) for row in rows] for rows in (right, given))
+        return self.evaluation(scores, targets, predictions, types)
 
 
 def load(

@@ -40,7 +40,7 @@ def score(job: dict[str, Any]) -> Reading:
         columns["row"] += range(count)
         columns["target"] += evaluation.targets
         columns["prediction"] += evaluation.predictions
-        columns["score"] += evaluation.parts or [None] * count
+        columns["score"] += evaluation.examples or [None] * count
     scores = {name: evaluation.score for name, evaluation in found.items()}
     return {
         "test": overall(scores, study.search.objective),
