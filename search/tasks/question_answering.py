@@ -2,7 +2,8 @@
 
 Example row, with SQuAD's columns: {"question": "Who wrote it?", "context": "Ink was written by Ann Lee.", "answers":
 {"text": ["Ann Lee"], "answer_start": [19]}}. Empty lists mean that the context has no answer. Several answers of a row
-are references: training uses the first, and a prediction is scored against the closest one.
+are references: training uses the first, and a prediction is scored against the closest one. Questions on one context are a
+group, unless a column `group` says otherwise.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from pydantic import Field
 from search import errors
 from search.config.task_config import TaskConfig
 from search.errors import StudyFileError
-from search.tasks import sources
+from search.tasks import groups, sources
 from search.tasks.sources import Table
-from search.tasks.splits import Splits, place, repeated, split_name, texts
+from search.tasks.splits import Splits, count_rows, place, repeated, texts
 from search.tasks.task import Evaluation, Row, Split, Task, Trivial, encode_text
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Question:
     question: str
     context: str
     answers: tuple[tuple[int, str], ...]
+    group: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +166,15 @@ def load(
         label_ids=[],
         splits=made,
         encode=partial(encode_text, tokenizer),
-        warnings=(*warnings, *repeated({split: unique[split] for split in splits}, unique["train"])),
+        warnings=(
+            *warnings,
+            *repeated({split: unique[split] for split in splits}, unique["train"]),
+            *groups.shared(
+                {split: [row.group for row in used[split]] for split in splits},
+                [row.group for row in used["train"]],
+                "contexts" if config.group is None else "groups",
+            ),
+        ),
         unanswerable=any(not row.answers for row in used["train"]),
         doc_stride=config.doc_stride,
         max_answer_length=config.max_answer_length,
@@ -173,8 +183,7 @@ def load(
 
 def count(config: Config, split: str) -> int:
     """Counts the rows of a split in the data; see `search.tasks.count`."""
-    name, field = split_name(config, split)
-    return sources.open_source(config.data).count(name, _columns(config), field)
+    return count_rows(config, split, _columns(config))
 
 
 def _columns(config: Config) -> dict[str, str]:
@@ -186,9 +195,10 @@ def _questions(config: Config, source: Splits, split: str) -> list[Question]:
     numbers = source.draw(split, len(table))
     asked = texts(config.question, table, "question", where, numbers)
     contexts = texts(config.context, table, "context", where, numbers)
+    named = groups.named(config, table, where, numbers)
     return [
-        Question(question.strip(), context, _answers(config, table, context, number, where))
-        for question, context, number in zip(asked, contexts, numbers, strict=True)
+        Question(question.strip(), context, _answers(config, table, context, number, where), group or context)
+        for question, context, number, group in zip(asked, contexts, numbers, named, strict=True)
     ]
 
 
@@ -245,7 +255,8 @@ def _tokenize(
         start, end = window.places(answers[0][0], answers[0][0] + len(answers[0][1])) if answers else (0, 0)
         rows.append(Row(window.input_ids, [start, end], window.read, window.token_type_ids))
     sha256 = sources.fingerprint((row.question, row.context, str(row.answers)) for row in questions)
-    return QuestionSplit(rows, sha256, found, questions)
+    numbers = groups.numbered([row.group for row in questions])
+    return QuestionSplit(rows, sha256, found, questions, groups=numbers)
 
 
 def _out_of_reach(split: QuestionSplit) -> int:

@@ -23,8 +23,8 @@ from methods.heads.written import WrittenError
 from search.config.task_config import TaskConfig
 from search.config.values import Template, filled, template_columns
 from search.errors import StudyFileError
-from search.tasks import sources
-from search.tasks.splits import Splits, repeated, split_name, texts
+from search.tasks import groups, sources
+from search.tasks.splits import Splits, count_rows, repeated, texts
 from search.tasks.task import Evaluation, Row, Split, Task, Trivial, encode_text
 
 if TYPE_CHECKING:
@@ -64,10 +64,11 @@ class Config(TaskConfig):
 
 @dataclass(frozen=True)
 class Example:
-    """A source and its references."""
+    """A source, its references, and the group of its first row."""
 
     source: str
     targets: tuple[str, ...]
+    group: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +198,14 @@ def load(
         label_ids=[],
         splits=made,
         encode=partial(encode_text, tokenizer),
-        warnings=(*warnings, *repeated({split: sources[split] for split in splits}, sources["train"])),
+        warnings=(
+            *warnings,
+            *repeated({split: sources[split] for split in splits}, sources["train"]),
+            *groups.shared(
+                {split: [example.group for example in used[split]] for split in splits},
+                [example.group for example in used["train"]],
+            ),
+        ),
         decode=partial(tokenizer.decode, skip_special_tokens=True),
         max_target_length=config.max_target_length,
         end=int(end),
@@ -206,8 +214,7 @@ def load(
 
 def count(config: Config, split: str) -> int:
     """Counts the rows of a split in the data; see `search.tasks.count`."""
-    name, field = split_name(config, split)
-    return sources.open_source(config.data).count(name, _columns(config), field)
+    return count_rows(config, split, _columns(config))
 
 
 def _columns(config: Config) -> dict[str, str]:
@@ -219,13 +226,16 @@ def _examples(config: Config, source: Splits, split: str) -> list[Example]:
     table, where = source.table(split), source.name(split)
     everything = range(len(table))
     targets: dict[str, list[str]] = {}
-    for text, target in zip(
+    named: dict[str, str | None] = {}
+    for text, target, group in zip(
         texts(config.source, table, "source", where, everything),
         texts(config.target, table, "target", where, everything),
+        groups.named(config, table, where, everything),
         strict=True,
     ):
         targets.setdefault(text, []).append(target.strip())
-    examples = [Example(text, tuple(dict.fromkeys(mine))) for text, mine in targets.items()]
+        named.setdefault(text, group)
+    examples = [Example(text, tuple(dict.fromkeys(mine)), named[text]) for text, mine in targets.items()]
     return [examples[number] for number in source.draw(split, len(examples))]
 
 
@@ -253,7 +263,8 @@ def _tokenize(
     except WrittenError as error:
         raise StudyFileError(str(error)) from error
     sha256 = sources.fingerprint((example.source, *example.targets) for example in examples)
-    return GenerationSplit(rows, sha256, Split(asked, sha256), examples), cut
+    numbers = groups.numbered([example.group for example in examples])
+    return GenerationSplit(rows, sha256, Split(asked, sha256), examples, groups=numbers), cut
 
 
 def _row(given: list[int], target: list[int], architecture: Architecture) -> Row:

@@ -19,9 +19,9 @@ from methods.heads import words as methods_words
 from search import errors
 from search.config.task_config import TaskConfig
 from search.errors import StudyFileError
-from search.tasks import sources
+from search.tasks import groups, sources
 from search.tasks.sources import Table
-from search.tasks.splits import Splits, place, repeated, split_name
+from search.tasks.splits import Splits, count_rows, place, repeated
 from search.tasks.task import Evaluation, Row, Split, Task, Trivial, encode_text, label_words
 
 if TYPE_CHECKING:
@@ -63,10 +63,11 @@ class Config(TaskConfig):
 
 @dataclass(frozen=True)
 class Sentence:
-    """A row before tokenization: its words and the numbers of their tags."""
+    """A row before tokenization: its words, the numbers of their tags, and its group."""
 
     words: list[str]
     targets: list[int]
+    group: str | None
 
 
 class TokenClassification(Task):
@@ -127,10 +128,15 @@ def load(
     """Loads a task with the given splits; see `search.tasks.load`."""
     source = Splits(config, _columns(config), seed)
     numbers = _tag_numbers(source.train, config)
-    made, warnings, used = {}, [], {}
+    made, warnings, used, named = {}, [], {}, {}
     for split in {"train": None, **dict.fromkeys(splits)}:
         table, where = source.table(split), source.name(split)
-        sentences = [_sentence(table, config, row, where, numbers) for row in source.draw(split, len(table))]
+        drawn = source.draw(split, len(table))
+        named[split] = groups.named(config, table, where, drawn)
+        sentences = [
+            _sentence(table, config, row, where, numbers, group)
+            for row, group in zip(drawn, named[split], strict=True)
+        ]
         used[split] = [tuple(sentence.words) for sentence in sentences]
         if split not in splits:
             continue
@@ -148,14 +154,17 @@ def load(
         label_ids=label_words(labels, tokenizer),
         splits=made,
         encode=partial(encode_text, tokenizer),
-        warnings=(*warnings, *repeated({split: used[split] for split in splits}, used["train"])),
+        warnings=(
+            *warnings,
+            *repeated({split: used[split] for split in splits}, used["train"]),
+            *groups.shared({split: named[split] for split in splits}, named["train"]),
+        ),
     )
 
 
 def count(config: Config, split: str) -> int:
     """Counts the rows of a split in the data; see `search.tasks.count`."""
-    name, field = split_name(config, split)
-    return sources.open_source(config.data).count(name, _columns(config), field)
+    return count_rows(config, split, _columns(config))
 
 
 def _columns(config: Config) -> dict[str, str]:
@@ -184,7 +193,9 @@ def _tag_numbers(train: Table, config: Config) -> dict[str, int]:
     return {tag: number for number, tag in enumerate(sorted(tags))}
 
 
-def _sentence(table: Table, config: Config, row: int, split: str, numbers: Mapping[str, int]) -> Sentence:
+def _sentence(
+    table: Table, config: Config, row: int, split: str, numbers: Mapping[str, int], group: str | None
+) -> Sentence:
     words = _list(table, config.text, "text", row, split, "words")
     tags = _list(table, config.label, "label", row, split, "tags")
     if len(words) != len(tags):
@@ -195,7 +206,7 @@ def _sentence(table: Table, config: Config, row: int, split: str, numbers: Mappi
             f"label: {place(row, split)} has {errors.show(unknown)}, which is not a tag of "
             f"{config.data.train_split!r}: {', '.join(numbers)}"
         )
-    return Sentence(words, [numbers[tag] for tag in tags])
+    return Sentence(words, [numbers[tag] for tag in tags], group)
 
 
 def _list(table: Table, column: str, field: str, row: int, split: str, what: str) -> list[str]:
@@ -232,4 +243,5 @@ def _tokenize(
             )
         rows.append(Row(ids, [tag for _, tag in there], [at for at, _ in there]))
         unread += len(positions) - len(there)
-    return Split(rows, sources.fingerprint((*s.words, *map(str, s.targets)) for s in sentences)), unread
+    sha256 = sources.fingerprint((*s.words, *map(str, s.targets)) for s in sentences)
+    return Split(rows, sha256, groups=groups.numbered([s.group for s in sentences])), unread
