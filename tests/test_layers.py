@@ -33,6 +33,7 @@ FLOORS = (
     ("search.plan", "search.study"),
     ("search.training",),
     ("search.tasks", "search.strategy"),
+    ("search.metrics",),
     ("search.storage",),
     ("search.config",),
     ("search.job",),
@@ -57,7 +58,6 @@ DOORS = {
     "optuna": {"search.storage", "search.strategy"},
     "mlflow": {"search.tracking"},
     "datasets": {"search.tasks"},
-    "sklearn": {"search.tasks"},
     "peft": {"methods", "search.export"},
     "jinja2": {"dashboards.report", "clusters"},
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from search.plan.check import Plan
+from search.plan.check import Plan, TaskPlan
 
 _LABELS_SHOWN = 12
 
@@ -16,7 +16,7 @@ def render(plan: Plan, console: Console) -> None:
     model.add_row("model", plan.model)
     model.add_row("backbone", f"{plan.shape.parameters:,} parameters, frozen")
     for task in plan.tasks:
-        rows = ", ".join(f"{count:,} {split}" for split, count in task.rows.items())
+        rows = ", ".join(f"{count:,} {split}{_groups(task, split)}" for split, count in task.rows.items())
         more = ", ..." if len(task.labels) > _LABELS_SHOWN else ""
         names = ", ".join(task.labels[:_LABELS_SHOWN]) + more
         labels = f"; {len(task.labels)} labels: {names}" if task.labels else ""
@@ -45,6 +45,10 @@ def render(plan: Plan, console: Console) -> None:
         console.print(f"About {plan.gpu_seconds / 3600:.1f} GPU-hours or less.", highlight=False)
     for warning in plan.warnings:
         console.print(f"Note: {warning}", style="yellow", highlight=False)
+
+
+def _groups(task: TaskPlan, split: str) -> str:
+    return f" ({task.groups[split]:,} groups)" if split in task.groups else ""
 
 
 def _between(ends: tuple[int, int]) -> str:

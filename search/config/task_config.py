@@ -79,6 +79,12 @@ class TaskConfig(Section):
     max_test_samples: int | None = Field(
         default=None, ge=1, description="Use only this many test rows; null: all"
     )
+    group: str | None = Field(
+        default=None,
+        description="Column that says which examples belong together, such as the user or the article that they are from: "
+        "the report's intervals are then for new groups; null: each example stands alone, but questions on one context "
+        "belong together",
+    )
     loss_weight: HyperparameterConfig | None = Field(
         default=None,
         description="Weight of the task's loss, normalized over the tasks: a value, a list or a range; null: searched if "

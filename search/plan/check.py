@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -36,11 +36,16 @@ _FINALISTS_PER_METHOD = 2
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """The rows that a task uses; for test, which is not read before the end, an upper bound."""
+    """The rows that a task uses; for test, which is not read before the end, an upper bound.
+
+    Attributes:
+        groups: the number of groups in each split that was read, if its examples are in groups.
+    """
 
     name: str
     labels: tuple[str, ...]
     rows: dict[str, int]
+    groups: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         gpu_seconds=_gpu_seconds(config, seconds, parallel),
         warnings=(
             *(f"task {task.name}: {warning}" for task in loaded for warning in task.warnings),
+            *notes.of_groups({plan.name: plan.groups for plan in task_plans}),
             *notes.of_settings(config),
         ),
     )
@@ -179,8 +185,12 @@ def _tasks(
         except StudyFileError as error:
             found.append(errors.problem(error, f"tasks.{index}."))
         if loaded and "train" in rows:
-            plans.append(TaskPlan(section.name, loaded[-1].labels, rows))
+            plans.append(TaskPlan(section.name, loaded[-1].labels, rows, _groups(loaded[-1])))
     return loaded, tuple(plans)
+
+
+def _groups(task: Task) -> dict[str, int]:
+    return {name: len(set(split.groups)) for name, split in task.splits.items() if split.groups is not None}
 
 
 def _writing_problems(config: StudyConfig, method: str, space: Space, backbone: Backbone) -> list[Problem]:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from search.config.study_config import StudyConfig
 from search.plan import resources
 from search.strategy import early_stopping
+
+_FEW_GROUPS = 20
+"""With fewer groups than this in test, intervals for new groups are rough."""
+
+
+def of_groups(groups: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Yields a note on each task with few groups in test; `groups` are their numbers by task and split."""
+    for task, counts in groups.items():
+        if counts.get("test", _FEW_GROUPS) < _FEW_GROUPS:
+            yield (
+                f"task {task}: test has {counts['test']} groups, so intervals will be rough: use {_FEW_GROUPS} or more"
+            )
 
 
 def of_settings(config: StudyConfig) -> Iterator[str]:

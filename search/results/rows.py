@@ -187,7 +187,7 @@ def _run(study: Study, key: Key, trial: FrozenTrial, tests: dict[Key, Row], run_
 
 
 def _examples(study: Study, key: Key) -> dict[str, list[float]] | None:
-    """The score of each test example by task; None if the score is no mean over examples, or the file is gone."""
+    """The value of each test example by task (see `search/metrics/`); None if a metric has none, or the file is gone."""
     path = finalists.predictions_path(study.config, key)
     several = len(study.config.tasks) > 1
     if (several and study.config.search.objective == "worst") or not path.exists():

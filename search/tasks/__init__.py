@@ -12,14 +12,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from search.config.task_config import TaskConfig
-from search.tasks.task import Evaluation, Row, Split, Task
+from search.tasks.task import Evaluation, Row, Split, Task, Trivial
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from methods.backbone.shape import Architecture
 
-__all__ = ["Evaluation", "Row", "Split", "Task", "count", "load"]
+__all__ = ["Evaluation", "Row", "Split", "Task", "Trivial", "count", "load"]
 
 
 def load(

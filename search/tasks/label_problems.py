@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from search.tasks.task import Evaluation, Row, Split, Task
+from search.tasks.task import Evaluation, Row, Split, Task, Trivial
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+Answer = list[int] | list[float]
 
 
 class SequenceClassification(Task):
@@ -40,15 +44,27 @@ class SequenceClassification(Task):
         logits_NC = torch.cat(list(kept))
         if not bool(torch.isfinite(logits_NC).all()):
             return Evaluation(math.nan)
-        return self._evaluate(logits_NC, torch.tensor([row.targets for row in split.rows]))
+        return self._scored([row.targets for row in split.rows], self._answers(logits_NC))
+
+    def trivial(self, train: Split, split: Split) -> Trivial | None:
+        answer, given = self._without_a_model([row.targets for row in train.rows])
+        return Trivial(answer, self._scored([row.targets for row in split.rows], [given] * len(split)))
 
     @abstractmethod
     def _loss(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
         """The loss of each row, `[B]`; targets are `[B, 1]`, or `[B, C]` for several labels."""
 
     @abstractmethod
-    def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
-        """Scores the logits, which are finite."""
+    def _answers(self, logits_NC: Tensor) -> list[Answer]:
+        """Each row's answer, in the form of `Row.targets`, from logits, which are finite."""
+
+    @abstractmethod
+    def _without_a_model(self, targets: Sequence[Answer]) -> tuple[str, Answer]:
+        """The answer that fits the training rows' targets best, and what it is called."""
+
+    @abstractmethod
+    def _scored(self, right: Sequence[Answer], given: Sequence[Answer]) -> Evaluation:
+        """Scores each row's answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,23 +88,25 @@ class OneLabel(SequenceClassification):
 
         return torch.nn.functional.cross_entropy(logits_BC, targets[:, 0], reduction="none")
 
-    def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
-        from sklearn import metrics
+    def _answers(self, logits_NC: Tensor) -> list[Answer]:
+        return [[number] for number in logits_NC.argmax(1).tolist()]
 
-        given, right = logits_NC.argmax(1).tolist(), targets[:, 0].tolist()
-        hits = [float(got == target) for got, target in zip(given, right, strict=True)]
+    def _without_a_model(self, targets: Sequence[Answer]) -> tuple[str, Answer]:
+        counts = Counter(int(number) for (number,) in targets)
+        most = max(sorted(counts), key=lambda number: counts[number])
+        return f"always {self.labels[most]!r}", [most]
+
+    def _scored(self, right: Sequence[Answer], given: Sequence[Answer]) -> Evaluation:
+        from search.metrics import labels
+
+        numbers = [[int(number) for (number,) in rows] for rows in (right, given)]
         scores = {
-            "accuracy": float(metrics.accuracy_score(right, given)),
-            "macro_f1": float(metrics.f1_score(right, given, average="macro", zero_division=0)),
-            "matthews_correlation": float(metrics.matthews_corrcoef(right, given)),
+            "accuracy": labels.accuracy(*numbers),
+            "macro_f1": labels.macro_f1(*numbers),
+            "matthews_correlation": labels.matthews(*numbers),
         }
-        return Evaluation(
-            scores.pop(self.metric),
-            scores,
-            [self.labels[number] for number in right],
-            [self.labels[number] for number in given],
-            hits if self.metric == "accuracy" else None,
-        )
+        targets, predictions = ([self.labels[number] for number in mine] for mine in numbers)
+        return self.evaluation(scores, targets, predictions)
 
 
 class SeveralLabels(SequenceClassification):
@@ -103,24 +121,25 @@ class SeveralLabels(SequenceClassification):
             logits_BC, targets.to(logits_BC.dtype), reduction="none"
         ).mean(1)
 
-    def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
-        from sklearn import metrics
+    def _answers(self, logits_NC: Tensor) -> list[Answer]:
+        found: list[Answer] = (logits_NC > 0).int().tolist()
+        return found
 
-        given, right = (logits_NC > 0).int(), targets.int()
-        hits = (given == right).all(1).float().tolist()
+    def _without_a_model(self, targets: Sequence[Answer]) -> tuple[str, Answer]:
+        most: Answer = [int(2 * sum(column) > len(targets)) for column in zip(*targets, strict=True)]
+        return f"always {self._names(most)!r}" if any(most) else "no labels", most
+
+    def _scored(self, right: Sequence[Answer], given: Sequence[Answer]) -> Evaluation:
+        from search.metrics import labels
+
         scores = {
-            "accuracy": float(metrics.accuracy_score(right, given)),
-            "macro_f1": float(metrics.f1_score(right, given, average="macro", zero_division=0)),
+            "accuracy": labels.accuracy(right, given),
+            "macro_f1": labels.macro_f1_of_sets(right, given),
         }
-        return Evaluation(
-            scores.pop(self.metric),
-            scores,
-            [self._names(row) for row in right.tolist()],
-            [self._names(row) for row in given.tolist()],
-            hits if self.metric == "accuracy" else None,
-        )
+        targets, predictions = ([self._names(row) for row in rows] for rows in (right, given))
+        return self.evaluation(scores, targets, predictions)
 
-    def _names(self, row: Sequence[int]) -> str:
+    def _names(self, row: Answer) -> str:
         return ", ".join(name for name, there in zip(self.labels, row, strict=True) if there)
 
 
@@ -146,21 +165,17 @@ class Regression(SequenceClassification):
         wanted = (targets[:, 0] - self.mean) / self.deviation
         return torch.nn.functional.mse_loss(logits_BC[:, 0], wanted.to(logits_BC.dtype), reduction="none")
 
-    def _evaluate(self, logits_NC: Tensor, targets: Tensor) -> Evaluation:
-        from scipy import stats
+    def _answers(self, logits_NC: Tensor) -> list[Answer]:
+        return [[self.mean + self.deviation * value] for value in logits_NC[:, 0].tolist()]
 
-        given = [self.mean + self.deviation * value for value in logits_NC[:, 0].tolist()]
-        right = targets[:, 0].tolist()
-        # The correlation with a constant is undefined; count it as 0.
-        constant = len(set(given)) < 2 or len(set(right)) < 2
-        scores = {
-            "pearson": 0.0 if constant else float(stats.pearsonr(right, given).statistic),
-            "spearman": 0.0 if constant else float(stats.spearmanr(right, given).statistic),
-        }
-        error = math.sqrt(fmean((got - value) ** 2 for got, value in zip(given, right, strict=True)))
-        return Evaluation(
-            scores.pop(self.metric),
-            {**scores, "rmse": error},
-            [f"{value:g}" for value in right],
-            [f"{value:g}" for value in given],
-        )
+    def _without_a_model(self, targets: Sequence[Answer]) -> tuple[str, Answer]:
+        return "the mean", [fmean(number for (number,) in targets)]
+
+    def _scored(self, right: Sequence[Answer], given: Sequence[Answer]) -> Evaluation:
+        from search.metrics import correlations
+
+        numbers = [[float(number) for (number,) in rows] for rows in (right, given)]
+        scores = {"pearson": correlations.pearson(*numbers), "spearman": correlations.spearman(*numbers)}
+        error = math.sqrt(fmean((one - other) ** 2 for one, other in zip(*numbers, strict=True)))
+        targets, predictions = ([f"{number:g}" for number in mine] for mine in numbers)
+        return self.evaluation(scores, targets, predictions, {"rmse": error})

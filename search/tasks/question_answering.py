@@ -2,7 +2,8 @@
 
 Example row, with SQuAD's columns: {"question": "Who wrote it?", "context": "Ink was written by Ann Lee.", "answers":
 {"text": ["Ann Lee"], "answer_start": [19]}}. Empty lists mean that the context has no answer. Several answers of a row
-are references: training uses the first, and a prediction is scored against the closest one.
+are references: training uses the first, and a prediction is scored against the closest one. Questions on one context are a
+group, unless a column `group` says otherwise.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -19,10 +19,10 @@ from pydantic import Field
 from search import errors
 from search.config.task_config import TaskConfig
 from search.errors import StudyFileError
-from search.tasks import sources
+from search.tasks import groups, sources
 from search.tasks.sources import Table
-from search.tasks.splits import Splits, place, repeated, split_name, texts
-from search.tasks.task import Evaluation, Row, Split, Task, encode_text
+from search.tasks.splits import Splits, count_rows, place, repeated, texts
+from search.tasks.task import Evaluation, Row, Split, Task, Trivial, encode_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,6 +64,7 @@ class Question:
     question: str
     context: str
     answers: tuple[tuple[int, str], ...]
+    group: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,33 +122,20 @@ class QuestionAnswering(Task):
             max_answer_length=self.max_answer_length,
             unanswerable=self.unanswerable,
         )
+        return self._scored(split, predictions)
+
+    def trivial(self, train: Split, split: Split) -> Trivial | None:
+        assert isinstance(split, QuestionSplit)
+        return Trivial("no answer", self._scored(split, [""] * len(split.questions)))
+
+    def _scored(self, split: QuestionSplit, predictions: list[str]) -> Evaluation:
+        """Scores an answer to each question."""
+        from search.metrics import answers
+
         right = [tuple(text for _, text in question.answers) for question in split.questions]
-        pairs = [score(got, references) for got, references in zip(predictions, right, strict=True)]
-        parts = {
-            "f1": [f1 for f1, _ in pairs],
-            "exact_match": [exact for _, exact in pairs],
-        }
-        others = {name: fmean(values) for name, values in parts.items() if name != self.metric}
-        mine = parts[self.metric]
-        return Evaluation(fmean(mine), others, [" / ".join(row) for row in right], predictions, mine)
-
-
-def score(prediction: str, references: Sequence[str]) -> tuple[float, float]:
-    """Computes SQuAD's F1 and exact match of an answer, each the best over the references, from 0 to 1.
-
-    If there are no references, only the empty text is right (SQuAD 2.0).
-    """
-    from torchmetrics.functional.text import squad
-
-    if not references:
-        return float(not prediction), float(not prediction)
-    if not prediction:  # no text is shared with any reference
-        return 0.0, 0.0
-    found = squad(
-        [{"prediction_text": prediction, "id": "0"}],
-        [{"answers": {"text": list(references), "answer_start": [0] * len(references)}, "id": "0"}],
-    )
-    return float(found["f1"]) / 100, float(found["exact_match"]) / 100
+        return self.evaluation(
+            answers.squad(predictions, right), [" / ".join(row) for row in right], predictions
+        )
 
 
 def load(
@@ -178,7 +166,15 @@ def load(
         label_ids=[],
         splits=made,
         encode=partial(encode_text, tokenizer),
-        warnings=(*warnings, *repeated({split: unique[split] for split in splits}, unique["train"])),
+        warnings=(
+            *warnings,
+            *repeated({split: unique[split] for split in splits}, unique["train"]),
+            *groups.shared(
+                {split: [row.group for row in used[split]] for split in splits},
+                [row.group for row in used["train"]],
+                "contexts" if config.group is None else "groups",
+            ),
+        ),
         unanswerable=any(not row.answers for row in used["train"]),
         doc_stride=config.doc_stride,
         max_answer_length=config.max_answer_length,
@@ -187,8 +183,7 @@ def load(
 
 def count(config: Config, split: str) -> int:
     """Counts the rows of a split in the data; see `search.tasks.count`."""
-    name, field = split_name(config, split)
-    return sources.open_source(config.data).count(name, _columns(config), field)
+    return count_rows(config, split, _columns(config))
 
 
 def _columns(config: Config) -> dict[str, str]:
@@ -200,9 +195,10 @@ def _questions(config: Config, source: Splits, split: str) -> list[Question]:
     numbers = source.draw(split, len(table))
     asked = texts(config.question, table, "question", where, numbers)
     contexts = texts(config.context, table, "context", where, numbers)
+    named = groups.named(config, table, where, numbers)
     return [
-        Question(question.strip(), context, _answers(config, table, context, number, where))
-        for question, context, number in zip(asked, contexts, numbers, strict=True)
+        Question(question.strip(), context, _answers(config, table, context, number, where), group or context)
+        for question, context, number, group in zip(asked, contexts, numbers, named, strict=True)
     ]
 
 
@@ -259,7 +255,8 @@ def _tokenize(
         start, end = window.places(answers[0][0], answers[0][0] + len(answers[0][1])) if answers else (0, 0)
         rows.append(Row(window.input_ids, [start, end], window.read, window.token_type_ids))
     sha256 = sources.fingerprint((row.question, row.context, str(row.answers)) for row in questions)
-    return QuestionSplit(rows, sha256, found, questions)
+    numbers = groups.numbered([row.group for row in questions])
+    return QuestionSplit(rows, sha256, found, questions, groups=numbers)
 
 
 def _out_of_reach(split: QuestionSplit) -> int:

@@ -20,10 +20,10 @@ from search import errors
 from search.config.task_config import TaskConfig
 from search.config.values import Template, filled, template_columns
 from search.errors import StudyFileError
-from search.tasks import sources
+from search.tasks import groups, sources
 from search.tasks.label_problems import OneLabel, Regression, SequenceClassification, SeveralLabels
 from search.tasks.labels import Labels, read_labels
-from search.tasks.splits import Splits, repeated, split_name, texts
+from search.tasks.splits import Splits, count_rows, repeated, texts
 from search.tasks.task import Row, Split, encode_text, label_words
 
 if TYPE_CHECKING:
@@ -112,11 +112,12 @@ _METRICS = {
 
 @dataclass(frozen=True)
 class Text:
-    """A row before tokenization: its text, the second text of a pair, and its targets."""
+    """A row before tokenization: its text, the second text of a pair, its targets, and its group."""
 
     text: str
     pair: str | None
     targets: list[int] | list[float]
+    group: str | None
 
 
 def load(
@@ -147,6 +148,10 @@ def load(
                 {split: [(row.text, row.pair) for row in rows[split]] for split in splits},
                 [(row.text, row.pair) for row in rows["train"]],
             ),
+            *groups.shared(
+                {split: [row.group for row in rows[split]] for split in splits},
+                [row.group for row in rows["train"]],
+            ),
         ),
     }
     match config.problem_type:
@@ -161,8 +166,7 @@ def load(
 
 def count(config: Config, split: str) -> int:
     """Counts the rows of a split in the data; see `search.tasks.count`."""
-    name, field = split_name(config, split)
-    return sources.open_source(config.data).count(name, _columns(config), field)
+    return count_rows(config, split, _columns(config))
 
 
 def _columns(config: Config) -> dict[str, str]:
@@ -182,8 +186,10 @@ def _rows(config: Config, source: Splits, labels: Labels, split: str) -> list[Te
     second: Sequence[str | None] = [None] * len(numbers)
     if config.text_pair:
         second = texts(config.text_pair, table, "text_pair", where, numbers)
+    named = groups.named(config, table, where, numbers)
     return [
-        Text(text, pair, targets[number]) for text, pair, number in zip(first, second, numbers, strict=True)
+        Text(text, pair, targets[number], group)
+        for text, pair, number, group in zip(first, second, numbers, named, strict=True)
     ]
 
 
@@ -223,7 +229,8 @@ def _tokenize_scored(
             made.append(Row(ids, row.targets, [place]))
     except WrittenError as error:
         raise StudyFileError(f"{error} in {split}") from error
-    return Split(made, sources.fingerprint((row.text, *map(str, row.targets)) for row in rows))
+    sha256 = sources.fingerprint((row.text, *map(str, row.targets)) for row in rows)
+    return Split(made, sha256, groups=groups.numbered([row.group for row in rows]))
 
 
 def _tokenize(rows: Sequence[Text], split: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Split:
@@ -240,4 +247,5 @@ def _tokenize(rows: Sequence[Text], split: str, tokenizer: PreTrainedTokenizerBa
             )
         mine = types[number] if types and any(types[number]) else None
         made.append(Row(ids, row.targets, token_type_ids=mine))
-    return Split(made, sources.fingerprint((row.text, row.pair, *map(str, row.targets)) for row in rows))
+    sha256 = sources.fingerprint((row.text, row.pair, *map(str, row.targets)) for row in rows)
+    return Split(made, sha256, groups=groups.numbered([row.group for row in rows]))

@@ -21,7 +21,7 @@ class Splits:
 
     Args:
         config: the task's section.
-        columns: the columns to read, each with the setting that names it.
+        columns: the columns to read, each with the setting that names it; that of `group` is added.
         seed: the study's seed, from which rows are drawn.
 
     Attributes:
@@ -30,7 +30,7 @@ class Splits:
 
     def __init__(self, config: TaskConfig, columns: Mapping[str, str], seed: int) -> None:
         self._config = config
-        self._columns = columns
+        self._columns = _with_group(config, columns)
         self._seed = seed
         self._source = sources.open_source(config.data)
         self.train = self._read("train")
@@ -78,6 +78,16 @@ class Splits:
         return self._source.read(name, self._columns, field)
 
 
+def count_rows(config: TaskConfig, split: str, columns: Mapping[str, str]) -> int:
+    """Counts the rows of a split in the data; `columns` are those of `Splits`.
+
+    Raises:
+        StudyFileError: there is no such split or column, or the split is empty.
+    """
+    name, field = split_name(config, split)
+    return sources.open_source(config.data).count(name, _with_group(config, columns), field)
+
+
 def split_name(config: TaskConfig, split: str) -> tuple[str, str]:
     """The split's name in the data, and the setting that gives it.
 
@@ -91,6 +101,10 @@ def split_name(config: TaskConfig, split: str) -> tuple[str, str]:
     if name is None:
         raise StudyFileError("data.test_split: must name a split to score finalists on; it is null")
     return name, f"data.{field}"
+
+
+def _with_group(config: TaskConfig, columns: Mapping[str, str]) -> dict[str, str]:
+    return {**({} if config.group is None else {config.group: "group"}), **columns}
 
 
 def place(row: int, split: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from methods.answers.trained import SavedTask
     from methods.backbone.backbone import Backbone
     from methods.heads.heads import Head
+    from search.metrics.score import Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,17 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A split's rows; `sha256` is the hash of their texts and labels before cutting."""
+    """A split's rows.
+
+    Attributes:
+        sha256: the hash of the rows' texts and labels before cutting.
+        groups: for each example (each entry of `Evaluation.predictions`) the number of its group; numbers are in the order
+            of first appearance. None if every example stands alone.
+    """
 
     rows: list[Row]
     sha256: str
+    groups: list[int] | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,14 +76,22 @@ class Evaluation:
         metrics: other metrics, by name.
         targets: the right answer of each example, as readable text.
         predictions: the predicted answer of each example.
-        parts: the score of each example, if the task's score is the mean over examples; else None.
+        examples: a value for each example, whose mean is the score up to O(1/E) (see `search/metrics/`): its own score if
+            the metric is a mean, else its pseudo-value. None only if a metric of another package has none.
     """
 
     score: float
     metrics: dict[str, float] = field(default_factory=dict)
     targets: list[str] = field(default_factory=list)
     predictions: list[str] = field(default_factory=list)
-    parts: list[float] | None = None
+    examples: list[float] | None = None
+
+
+class Trivial(NamedTuple):
+    """What an answer that needs no model scores; `answer` says which, such as "always 'food'"."""
+
+    answer: str
+    evaluation: Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +167,27 @@ class Task(ABC):
             kept: the result of `keep` for each row, on the CPU.
             written: the tokens that were written after each of `sources`.
         """
+
+    def trivial(self, train: Split, split: Split) -> Trivial | None:
+        """Scores an answer that needs no model, such as the most frequent label; None if the kind has none.
+
+        Args:
+            train: the training split, from which the answer is.
+            split: the split to score it on.
+        """
+        return None
+
+    def evaluation(
+        self,
+        scores: Mapping[str, Score],
+        targets: list[str],
+        predictions: list[str],
+        others: Mapping[str, float] | None = None,
+    ) -> Evaluation:
+        """Makes an evaluation of every metric's score; `others` are measurements that are no metrics."""
+        values = {name: score.value for name, score in scores.items()} | dict(others or {})
+        mine = scores[self.metric]
+        return Evaluation(values.pop(self.metric), values, targets, predictions, mine.examples)
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -11,10 +11,9 @@ decoder writes the target. The loss is the language model's, over the target's t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -24,9 +23,9 @@ from methods.heads.written import WrittenError
 from search.config.task_config import TaskConfig
 from search.config.values import Template, filled, template_columns
 from search.errors import StudyFileError
-from search.tasks import sources
-from search.tasks.splits import Splits, repeated, split_name, texts
-from search.tasks.task import Evaluation, Row, Split, Task, encode_text
+from search.tasks import groups, sources
+from search.tasks.splits import Splits, count_rows, repeated, texts
+from search.tasks.task import Evaluation, Row, Split, Task, Trivial, encode_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,10 +64,11 @@ class Config(TaskConfig):
 
 @dataclass(frozen=True)
 class Example:
-    """A source and its references."""
+    """A source, its references, and the group of its first row."""
 
     source: str
     targets: tuple[str, ...]
+    group: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,52 +118,50 @@ class TextGeneration(Task):
     def evaluate(
         self, split: Split, kept: Sequence[Tensor], written: Sequence[Sequence[int]] | None = None
     ) -> Evaluation:
-        import torch
+        from search.metrics.texts import neg_perplexity
 
         assert isinstance(split, GenerationSplit)
-        loss = float(torch.cat(list(kept)).mean())
-        if not math.isfinite(loss):
+        losses, lengths = _of_examples(split, kept)
+        if not all(map(math.isfinite, losses)):
             return Evaluation(math.nan)
-        perplexity = math.exp(min(loss, 700.0))  # a larger loss would overflow
-        if written is None:
-            return Evaluation(-perplexity, {"perplexity": perplexity})
-        predictions = [self.decode(tokens).strip() for tokens in written]
+        score = neg_perplexity(losses, lengths)
+        others = {"perplexity": -score.value}
+        if written is not None:
+            return self._scored(split, [self.decode(tokens).strip() for tokens in written], others)
+        return self.evaluation({"neg_perplexity": score}, _targets(split), [""] * len(split.examples), others)
+
+    def trivial(self, train: Split, split: Split) -> Trivial | None:
+        assert isinstance(split, GenerationSplit)
+        if self.metric == "neg_perplexity":
+            return None
+        copies = [example.source.strip() for example in split.examples]
+        return Trivial("the copied source", self._scored(split, copies, {}))
+
+    def _scored(
+        self, split: GenerationSplit, predictions: list[str], others: Mapping[str, float]
+    ) -> Evaluation:
+        """Scores a text for each source."""
+        from search.metrics.texts import bleu, exact_match, rouge_l
+
         references = [example.targets for example in split.examples]
-        exact, rouge = exact_match(predictions, references), rouge_l(predictions, references)
-        scores = {"rouge_l": fmean(rouge), "bleu": bleu(predictions, references), "exact_match": fmean(exact)}
-        parts = {"rouge_l": rouge, "exact_match": exact}.get(self.metric)
-        return Evaluation(
-            scores.pop(self.metric),
-            {**scores, "perplexity": perplexity},
-            [" / ".join(texts) for texts in references],
-            predictions,
-            parts,
-        )
+        scores = {
+            "rouge_l": rouge_l(predictions, references),
+            "bleu": bleu(predictions, references),
+            "exact_match": exact_match(predictions, references),
+        }
+        return self.evaluation(scores, _targets(split), predictions, others)
 
 
-def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-    """1 for each text that equals one of its references, ignoring white space, else 0."""
-    return [
-        float(" ".join(text.split()) in {" ".join(right.split()) for right in mine})
-        for text, mine in zip(predictions, references, strict=True)
-    ]
+def _targets(split: GenerationSplit) -> list[str]:
+    return [" / ".join(example.targets) for example in split.examples]
 
 
-def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-    """The ROUGE-L F score of each text with its closest reference (Lin, 2004), by torchmetrics."""
-    from torchmetrics.functional.text import rouge_score
-
-    return [
-        float(rouge_score(text, list(mine), accumulate="best", rouge_keys="rougeL")["rougeL_fmeasure"])
-        for text, mine in zip(predictions, references, strict=True)
-    ]
-
-
-def bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """BLEU of all texts (Papineni et al., 2002) with sacrebleu's tokenizer 13a, from 0 to 1, by torchmetrics."""
-    from torchmetrics.functional.text import sacre_bleu_score
-
-    return float(sacre_bleu_score(list(predictions), [list(mine) for mine in references]))
+def _of_examples(split: GenerationSplit, kept: Sequence[Tensor]) -> tuple[list[float], list[int]]:
+    """The sum of the token losses of each example's rows, and the number of tokens."""
+    rows = iter(kept)
+    found = [[next(rows).double() for _ in example.targets] for example in split.examples]
+    losses = [sum(float(row.sum()) for row in mine) for mine in found]
+    return losses, [sum(len(row) for row in mine) for mine in found]
 
 
 def load(
@@ -200,7 +198,14 @@ def load(
         label_ids=[],
         splits=made,
         encode=partial(encode_text, tokenizer),
-        warnings=(*warnings, *repeated({split: sources[split] for split in splits}, sources["train"])),
+        warnings=(
+            *warnings,
+            *repeated({split: sources[split] for split in splits}, sources["train"]),
+            *groups.shared(
+                {split: [example.group for example in used[split]] for split in splits},
+                [example.group for example in used["train"]],
+            ),
+        ),
         decode=partial(tokenizer.decode, skip_special_tokens=True),
         max_target_length=config.max_target_length,
         end=int(end),
@@ -209,8 +214,7 @@ def load(
 
 def count(config: Config, split: str) -> int:
     """Counts the rows of a split in the data; see `search.tasks.count`."""
-    name, field = split_name(config, split)
-    return sources.open_source(config.data).count(name, _columns(config), field)
+    return count_rows(config, split, _columns(config))
 
 
 def _columns(config: Config) -> dict[str, str]:
@@ -222,13 +226,16 @@ def _examples(config: Config, source: Splits, split: str) -> list[Example]:
     table, where = source.table(split), source.name(split)
     everything = range(len(table))
     targets: dict[str, list[str]] = {}
-    for text, target in zip(
+    named: dict[str, str | None] = {}
+    for text, target, group in zip(
         texts(config.source, table, "source", where, everything),
         texts(config.target, table, "target", where, everything),
+        groups.named(config, table, where, everything),
         strict=True,
     ):
         targets.setdefault(text, []).append(target.strip())
-    examples = [Example(text, tuple(dict.fromkeys(mine))) for text, mine in targets.items()]
+        named.setdefault(text, group)
+    examples = [Example(text, tuple(dict.fromkeys(mine)), named[text]) for text, mine in targets.items()]
     return [examples[number] for number in source.draw(split, len(examples))]
 
 
@@ -256,7 +263,8 @@ def _tokenize(
     except WrittenError as error:
         raise StudyFileError(str(error)) from error
     sha256 = sources.fingerprint((example.source, *example.targets) for example in examples)
-    return GenerationSplit(rows, sha256, Split(asked, sha256), examples), cut
+    numbers = groups.numbered([example.group for example in examples])
+    return GenerationSplit(rows, sha256, Split(asked, sha256), examples, groups=numbers), cut
 
 
 def _row(given: list[int], target: list[int], architecture: Architecture) -> Row:

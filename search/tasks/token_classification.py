@@ -7,6 +7,7 @@ The head reads the first token of each word. Words beyond `model.max_length` are
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +19,10 @@ from methods.heads import words as methods_words
 from search import errors
 from search.config.task_config import TaskConfig
 from search.errors import StudyFileError
-from search.tasks import sources
+from search.tasks import groups, sources
 from search.tasks.sources import Table
-from search.tasks.splits import Splits, place, repeated, split_name
-from search.tasks.task import Evaluation, Row, Split, Task, encode_text, label_words
+from search.tasks.splits import Splits, count_rows, place, repeated
+from search.tasks.task import Evaluation, Row, Split, Task, Trivial, encode_text, label_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,16 +63,17 @@ class Config(TaskConfig):
 
 @dataclass(frozen=True)
 class Sentence:
-    """A row before tokenization: its words and the numbers of their tags."""
+    """A row before tokenization: its words, the numbers of their tags, and its group."""
 
     words: list[str]
     targets: list[int]
+    group: str | None
 
 
 class TokenClassification(Task):
     """One label per word: cross-entropy; entity F1 (seqeval), or accuracy or macro F1 over words.
 
-    None of these is a mean over rows, so single rows have no score. Entity F1 is also given for each type.
+    Entity F1 is also given for each type.
     """
 
     kind: ClassVar[str] = "token_classification"
@@ -88,39 +90,31 @@ class TokenClassification(Task):
         self, split: Split, kept: Sequence[Tensor], written: Sequence[Sequence[int]] | None = None
     ) -> Evaluation:
         import torch
-        from sklearn import metrics
 
         if not all(bool(torch.isfinite(row).all()) for row in kept):
             return Evaluation(math.nan)
+        return self._scored(split, [[self.labels[tag] for tag in row.argmax(1).tolist()] for row in kept])
+
+    def trivial(self, train: Split, split: Split) -> Trivial | None:
+        counts = Counter(self.labels[int(tag)] for row in train.rows for tag in row.targets)
+        entities = self.metric == "entity_f1"
+        most = "O" if entities else max(sorted(counts), key=lambda tag: counts[tag])
+        answer = "no entities" if entities else f"always {most!r}"
+        return Trivial(answer, self._scored(split, [[most] * len(row.targets) for row in split.rows]))
+
+    def _scored(self, split: Split, given: list[list[str]]) -> Evaluation:
+        """Scores the tags of each row's words."""
+        from search.metrics import words
+
         right = [[self.labels[int(tag)] for tag in row.targets] for row in split.rows]
-        given = [[self.labels[tag] for tag in row.argmax(1).tolist()] for row in kept]
-        flat = [[tag for row in rows for tag in row] for rows in (right, given)]
+        scores, types = {"accuracy": words.accuracy(right, given)}, {}
         if self.metric == "entity_f1":
-            score, others = _entity_f1(right, given)
-            others["accuracy"] = float(metrics.accuracy_score(*flat))
+            scores["entity_f1"], found = words.entity_f1(right, given)
+            types = {f"f1_{kind}": value for kind, value in found.items()}
         else:
-            scores = {
-                "accuracy": float(metrics.accuracy_score(*flat)),
-                "macro_f1": float(metrics.f1_score(*flat, average="macro", zero_division=0)),
-            }
-            score, others = scores.pop(self.metric), scores
-        return Evaluation(score, others, [" ".join(row) for row in right], [" ".join(row) for row in given])
-
-
-def _entity_f1(right: list[list[str]], given: list[list[str]]) -> tuple[float, dict[str, float]]:
-    """F1 of whole entities (type and both ends), overall and for each type in the right answers."""
-    from seqeval.metrics import classification_report
-
-    if not any(tag != "O" for row in right for tag in row):
-        return 0.0, {}
-    report = classification_report(right, given, output_dict=True, zero_division=0)
-    averages = ("micro avg", "macro avg", "weighted avg")
-    types = {
-        f"f1_{name}": float(part["f1-score"])
-        for name, part in report.items()
-        if name not in averages and part["support"]
-    }
-    return float(report["micro avg"]["f1-score"]), types
+            scores["macro_f1"] = words.macro_f1(right, given)
+        targets, predictions = ([" ".join(row) for row in rows] for rows in (right, given))
+        return self.evaluation(scores, targets, predictions, types)
 
 
 def load(
@@ -134,10 +128,15 @@ def load(
     """Loads a task with the given splits; see `search.tasks.load`."""
     source = Splits(config, _columns(config), seed)
     numbers = _tag_numbers(source.train, config)
-    made, warnings, used = {}, [], {}
+    made, warnings, used, named = {}, [], {}, {}
     for split in {"train": None, **dict.fromkeys(splits)}:
         table, where = source.table(split), source.name(split)
-        sentences = [_sentence(table, config, row, where, numbers) for row in source.draw(split, len(table))]
+        drawn = source.draw(split, len(table))
+        named[split] = groups.named(config, table, where, drawn)
+        sentences = [
+            _sentence(table, config, row, where, numbers, group)
+            for row, group in zip(drawn, named[split], strict=True)
+        ]
         used[split] = [tuple(sentence.words) for sentence in sentences]
         if split not in splits:
             continue
@@ -155,14 +154,17 @@ def load(
         label_ids=label_words(labels, tokenizer),
         splits=made,
         encode=partial(encode_text, tokenizer),
-        warnings=(*warnings, *repeated({split: used[split] for split in splits}, used["train"])),
+        warnings=(
+            *warnings,
+            *repeated({split: used[split] for split in splits}, used["train"]),
+            *groups.shared({split: named[split] for split in splits}, named["train"]),
+        ),
     )
 
 
 def count(config: Config, split: str) -> int:
     """Counts the rows of a split in the data; see `search.tasks.count`."""
-    name, field = split_name(config, split)
-    return sources.open_source(config.data).count(name, _columns(config), field)
+    return count_rows(config, split, _columns(config))
 
 
 def _columns(config: Config) -> dict[str, str]:
@@ -191,7 +193,9 @@ def _tag_numbers(train: Table, config: Config) -> dict[str, int]:
     return {tag: number for number, tag in enumerate(sorted(tags))}
 
 
-def _sentence(table: Table, config: Config, row: int, split: str, numbers: Mapping[str, int]) -> Sentence:
+def _sentence(
+    table: Table, config: Config, row: int, split: str, numbers: Mapping[str, int], group: str | None
+) -> Sentence:
     words = _list(table, config.text, "text", row, split, "words")
     tags = _list(table, config.label, "label", row, split, "tags")
     if len(words) != len(tags):
@@ -202,7 +206,7 @@ def _sentence(table: Table, config: Config, row: int, split: str, numbers: Mappi
             f"label: {place(row, split)} has {errors.show(unknown)}, which is not a tag of "
             f"{config.data.train_split!r}: {', '.join(numbers)}"
         )
-    return Sentence(words, [numbers[tag] for tag in tags])
+    return Sentence(words, [numbers[tag] for tag in tags], group)
 
 
 def _list(table: Table, column: str, field: str, row: int, split: str, what: str) -> list[str]:
@@ -239,4 +243,5 @@ def _tokenize(
             )
         rows.append(Row(ids, [tag for _, tag in there], [at for at, _ in there]))
         unread += len(positions) - len(there)
-    return Split(rows, sources.fingerprint((*s.words, *map(str, s.targets)) for s in sentences)), unread
+    sha256 = sources.fingerprint((*s.words, *map(str, s.targets)) for s in sentences)
+    return Split(rows, sha256, groups=groups.numbered([s.group for s in sentences])), unread

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from statistics import mean
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ import torch
 
 import methods
 from methods.backbone.backbone import Backbone
+from methods.backbone.shape import Architecture
 from search import tasks
 from search.config.study_config import ModelConfig, StudyConfig
 from search.job import Job, Report
@@ -140,15 +141,18 @@ def study_config(study: str) -> StudyConfig:
 def load(study: str, splits: tuple[str, ...] = ("train", "validation")) -> Resources:
     """Loads the frozen model and the tokenized tasks of a study, given as JSON."""
     config = study_config(study)
+    backbone = load_backbone(config.model, config.language_model)
+    return Resources(backbone, load_tasks(config, splits, backbone.shape.architecture))
+
+
+def load_tasks(config: StudyConfig, splits: Sequence[str], architecture: Architecture) -> tuple[Task, ...]:
+    """Loads the tokenized tasks of a study for a model of this architecture."""
     path = model_files.locate(config.model)
     tokenizer = model_files.tokenizer(path, config.model.trust_remote_code)
-    backbone = load_backbone(config.model, config.language_model)
-    architecture = backbone.shape.architecture
-    loaded = tuple(
+    return tuple(
         tasks.load(task, tokenizer, config.model.max_length, config.seed, splits, architecture)
         for task in config.tasks
     )
-    return Resources(backbone, loaded)
 
 
 @functools.lru_cache(maxsize=1)

@@ -64,7 +64,7 @@ def test_a_halved_batch_makes_the_same_steps(config: StudyConfig, method: str, t
 _IN_LITTLE_MEMORY = """
 import json, resource, sys
 import torch
-from sklearn import metrics  # mapped before there is little memory
+from search.metrics import labels  # mapped before there is little memory
 from search.job import Job
 from search.training import worker
 # Near such a limit oneDNN may not find room for its own code again, whatever the batch; the test below has its words.

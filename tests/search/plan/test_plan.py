@@ -147,6 +147,22 @@ def test_the_test_split_is_read_only_where_asked(study: Any, tmp_path: Path) -> 
         check.check(wrong, probe=False, test=True)
 
 
+def test_groups_are_counted_and_few_of_them_in_test_are_said(
+    study: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grouped = load(write_study(study, tmp_path), ["tasks.0.group=label"])
+    made = check.check(grouped, probe=False)
+    assert made.tasks[0].groups == {"train": 3, "validation": 3}, "test is not read"
+    shared = "task topics: 3 of 3 groups of validation are in train too: their scores may be too good"
+    assert made.warnings == (shared,)
+    made = check.check(grouped, probe=False, test=True)
+    assert made.tasks[0].groups["test"] == 3
+    assert made.warnings[-1] == ("task topics: test has 3 groups, so intervals will be rough: use 20 or more")
+    plan_table.render(made, Console(width=120))
+    assert "60 train (3 groups), 30 validation (3 groups), 30 test (3 groups)" in capsys.readouterr().out
+    assert check.check(load(write_study(study, tmp_path)), probe=False, test=True).tasks[0].groups == {}
+
+
 def locate(name: str) -> str:
     return model_files.locate(ModelConfig(name_or_path=name))
 

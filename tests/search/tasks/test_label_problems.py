@@ -38,7 +38,9 @@ SPLIT = Split([Row([1], [target]) for target in (0, 1, 2, 2)], "")
 def test_metrics(metric: str, expected: float) -> None:
     found = make_task(metric).evaluate(SPLIT, EACH)
     assert found.score == pytest.approx(expected)
-    assert found.parts == ([1.0, 1.0, 0.0, 1.0] if metric == "accuracy" else None)
+    assert found.examples is not None
+    assert len(found.examples) == 4
+    assert metric != "accuracy" or found.examples == [1.0, 1.0, 0.0, 1.0]
     assert found.predictions == ["a", "b", "a", "c"]
     assert found.targets == ["a", "b", "c", "c"]
     assert set(found.metrics) == {"accuracy", "macro_f1", "matthews_correlation"} - {metric}
@@ -47,7 +49,7 @@ def test_metrics(metric: str, expected: float) -> None:
 def test_logits_that_are_not_finite_score_nan() -> None:
     found = make_task("accuracy").evaluate(SPLIT, [row * math.nan for row in EACH])
     assert math.isnan(found.score)
-    assert found.parts is None
+    assert found.examples is None
 
 
 def test_loss_is_per_row() -> None:

@@ -71,7 +71,7 @@ def test_a_model_that_is_trained_whole_writes_the_targets(
     found = evaluate(mine, 0, task.splits["validation"], backbone, 4)
     assert found.predictions == [target for _, target in (PAIRS[0], PAIRS[1], PAIRS[3])]
     assert found.metrics["exact_match"] == found.score == 1
-    assert found.parts == [1.0] * 3
+    assert found.examples == [1.0] * 3
 
 
 @pytest.mark.parametrize("name", ["prompt_tuning", "p_tuning_v2", "multitask", "prompt_pool"])
@@ -120,7 +120,9 @@ def test_a_frozen_model_writes_as_it_is(tmp_path: Path, writing_folder: Path, wr
     assert not mine.parameters
     found = evaluate(mine, 0, task.splits["validation"], backbone, 4)
     assert found.score == -found.metrics["perplexity"] < -1
-    assert not found.predictions
+    assert found.predictions == [""] * 3
+    assert found.examples is not None
+    assert len(found.examples) == 3
 
 
 def test_a_saved_method_writes(tmp_path: Path, writing_folder: Path, writing_tokenizer: Any) -> None:
