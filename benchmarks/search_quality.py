@@ -28,11 +28,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
+from dashboards.findings.pairs import pairs
 from scipy import stats
 
 from benchmarks.searches import SLOTS, Ours, Random, Rays, Search
 from benchmarks.surface import EVAL_STEPS, MAX_STEPS, METHODS, Surface, deployed, draw, shuffled
-from dashboards.findings.pairs import pairs
 from dashboards.findings.verdict import decide
 from search.driver import second_stage
 from search.results.rows import study_rows

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from dashboards.findings.statistics import FloatArray
 from scipy import stats
 
 import methods
-from dashboards.findings.statistics import FloatArray
 from search.seeds import derive
 
 METHODS = ("head_only", "prompt_tuning", "p_tuning", "prefix_tuning", "p_tuning_v2")

@@ -56,9 +56,13 @@ def bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Sco
         counts = (counter.numerator, counter.denominator, counter.preds_len, counter.target_len)
         rows.append(np.hstack([count.numpy() for count in counts]))
         counter.reset()
-    sums_EX = np.array(rows, float)
-    sums_X = sums_EX.sum(0)
-    return jackknife(float(_bleu(sums_X[None])[0]), _bleu(sums_X - sums_EX))
+    return bleu_of_counts(np.array(rows, float))
+
+
+def bleu_of_counts(counts_EX: FloatArray) -> Score:
+    """BLEU from the counts of each text: 4 of matched n-grams, 4 of written ones, written words, words of the reference."""
+    sums_X = counts_EX.sum(0)
+    return jackknife(float(_bleu(sums_X[None])[0]), _bleu(sums_X - counts_EX))
 
 
 def neg_perplexity(losses: Sequence[float], tokens: Sequence[int]) -> Score:
