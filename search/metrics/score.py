@@ -18,11 +18,12 @@ class Score:
 
     Attributes:
         value: the score, higher is better.
-        examples: a pseudo-value for each example, whose mean is `value` up to O(1/E).
+        examples: a pseudo-value for each example, whose mean is `value` up to O(1/E). None only if a metric of another
+            package has none.
     """
 
     value: float
-    examples: list[float]
+    examples: list[float] | None
 
 
 def mean(values: Sequence[float]) -> Score:

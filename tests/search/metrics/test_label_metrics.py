@@ -79,6 +79,7 @@ def test_a_class_of_one_example_does_not_deviate_where_it_is_left_out() -> None:
     assert found.value == pytest.approx(macro_f1(right, given))
     f1 = metrics.f1_score(right, given, average=None)
     rest = metrics.f1_score(without(right, 5), without(given, 5), average=None)
+    assert found.examples is not None
     assert found.examples[5] == pytest.approx(6 * found.value - 5 * np.mean([*rest, f1[2]]))
 
 
