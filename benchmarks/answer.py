@@ -140,14 +140,15 @@ class Tally:
     of_highest: float = 0.0
     parameters: float = 0.0
     of_highest_parameters: float = 0.0
+    share: float = 0.0
     seeds: float = 0.0
 
 
 def leads(rounds: int) -> None:
     """One method leads, or none."""
-    head = "methods|rows|lead|found|another called best|best in the set|score's interval holds|bias|bias uncorrected|shortfall|of the highest mean|parameters|of the highest mean|seeds"
+    head = "methods|rows|lead|found|another called best|best in the set|score's interval holds|bias|bias uncorrected|shortfall|of the highest mean|parameters|of the highest mean|share of these, mean|seeds"
     print("\n|", " | ".join(head.split("|")), "|")
-    print("|" + "---:|" * 14)
+    print("|" + "---:|" * 15)
     total = Tally()
     cells = [
         (m, rows, lead)
@@ -231,6 +232,7 @@ def _tally(world: World, rounds: int, looks: tuple[int, ...] = LOOKS) -> Tally:
         tally.of_highest += float(skills.max() - skills[place.leader])
         tally.parameters += ended.contenders[taken].price
         tally.of_highest_parameters += ended.leader.price
+        tally.share += ended.contenders[taken].price / ended.leader.price
         tally.seeds += sum(each.planned for each in ended.contenders)
     return tally
 
@@ -240,7 +242,7 @@ def _print_tally(cells: list[Any], tally: Tally, count: int) -> None:
     means = [tally.bias, tally.raw_bias, tally.shortfall, tally.of_highest]
     sizes = [tally.parameters, tally.of_highest_parameters]
     texts = [f"{number / count:.4f}" for number in means] + [f"{number / count:,.0f}" for number in sizes]
-    print("|", *_with_bars(*cells, *shares, *texts, f"{tally.seeds / count:.1f}"), flush=True)
+    print("|", *_with_bars(*cells, *shares, *texts, _percent(tally.share, count), f"{tally.seeds / count:.1f}"), flush=True)
 
 
 def _flag(samples: list[Sample], held: Counter[str]) -> None:
