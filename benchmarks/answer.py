@@ -63,7 +63,7 @@ def coverage(rounds: int) -> None:
             held["mean"] += _holds(joint.mean(0), wanted) if wanted is not None else 0
             held["difference"] += _holds(joint.difference(0, 1), 0.0)
             if wanted is None:
-                _flag(samples, held)
+                _flag(joint, held)
         flagged = _percent(held["flagged"], held["in two"]) if held["in two"] else ""
         mean = _percent(held["mean"], rounds) if wanted is not None else ""
         groups = f"{world.groups}, {world.correlation:g}" if world.groups else ""
@@ -242,13 +242,18 @@ def _print_tally(cells: list[Any], tally: Tally, count: int) -> None:
     means = [tally.bias, tally.raw_bias, tally.shortfall, tally.of_highest]
     sizes = [tally.parameters, tally.of_highest_parameters]
     texts = [f"{number / count:.4f}" for number in means] + [f"{number / count:,.0f}" for number in sizes]
-    print("|", *_with_bars(*cells, *shares, *texts, _percent(tally.share, count), f"{tally.seeds / count:.1f}"), flush=True)
+    print(
+        "|",
+        *_with_bars(*cells, *shares, *texts, _percent(tally.share, count), f"{tally.seeds / count:.1f}"),
+        flush=True,
+    )
 
 
-def _flag(samples: list[Sample], held: Counter[str]) -> None:
+def _flag(joint: Joint, held: Counter[str]) -> None:
     """Counts the methods whose seeds are in two groups, and those that are told so."""
-    lost = [(sample.values < sample.values.max() - 0.1).sum() for sample in samples]
-    told = collapsed([sample.values for sample in samples], [0.0] * len(samples))
+    values = [sample.values for sample in joint.samples]
+    lost = [(mine < mine.max() - 0.1).sum() for mine in values]
+    told = collapsed(values, [joint.noise(index) for index in range(len(values))])
     for number, said in zip(lost, told, strict=True):
         held["in two"] += bool(number)
         held["flagged"] += bool(number) and said > 0

@@ -65,7 +65,9 @@ def whole_study(spec: Spec, rng: np.random.Generator) -> tuple[dict[str, Any], F
         rows["methods"].append({"method": name, "space": space})
         quality = tops[index] - rng.exponential(spec.spread, spec.trials)
         reached = CHANCE + share[index] * (quality - CHANCE)
-        trials = [_trial(spec, name, number, score, share[index], rng) for number, score in enumerate(reached)]
+        trials = [
+            _trial(spec, name, number, score, share[index], rng) for number, score in enumerate(reached)
+        ]
         rows["trials"] += trials
         rows["finalists"] += _finalists(spec, name, index, trials, reached, shared, rng)
     # a search ends with about the best of its configurations
@@ -77,7 +79,12 @@ def _trivial(spec: Spec, rng: np.random.Generator) -> dict[str, Any]:
     hits = (rng.random(spec.rows) < CHANCE).astype(float)
     score = float(hits.mean())
     answers = {"task": "always 'positive'"}
-    return {"test": score, "test_task_scores": {"task": score}, "examples": {"task": hits.tolist()}, "answers": answers}
+    return {
+        "test": score,
+        "test_task_scores": {"task": score},
+        "examples": {"task": hits.tolist()},
+        "answers": answers,
+    }
 
 
 def _trial(
@@ -119,7 +126,9 @@ def _finalists(
         chosen = place == winner
         mine = own if chosen else np.sqrt(0.8) * own + np.sqrt(0.2) * rng.normal(size=shared.shape)
         count = spec.seeds if chosen else min(RACE, spec.seeds)
-        runs = [_run(reached[trial["number"]], seed, mine, shared, spec.seed_std, rng) for seed in range(count)]
+        runs = [
+            _run(reached[trial["number"]], seed, mine, shared, spec.seed_std, rng) for seed in range(count)
+        ]
         found.append(
             {
                 "method": name,

@@ -121,7 +121,9 @@ def _rising(found: Contest, reasons: list[Finding]) -> None:
     error = float(np.std(pooled, ddof=1)) / len(pooled) ** 0.5
     if error > 0 and float(stats.t.sf(np.mean(pooled) / error, len(pooled) - 1)) >= 0.01:
         return
-    names = [name for name, mine in gains.items() if mine and float(np.mean(mine)) > found.rows["epsilon"] / 2]
+    names = [
+        name for name, mine in gains.items() if mine and float(np.mean(mine)) > found.rows["epsilon"] / 2
+    ]
     text = f"validation of {words.listed(names)} still rises at the last step"
     reasons.append(Finding(text, _longer(found.rows)))
 

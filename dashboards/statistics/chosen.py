@@ -13,7 +13,9 @@ from dashboards.statistics.sample import FloatArray
 DRAWS = 4000
 
 
-def recommended(means: FloatArray, errors: FloatArray, allowed: NDArray[np.bool_] | None = None) -> FloatArray:
+def recommended(
+    means: FloatArray, errors: FloatArray, allowed: NDArray[np.bool_] | None = None
+) -> FloatArray:
     """[N] The cheapest method whose shortfall against the leader is within one standard error of their difference.
 
     Breiman, Friedman, Olshen & Stone, Classification and Regression Trees (1984), section 3.4.3.

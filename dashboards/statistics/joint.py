@@ -135,9 +135,15 @@ class Joint:
     def seeds_part(self, index: int) -> tuple[float, list[Term]]:
         """V_s - V_g, which may be below 0, with its terms."""
         values = self.samples[index].values
+        if len(values) < 2:
+            return 0.0, [(0.0, 1.0)]
         noise = self._noise[index] if self.covers == BOTH else []
         terms = [(float(values.var(ddof=1)) / len(values), len(values) - 1.0), *noise]
         return terms[0][0] - sum(part for part, _ in noise), terms
+
+    def noise(self, index: int) -> float:
+        """The standard deviation that test examples alone give to the score of a seed: sqrt(S V_g)."""
+        return float(np.sqrt(len(self.samples[index].values) * sum(part for part, _ in self._noise[index])))
 
     @property
     def covariance(self) -> FloatArray:

@@ -39,10 +39,15 @@ def power(lead: float, methods: int, looks: tuple[int, ...], rows: float) -> flo
 def difference_error(seeds: int, rows: float) -> tuple[float, float]:
     """The standard error of the difference of two methods, and its degrees of freedom, as assumed."""
     quantile = stats.norm.ppf(SCORE)
-    both = [float(stats.multivariate_normal.cdf([quantile, quantile], cov=[[1, r], [r, 1]])) for r in (COMMON, SAME)]
+    both = [
+        float(stats.multivariate_normal.cdf([quantile, quantile], cov=[[1, r], [r, 1]]))
+        for r in (COMMON, SAME)
+    ]
     common, same = (share - SCORE**2 for share in both)
     noise = (SCORE * (1 - SCORE) - same) / (seeds * rows)
     of_seeds, of_examples = SEED_STD**2 / seeds, (same - common) / rows
     variance = 2 * (of_seeds + noise + of_examples)
-    rough = 2 * (of_seeds + noise) ** 2 / max(seeds - 1, 1) + (2 * (of_examples + noise)) ** 2 / max(rows - 1, 1)
+    rough = 2 * (of_seeds + noise) ** 2 / max(seeds - 1, 1) + (2 * (of_examples + noise)) ** 2 / max(
+        rows - 1, 1
+    )
     return float(np.sqrt(variance)), float(variance**2 / rough)

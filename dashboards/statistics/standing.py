@@ -15,6 +15,7 @@ in several looks (looks.py), p counts this too: it is p of this look times 0.05 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -27,6 +28,8 @@ from dashboards.statistics.joint import BOTH, Estimate, Joint
 from dashboards.statistics.looks import ALPHA
 from dashboards.statistics.sample import FloatArray
 
+SHARE = 0.9
+"""The share of the level that the corrected test takes; so both kinds of claims together are false in less than 5 %."""
 DRAWS = 10_000
 """Draws of the largest |t|: p of 0.05 is known to +- 0.004."""
 
@@ -102,47 +105,50 @@ def standing(joint: Joint, level: float = ALPHA) -> Standing:
     leader = int(joint.means.argmax())
     found = {pair: joint.difference(*pair) for pair in combinations(range(count), 2)}
     to_leader = [estimate.p_value for pair, estimate in found.items() if leader in pair]
-    measured = joint.covers == BOTH and None not in to_leader
-    best = measured and bool(to_leader) and all(p < level for p in to_leader if p is not None)
-    corrected = _corrected(joint, found)
+    measured = joint.covers == BOTH and bool(to_leader) and None not in to_leader
+    alone = level if count > 2 else level * SHARE  # of two methods both claims are the same
+    best = measured and all(p < alone for p in to_leader if p is not None)
+    corrected = _correction(joint, found, level * SHARE)
     pairs = []
     for (one, other), estimate in found.items():
-        alone = best and leader in (one, other)
-        p_value, each = (estimate.p_value, level) if alone else corrected((one, other), level)
-        pairs.append(Pair(one, other, _claimed(estimate, p_value, each, level), "best" if alone else "any"))
+        if best and leader in (one, other):
+            pairs.append(Pair(one, other, _claimed(estimate, ALPHA / alone, alone), "best"))
+        else:
+            pairs.append(Pair(one, other, corrected(estimate), "any"))
     worse = {pair.other if pair.estimate.mean > 0 else pair.one for pair in pairs if pair.shown}
-    members = (
-        (leader,) if best else tuple(index for index in range(count) if index not in worse or index == leader)
-    )
-    return Standing(leader, best, members, tuple(pairs))
+    members = tuple(index for index in range(count) if index not in worse or index == leader)
+    return Standing(leader, best, (leader,) if best else members, tuple(pairs))
 
 
-def _claimed(estimate: Estimate, p_value: float | None, each: float, level: float) -> Estimate:
-    """An estimate with p of its claim, and the interval at the level at which this pair alone is tested."""
+def _claimed(estimate: Estimate, factor: float, each: float) -> Estimate:
+    """An estimate with p times a factor, and the interval at the level at which this pair alone is tested."""
     interval = estimate.interval(1 - each)
-    if p_value is None or interval is None:
+    if estimate.p_value is None or interval is None:
         return estimate
     return replace(
-        estimate, p_value=min(1.0, p_value * ALPHA / level), ci_low=interval[0], ci_high=interval[1]
+        estimate, p_value=min(1.0, estimate.p_value * factor), ci_low=interval[0], ci_high=interval[1]
     )
 
 
-def _corrected(
-    joint: Joint, found: dict[tuple[int, int], Estimate]
-) -> Callable[..., tuple[float | None, float]]:
-    """A function that corrects the p of a pair over all pairs, and gives the level of one pair alone."""
+def _correction(
+    joint: Joint, found: dict[tuple[int, int], Estimate], level: float
+) -> Callable[[Estimate], Estimate]:
+    """A function that corrects an estimate over all pairs that are tested together at `level`."""
     measured = [pair for pair, estimate in found.items() if estimate.degrees_of_freedom is not None]
     if len(found) < 2 or not measured:
-        return lambda pair, level: (found[pair].p_value, level)
+        return lambda estimate: _claimed(estimate, ALPHA / level, level)
     smallest = np.sort(_smallest_p(joint, measured))
+    count = len(smallest) + 1
+    # p of a pair is below the level exactly where it is below this one of the smallest p
+    each = float(smallest[max(math.ceil(level * count) - 2, 0)])
 
-    def correct(pair: tuple[int, int], level: float) -> tuple[float | None, float]:
-        p_value = found[pair].p_value
-        each = float(np.quantile(smallest, level))
-        if p_value is None or pair not in measured:
-            return p_value, each
-        as_small = int(np.searchsorted(smallest, p_value, side="right"))
-        return (as_small + 1) / (len(smallest) + 1), each
+    def correct(estimate: Estimate) -> Estimate:
+        if estimate.p_value is None:
+            return estimate
+        as_small = int(np.searchsorted(smallest, estimate.p_value, side="right"))
+        return replace(
+            _claimed(estimate, 1.0, each), p_value=min(1.0, (as_small + 1) / count * ALPHA / level)
+        )
 
     return correct
 
