@@ -103,7 +103,9 @@ def test_a_step_in_two_parts_is_the_same_step(name: str, half: Backbone, task: T
         moved = [(p.detach() - before).flatten() for p, before in zip(trial.parameters, start, strict=True)]
         ways.append(torch.cat(moved))
         assert all(parameter.grad is None for parameter in trial.backbone.model.parameters())
-    assert float((ways[0] - ways[1]).norm() / ways[0].norm()) < 0.05, "without one of the parts it is above 0.5"
+    assert float((ways[0] - ways[1]).norm() / ways[0].norm()) < 0.05, (
+        "without one of the parts it is above 0.5"
+    )
 
 
 @pytest.mark.parametrize("name", BASELINES)
