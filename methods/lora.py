@@ -5,7 +5,8 @@ Hu et al. (2021), "LoRA: Low-Rank Adaptation of Large Language Models", https://
     W x + (alpha / r) B A x,   A in R^{r x in}, B in R^{out x r} trained, W frozen; A random, B zero at the start.
 
 Several tasks share one adapter, each with its own head. Differences from the paper: there is no dropout, which would
-not draw from the trial's generator; `target: all-linear` adapts the feed-forward layers too, as is usual today.
+not draw from the trial's generator; `target: all-linear` adapts the feed-forward layers too, as is usual today. The
+adapter is float32 even in a bfloat16 model, as in peft's own; peft computes its update in float32 and rounds the sum.
 
 Counts: trained = deployed = the sum of r * (in + out) over the adapted layers, for any number of tasks.
 """
@@ -24,6 +25,7 @@ from transformers.pytorch_utils import Conv1D
 from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
+from methods.backbone.masters import widen
 from methods.backbone.shape import Shape
 from methods.config import TrainedConfig, hyperparameter
 from methods.method import Rows, Start
@@ -81,6 +83,7 @@ class Method(method.Method):
             fan_in_fan_out=transposed,
         )
         peft.inject_adapter_in_model(self.adapter, self.model, adapter_name=_ADAPTER)
+        widen(self.model)
         self.model.eval()
 
     @property

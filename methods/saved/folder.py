@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors.torch import save_file
 from torch import nn
@@ -43,6 +43,7 @@ class Saved:
         model: the frozen model's hub id or folder.
         model_sha256: the sha256 of the frozen model's weights (`Backbone.fingerprint`).
         max_length: texts are cut to this many tokens.
+        dtype: the number type of the frozen model; folders that do not name it have float32.
     """
 
     method: str
@@ -53,6 +54,7 @@ class Saved:
     model: str
     model_sha256: str
     max_length: int
+    dtype: Literal["float32", "bfloat16"] = "float32"
 
 
 def save(folder: Path, saved: Saved, form: Method, task_heads: nn.ModuleList) -> None:

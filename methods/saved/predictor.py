@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -85,7 +86,8 @@ def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -
     saved = read(folder)
     path = model or saved.model
     words_needed = any(answers.get(task.answer).needs_language_model(task.settings) for task in saved.tasks)
-    backbone = Backbone.load(path, device=device, language_model=words_needed)
+    dtype = getattr(torch, saved.dtype)
+    backbone = Backbone.load(path, dtype=dtype, device=device, language_model=words_needed)
     if backbone.fingerprint() != saved.model_sha256:
         raise SavedError(
             f"the weights of {path} are not those that {folder} was trained on; give the right model with model=..."
@@ -106,7 +108,6 @@ def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -
             f"{folder / 'method.safetensors'} does not fit {folder / 'method.json'}: {error}"
         ) from error
     tokenizer = AutoTokenizer.from_pretrained(path)
-    trained = TrainedModel(
-        saved.tasks, backbone, tokenizer, method.to(device), made.to(device), saved.max_length
-    )
+    form = method.to(device).deployed(backbone)
+    trained = TrainedModel(saved.tasks, backbone, tokenizer, form, made.to(device), saved.max_length)
     return Predictor(saved, trained)

@@ -32,7 +32,8 @@ class ModelConfig(Section):
     )
     max_length: int = Field(default=128, ge=4, description="Longest text in tokens; longer ones are cut")
     dtype: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="Number type of the backbone"
+        default="float32",
+        description="Number type of the backbone; whatever a method trains is float32",
     )
     trust_remote_code: bool = Field(
         default=False, description="Run the model's own code from the hub; only if you trust it"

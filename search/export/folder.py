@@ -92,6 +92,7 @@ def export(config: StudyConfig, method: str | None, out: Path | None) -> Exporte
         model=model_files.locate(config.model),
         model_sha256=resources.backbone.fingerprint(),
         max_length=config.model.max_length,
+        dtype=config.model.dtype,
     )
     saved.save(folder, content, form, trial.heads)
     places = {

@@ -3,13 +3,16 @@
 peft runs the model's own class for a task. With a prefix, the class's head reads the text; with an input prompt, it
 reads the first virtual token. So only these can be exported: a prefix (or a prompt of a causal model, which is the
 same) or LoRA, with `readout: model`, a head for tokens, or a decoder that writes. Each export is checked: peft loads
-it again and must give the same logits.
+it again and must give the same logits. Both compute in float32 for this, on the weights of the study's number type:
+in bfloat16, a sum in another order would already give others.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +76,8 @@ def write(
     """
     _remove(folder)  # what an earlier export left says nothing of this one
     _refuse(answer, labels, head, backbone)
-    model = _model(path, answer, labels)
+    load = functools.partial(_model, path, answer, labels, backbone.embeddings.dtype)
+    model = load()
     if isinstance(form, lora.Method):
         adapted = _lora(model, form, answer)
     elif form.own_backbone is not None:
@@ -82,10 +86,11 @@ def write(
         adapted = _prefix(model, form, backbone, task, answer)
     if answer != "text":  # for text the head is the frozen model's own
         _copy_head(adapted, head)
-    expected = _ours(texts, form, backbone, head, task)
+    with _float32((form.own_backbone or backbone).model):
+        expected = _ours(texts, form, backbone, head, task)
     adapted.save_pretrained(str(folder))
     try:
-        loaded = peft.PeftModel.from_pretrained(_model(path, answer, labels), str(folder)).eval()
+        loaded = peft.PeftModel.from_pretrained(load(), str(folder)).eval()
         found = _theirs(texts, loaded)
     except Exception as error:  # any error means that peft cannot load the folder
         _remove(folder)
@@ -127,7 +132,8 @@ def _refuse(answer: str, labels: Sequence[str], head: Head, backbone: Backbone) 
         raise NotForPeftError("it was trained with a language model's head, and peft's class has another one")
 
 
-def _model(path: str, answer: str, labels: Sequence[str]) -> Any:
+def _model(path: str, answer: str, labels: Sequence[str], dtype: torch.dtype) -> Any:
+    """The model's class in float32, its weights rounded to `dtype` as the study's are."""
     auto, _ = _CLASSES[answer]
     names = dict(enumerate(labels))
     before = transformers_logging.get_verbosity()
@@ -135,6 +141,7 @@ def _model(path: str, answer: str, labels: Sequence[str]) -> Any:
     try:
         model = auto.from_pretrained(
             path,
+            dtype=dtype,
             id2label=names,
             label2id={name: number for number, name in names.items()},
             use_safetensors=True,
@@ -214,6 +221,19 @@ def _injection(form: Method, backbone: Backbone, task: int) -> Injection:
     with torch.no_grad():
         injection: Injection = form(Rows(torch.tensor([task], device=backbone.device)), backbone)
     return injection
+
+
+@contextlib.contextmanager
+def _float32(model: nn.Module) -> Iterator[None]:
+    """Lets a model compute in float32 for a while; its weights keep their values."""
+    before = [(parameter, parameter.data) for parameter in model.parameters()]
+    try:
+        for parameter, data in before:
+            parameter.data = data.float()
+        yield
+    finally:
+        for parameter, data in before:
+            parameter.data = data
 
 
 @torch.no_grad()

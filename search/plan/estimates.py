@@ -86,8 +86,9 @@ def memory_bytes(
 ) -> int:
     """Estimates the memory of a trial, in bytes.
 
-    It adds up the process, the model, its copy if the method trains one (`private`), the optimizer's state and what the
-    backward pass keeps of the longest batch.
+    It adds up the process, the model, its copy if the method trains one (`private`), 16 bytes for each trained scalar
+    (its value, gradient and AdamW's state, all float32 for any `model.dtype`) and what the backward pass keeps of the
+    longest batch.
     """
     width = {"float32": 4, "bfloat16": 2}[config.model.dtype]
     longest = max(row.length for task in loaded for split in task.splits.values() for row in split.rows)

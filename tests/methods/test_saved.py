@@ -16,7 +16,7 @@ import methods
 from methods import answers
 from methods.backbone.backbone import Backbone
 from methods.method import Method
-from methods.parameters import deployed_bytes, trained_parameters
+from methods.parameters import deployed_bytes, deployed_parameters, state, trained_parameters
 from methods.saved import folder as saved
 from methods.saved.folder import Saved, SavedError, SavedTask
 from tests.methods.building import build, run
@@ -39,10 +39,16 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def write(name: str, model: Path, folder: Path) -> tuple[Backbone, Method, nn.ModuleList]:
+def write(
+    name: str, model: Path, folder: Path, dtype: str = "float32"
+) -> tuple[Backbone, Method, nn.ModuleList]:
     """Saves a method of two tasks: labels of texts, and tags of words."""
-    backbone = Backbone.load(str(model))
+    backbone = Backbone.load(str(model), dtype=getattr(torch, dtype))
     method = build(name, backbone)
+    with torch.no_grad():  # as if trained
+        for parameter in method.parameters():
+            if parameter.requires_grad:
+                parameter.mul_(1.001)
     form = method.deployed(method.own_backbone or backbone)
     tasks = (SavedTask("topics", "label", ("a", "b", "c"), SINGLE),)
     tasks += (SavedTask("case", "tags", ("x", "y"), {}),)
@@ -64,6 +70,7 @@ def write(name: str, model: Path, folder: Path) -> tuple[Backbone, Method, nn.Mo
         model=str(model),
         model_sha256=backbone.fingerprint(),
         max_length=8,
+        dtype=dtype,
     )
     saved.save(folder, content, form, made)
     return backbone, method, made
@@ -99,6 +106,34 @@ def test_a_task_of_texts_takes_texts(model: Path, tmp_path: Path) -> None:
         loaded.predict([["w9"]], "topics")
     with pytest.raises(ValueError, match="task must be one of topics, case"):
         loaded.predict(["w9"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", methods.names())
+def test_a_predictor_has_the_number_type_of_training(
+    name: str, dtype: str, model: Path, tmp_path: Path
+) -> None:
+    backbone, method, made = write(name, model, tmp_path / "out", dtype)
+    ids, mask = texts(6, 6)
+    found = methods.load(tmp_path / "out").logits(
+        [" ".join(f"w{number}" for number in row) for row in ids.tolist()], "topics"
+    )
+    rows = [made[0](run(backbone, method, ids[i : i + 1], mask[:1], [0]), mask[:1]) for i in range(len(ids))]
+    assert torch.equal(found, torch.cat(rows))
+
+
+def test_a_folder_without_a_number_type_has_float32(model: Path, tmp_path: Path) -> None:
+    write("prompt_tuning", model, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "method.json").read_text())
+    assert content.pop("dtype") == "float32"
+    (tmp_path / "out" / "method.json").write_text(json.dumps(content))
+    assert saved.read(tmp_path / "out").dtype == "float32"
+
+
+def test_a_bfloat16_model_is_saved_without_its_masters(model: Path, tmp_path: Path) -> None:
+    backbone, method, _ = write("full", model, tmp_path / "out", "bfloat16")
+    assert {tensor.dtype for tensor in state(method).values()} == {torch.float32}
+    assert deployed_bytes(method, backbone) == 2 * deployed_parameters(method, backbone)
 
 
 @pytest.mark.parametrize("name", methods.names())

@@ -35,11 +35,17 @@ LABELS = ("a", "b", "c")
 def write(tmp_path: Path) -> Callable[..., Callable[[], None]]:
     """Saves a tiny model of a family, and returns what writes a method of it for peft, and the parts."""
 
-    def write(family: str, method: Callable[[Backbone], Method], answer: str, readout: str = "model") -> Any:
+    def write(
+        family: str,
+        method: Callable[[Backbone], Method],
+        answer: str,
+        readout: str = "model",
+        dtype: torch.dtype = torch.float32,
+    ) -> Any:
         writes = answer == "text"
         model = family_language_model(family) if writes else family_model(family)
         model.save_pretrained(tmp_path / "model")
-        backbone = Backbone.load(str(tmp_path / "model"), language_model=writes)
+        backbone = Backbone.load(str(tmp_path / "model"), dtype=dtype, language_model=writes)
         form = method(backbone)
         form = form.deployed(form.own_backbone or backbone)
         head = answers.get(answer).head(readout, LABELS, {}, form.own_backbone or backbone)
@@ -92,6 +98,19 @@ def test_peft_gives_the_same_logits(family: str, case: str, write: Any, tmp_path
     injection = form(Rows(torch.tensor([1, 1, 1])), backbone)
     ours = head(backbone.forward(ids, mask, injection), mask)
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["lora", "p_tuning_v2"])
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_a_bfloat16_backbone_is_compared_in_float32(
+    family: str, case: str, write: Any, tmp_path: Path
+) -> None:
+    def method(backbone: Backbone) -> Method:
+        return trained(case, backbone) if case == "lora" else build(case, backbone, shift_positions=True)
+
+    backbone, form, _ = write(family, method, "label", dtype=torch.bfloat16)
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
+    assert (form.own_backbone or backbone).embeddings.dtype == torch.bfloat16, "it is as before"
 
 
 @pytest.mark.parametrize("case", ["lora", "lora target=all-linear"])
