@@ -28,7 +28,7 @@ from dashboards.statistics.joint import BOTH, Estimate, Joint
 from dashboards.statistics.looks import ALPHA
 from dashboards.statistics.sample import FloatArray
 
-SHARE = 0.9
+SHARE = 0.8
 """The share of the level that the corrected test takes; so both kinds of claims together are false in less than 5 %."""
 DRAWS = 10_000
 """Draws of the largest |t|: p of 0.05 is known to +- 0.004."""

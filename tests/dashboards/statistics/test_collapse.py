@@ -21,7 +21,7 @@ def test_collapsed_seeds_are_counted(seeds: int) -> None:
 
 def test_normal_seeds_are_one_group() -> None:
     rng = np.random.default_rng(1)
-    told = [collapsed(list(rng.normal(0.8, 0.01, (4, 5))), [0.0] * 4) for _ in range(300)]
+    told = [collapsed(list(rng.normal(0.8, 0.01, (4, 5))), [0.01] * 4) for _ in range(300)]
     assert np.mean(np.array(told) > 0) < 0.03
 
 
