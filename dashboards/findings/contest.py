@@ -82,6 +82,12 @@ class Contest:
         """Which of the contenders could be the best."""
         return standing(self.joint, self.level)
 
+    def state(self, method: str) -> str:
+        """What has become of a method: compared, did not learn, or why it was not tested."""
+        if any(each.method == method for each in self.contenders):
+            return "compared"
+        return self.untested.get(method, "did not learn")
+
     @property
     def whole(self) -> bool:
         """Whether every method of the study is among the contenders."""
@@ -115,6 +121,13 @@ class Contest:
         place, count = self.standing, len(self.contenders)
         allowed = np.isin(np.arange(count), place.members)
         return int(chosen.recommended(self.joint.means[None], chosen.errors(self.joint), allowed)[0])
+
+    @property
+    def cheapest(self) -> bool:
+        """Whether the recommended contender costs less than all others that could be the best."""
+        taken = self.contenders[self.recommended]
+        others = [self.contenders[index] for index in self.standing.members if index != self.recommended]
+        return math.isfinite(taken.price) and all(taken.price < each.price for each in others)
 
     @property
     def leader(self) -> Contender:

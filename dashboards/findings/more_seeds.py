@@ -31,7 +31,7 @@ def would_decide(found: Contest) -> dict[str, Any] | None:
     """What would tell the leader from its nearest rival, taking their difference as it was found.
 
     Returns:
-        `against` and `for` (the two methods), `seeds` (each in all) or `rows` (test examples or groups in all), whichever
+        `against` and `for` (the two methods), `error` (of their difference), `seeds` (each in all) or `rows` (test examples or groups in all), whichever
         would show the difference in 80 % of studies, `rows_factor` (rows by this factor), and `seconds` of training
         that the seeds take; None where nothing is tied or nothing was measured.
     """
@@ -44,7 +44,8 @@ def would_decide(found: Contest) -> dict[str, Any] | None:
     estimate = found.joint.difference(place.leader, nearest)
     if estimate.error is None or not estimate.error:
         return None
-    names = {"for": found.contenders[place.leader].method, "against": found.contenders[nearest].method}
+    names: dict[str, Any] = {"for": found.contenders[place.leader].method, "against": found.contenders[nearest].method}
+    names["error"] = estimate.error
     wanted = (abs(estimate.mean) / POWER) ** 2
     seeds = sum(max(found.joint.seeds_part(index)[0], 0.0) for index in (place.leader, nearest))
     others = estimate.error**2 - seeds

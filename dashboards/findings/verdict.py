@@ -14,7 +14,6 @@ A verdict is provisional where its evidence is poor in a way that matters to the
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -189,8 +188,7 @@ def _tied(found: Contest) -> str:
     )
     if unmeasured:
         return f"{text}: one seed shows no difference."
-    cheapest = all(recommended.price < each.price for each in members if each is not recommended)
-    if cheapest and not math.isinf(recommended.price):
+    if found.cheapest:
         text += f"; {recommended.method} is the cheapest of them"
     elif recommended is leader:
         text += f"; {recommended.method} has the highest mean, and no cheaper one is within a standard error of it"

@@ -8,55 +8,84 @@ from typing import Any
 import yaml
 
 from dashboards.findings import words
-from dashboards.rows import Rows, Scalar, chosen
+from dashboards.findings.contest import Contest
+from dashboards.findings.verdict import Verdict
+from dashboards.rows import Rows, Scalar
 
 Report = dict[str, Any]
-
-REFERENCES = ("lora", "full")
-"""The usual alternatives to prompts: the sentence compares with them."""
 
 WEIGHT = "loss_weight."
 SHOWN = 4
 """So many hyperparameters are named in the sentence."""
 
 
-def sentence(rows: Rows, report: Report) -> str:
-    """What to use, how good it is, and what it costs."""
-    verdict = report["verdict"]
-    method = next((m for m in report["methods"] if m["method"] == verdict["method"]), None)
-    if method is None:
-        return str(verdict["reason"])
-    finalist = chosen(method["finalists"])
-    assert finalist is not None, "only a tested method is recommended"
-    against = {row["against"]: row for row in verdict["comparisons"] if row["method"] == verdict["method"]}
-    costs = {m["method"]: m["deployed_parameters"] for m in report["methods"]}
-    rival = _rival(verdict, against, costs)
-    said = f"Use {method['method']}{_values(rows, method['method'], finalist['config'])}"
-    said += f"{_doubt(verdict, rival)} {_measured(report, method, finalist['test'])}"
-    for name in dict.fromkeys((*REFERENCES, *([rival] if rival else []))):
-        if name in against:
-            words_ = words.scores(against[name], turned=True)
-            said += f"; {name} {words_}{_price(costs[name], method['deployed_parameters'])}"
-    return said + "."
+def sentence(found: Contest, verdict: Verdict) -> str:
+    """The first line: what to use, and how sure that is."""
+    said = _pick(found, verdict)
+    if not verdict.provisional:
+        return said
+    more = len(verdict.provisional) - 1
+    others = f" (and {words.count(more, 'other reason')})" if more else ""
+    return f"Provisional, because {verdict.provisional[0]}{others}: {said[0].lower() if said[0] == 'U' else said[0]}{said[1:]}"
 
 
-def _doubt(verdict: dict[str, Any], rival: str | None) -> str:
-    """What is not shown, where the recommended method is not the best."""
-    if verdict["decision"] == "best":
-        return "."
-    if rival is not None:
-        return f"; it is not shown to be better than the cheaper {rival}."
-    return "; it is not shown to be the best." if verdict["comparisons"] else "; no other method was tested."
+def _pick(found: Contest, verdict: Verdict) -> str:
+    if verdict.method is None:
+        return verdict.reason
+    values = _values(found.rows, verdict.method, verdict.config or {})
+    if verdict.decision == "best":
+        return f"Use {verdict.method}{values}. {_capitalized(verdict.reason)}"
+    if len(found.contenders) == 1:
+        return f"Use {verdict.method}{values}. {verdict.reason}"
+    scores = [each.mean for each in found.contenders if each.method in verdict.could_be_best]
+    errors = [found.joint.mean(index).error for index in range(len(found.contenders))]
+    low, high = (words.score(number, errors[0]) for number in (min(scores), max(scores)))
+    said = f"No clear winner: {low} to {high}. Take {verdict.method}{values}"
+    if found.cheapest:
+        said += ", the cheapest"
+    if verdict.may_lose and verdict.may_lose["at_most"] is not None:
+        at_most = words.score(max(verdict.may_lose["at_most"], 0.0), errors[0])
+        said += f"; it loses at most {at_most} to {verdict.may_lose['against']} (95 %)"
+    return f"{said}."
 
 
-def _measured(report: Report, method: dict[str, Any], test: dict[str, Any]) -> str:
-    """The test score and the size of the recommended method."""
-    text = f"Test {report['objective']['metric']} {test['mean']:.3f}"
-    if test["ci_low"] is not None:
-        text += f" (95 % interval {test['ci_low']:.3f} to {test['ci_high']:.3f})"
+def _capitalized(text: str) -> str:
+    """A sentence that starts with a method's name stays as it is."""
+    return f"It is{text.partition(' is')[2]}" if " is better than " in text else text
+
+
+def evidence(found: Contest, verdict: Verdict, report: Report) -> str | None:
+    """The recommended method's score and price, and what the claim holds over."""
+    if verdict.method is None or verdict.score is None:
+        return None
+    score, metric = verdict.score, report["objective"]["metric"]
+    error = words.error_of(score)
+    mean, raw = score["mean"], score["raw"]
+    assert mean is not None
+    assert raw is not None
+    text = f"Test {metric} {words.score(mean, error)}"
+    if (interval := words.interval(score)) is not None:
+        text += f" (95 % interval {interval})"
+        if words.score(mean, error) != words.score(raw, error):
+            text += f", corrected for having been picked; {words.score(raw, error)} as measured"
+    method = next(m for m in report["methods"] if m["method"] == verdict.method)
     if method["deployed_parameters"] is not None:
-        text += f" with {method['deployed_parameters']:,} deployed parameters, {_percent(method['backbone_share'])} of the model"
-    return text
+        text += f". It deploys {method['deployed_parameters']:,} parameters"
+        text += f" and heads of {method['head_parameters']:,}" if method["head_parameters"] else ""
+        text += f", {_percent(method['backbone_share'])} of the model"
+    if verdict.stability is not None:
+        text += f". The same method is picked in {100 * verdict.stability:.0f} % of resampled searches"
+    if found.joint.search is None:
+        text += f". Compared are single configurations, as tuned here{_budget(report)}"
+    return f"{text}."
+
+
+def _budget(report: Report) -> str:
+    budgets = {method["trials"] for method in report["methods"] if method["state"] == "compared"}
+    if len(budgets) != 1:
+        return ""
+    (count,) = budgets
+    return f", with {words.count(count, 'trial')} each"
 
 
 def snippet(report: Report) -> str | None:
@@ -117,35 +146,12 @@ def _request(task: dict[str, Any]) -> str:
     return repr([given[0] if len(given) == 1 else tuple(given)])
 
 
-def _rival(
-    verdict: dict[str, Any], against: dict[str, dict[str, Any]], costs: dict[str, float | None]
-) -> str | None:
-    """The cheapest method that the recommended one does not beat. None if it is the best."""
-    own = costs[verdict["method"]]
-    cheaper = {
-        name: cost
-        for name, row in against.items()
-        if (cost := costs.get(name)) is not None and own is not None and cost < own and row["tie"]
-    }
-    if verdict["decision"] == "best" or not cheaper:
-        return None
-    return min(cheaper, key=lambda name: cheaper[name])
-
-
 def _values(rows: Rows, name: str, config: dict[str, Scalar]) -> str:
     """The searched hyperparameters with their values, in brackets."""
     space = next(method["space"] for method in rows["methods"] if method["method"] == name)
     found = [f"{key} {_short(config[key])}" for key in space if key in config]
     more = [f"{len(found) - SHOWN} more"] if len(found) > SHOWN else []
     return f" ({', '.join(found[:SHOWN] + more)})" if found else ""
-
-
-def _price(cost: float | None, own: float | None) -> str:
-    """The parameters of another method beside those of the recommended one."""
-    if cost is None:
-        return ""
-    ratio = cost / own if own else 0.0
-    return f" with {ratio:,.0f} times the parameters" if ratio >= 1.5 else f" with {cost:,} parameters"
 
 
 def _percent(share: float) -> str:

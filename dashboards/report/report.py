@@ -18,16 +18,19 @@ from typing import Any
 import numpy as np
 
 from dashboards.findings import fronts, guides, playbook, preferences
+from dashboards.findings.contest import Contest, contest
 from dashboards.findings.effort import best_trial, failures, method_effort, search_effort
-from dashboards.findings.pairs import pairs
-from dashboards.findings.statistics import mean_interval
-from dashboards.findings.verdict import FEW_SEEDS, decide, tested_sample
+from dashboards.findings.samples import tested_sample
+from dashboards.findings.verdict import comparisons, decide
 from dashboards.findings.why import why
 from dashboards.report import page, recommendation
 from dashboards.report.files import write_json, write_text
+from dashboards.report.next_steps import next_steps
 from dashboards.rows import COSTS, Finalist, Method, Rows, chosen
+from dashboards.statistics.collapse import collapsed
+from dashboards.statistics.joint import mean_interval
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Report = dict[str, Any]
 
@@ -38,23 +41,26 @@ def build(rows: Rows) -> Report:
         raise ValueError(
             f"the report compares scores that are maximized, not {rows['objective']['direction']!r}"
         )
-    decided = decide(rows)
-    methods = [_method(rows, method) for method in rows["methods"]]
+    found = contest(rows)
+    decided = decide(found)
+    seeds = _collapsed(found)
+    methods = [_method(found, method, seeds) for method in rows["methods"]]
     trials = [{key: value for key, value in trial.items() if key != "curve"} for trial in rows["trials"]]
     by_cost = fronts.fronts(rows, methods)
     report: Report = {
         "schema_version": SCHEMA_VERSION,
         "study": rows["study"],
         "verdict": asdict(decided),
+        "comparisons": comparisons(found),
         "methods": methods,
+        "trivial": _trivial(rows),
         "pareto_front": [{key: point[key] for key in ("method", "number")} for point in by_cost[0]["front"]],
         "fronts": by_cost,
-        "preferences": preferences.preferences(rows),
-        "pairs": pairs(rows, decided),
+        "preferences": preferences.preferences(found),
         "playbook": {
-            "claims": playbook.claims(rows),
-            "guide": guides.guide(rows),
-            "decisions": guides.decisions(rows),
+            "claims": playbook.claims(found),
+            "guide": guides.guide(found),
+            "decisions": guides.decisions(found),
         },
         "trials": trials,
         "test_readings": rows["test_readings"],
@@ -67,10 +73,11 @@ def build(rows: Rows) -> Report:
         "tasks": list(rows["tasks"]),
         "search": search_effort(rows),
         "failures": failures(rows),
-        "few_seeds": any(len(f["runs"]) <= FEW_SEEDS for f in rows["finalists"] if f["chosen"]),
     }
     report["verdict"] |= {
-        "sentence": recommendation.sentence(rows, report),
+        "sentence": recommendation.sentence(found, decided),
+        "evidence": recommendation.evidence(found, decided, report),
+        "next": next_steps(found, decided),
         "snippet": recommendation.snippet(report),
         "study_file": recommendation.study_file(report),
         "load": recommendation.load_snippet(report),
@@ -115,9 +122,9 @@ def trials_csv(report: Report) -> str:
     return out.getvalue()
 
 
-def _method(rows: Rows, method: Method) -> dict[str, Any]:
+def _method(found: Contest, method: Method, seeds: dict[str, int]) -> dict[str, Any]:
     """One entry of `methods`: counts, the best trial, the finalists."""
-    name = method["method"]
+    rows, name = found.rows, method["method"]
     trials = [trial for trial in rows["trials"] if trial["method"] == name]
     best = best_trial(trials)
     entries = [finalist for finalist in rows["finalists"] if finalist["method"] == name]
@@ -127,6 +134,7 @@ def _method(rows: Rows, method: Method) -> dict[str, Any]:
         "method": name,
         "title": method["title"],
         "baseline": method["baseline"],
+        "state": found.state(name),
         "budget": method["budget"],
         "trials": len(trials),
         "completed": sum(trial["state"] == "COMPLETE" for trial in trials),
@@ -138,32 +146,20 @@ def _method(rows: Rows, method: Method) -> dict[str, Any]:
         "head_parameters": counted["head_parameters"] if counted else None,
         "backbone_share": None if deployed is None else deployed / rows["backbone"]["parameters"],
         "failed_runs": sum(run["state"] == "FAIL" for finalist in entries for run in finalist["runs"]),
+        "collapsed_seeds": seeds.get(name, 0),
         "task_scores": guides.task_means(rows, name),
-        "finalists": [_finalist(rows, finalist) for finalist in entries],
+        "finalists": [_finalist(found, finalist) for finalist in entries],
         **method_effort(trials, method["space"], rows["epsilon"]),
         **why(rows, method),
     }
 
 
-def _finalist(rows: Rows, finalist: Finalist) -> dict[str, Any]:
+def _finalist(found: Contest, finalist: Finalist) -> dict[str, Any]:
     """One entry of `finalists`. Its values are in the order of its seeds."""
     finished = [run for run in finalist["runs"] if run["state"] == "COMPLETE"]
     validation = [run["validation"] for run in finished if run["validation"] is not None]
     mean = sum(validation) / len(validation) if validation else None
-    sample = tested_sample(finalist, [task["name"] for task in rows["tasks"]])
-    test = None
-    if sample is not None:
-        estimate = mean_interval(sample)
-        test = {
-            "metric": rows["objective"]["metric"],
-            "values": sample.values.tolist(),
-            "mean": estimate.mean,
-            "ci_low": estimate.ci_low,
-            "ci_high": estimate.ci_high,
-            "spread": float(np.std(sample.values, ddof=1)) if len(sample.values) > 1 else None,
-            "covers": estimate.covers,
-            "degrees_of_freedom": estimate.degrees_of_freedom,
-        }
+    test = _test(found, finalist)
     return {
         "config": finalist["config"],
         "number": finalist["number"],
@@ -180,6 +176,40 @@ def _finalist(rows: Rows, finalist: Finalist) -> dict[str, Any]:
         "probe": finalist.get("probe"),
         "mlflow_run_ids": [run["mlflow_run_id"] for run in finished],
     }
+
+
+def _test(found: Contest, finalist: Finalist) -> dict[str, Any] | None:
+    """The test scores of a finalist; of a contender's chosen one as they stand in the comparison."""
+    sample = tested_sample(found.rows, finalist)
+    if sample is None:
+        return None
+    place = next((i for i, c in enumerate(found.contenders) if c.method == finalist["method"]), None)
+    estimate = found.joint.mean(place) if place is not None and finalist["chosen"] else mean_interval(sample)
+    return {
+        "metric": found.rows["objective"]["metric"],
+        "values": sample.values.tolist(),
+        "mean": estimate.mean,
+        "ci_low": estimate.ci_low,
+        "ci_high": estimate.ci_high,
+        "spread": float(np.std(sample.values, ddof=1)) if len(sample.values) > 1 else None,
+        "covers": estimate.covers,
+        "degrees_of_freedom": estimate.degrees_of_freedom,
+    }
+
+
+def _collapsed(found: Contest) -> dict[str, int]:
+    """How many seeds of each contender have collapsed."""
+    if not found.contenders:
+        return {}
+    noise = [found.joint.noise(index) for index in range(len(found.contenders))]
+    counts = collapsed([each.sample.values for each in found.contenders], noise)
+    return {each.method: count for each, count in zip(found.contenders, counts, strict=True)}
+
+
+def _trivial(rows: Rows) -> dict[str, Any] | None:
+    """The trivial answer and its test scores."""
+    trivial = rows.get("trivial")
+    return {key: trivial[key] for key in ("answers", "test", "test_task_scores")} if trivial else None  # type: ignore[literal-required]
 
 
 def _provenance(rows: Rows) -> dict[str, Any]:
