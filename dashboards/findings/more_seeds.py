@@ -44,7 +44,10 @@ def would_decide(found: Contest) -> dict[str, Any] | None:
     estimate = found.joint.difference(place.leader, nearest)
     if estimate.error is None or not estimate.error:
         return None
-    names: dict[str, Any] = {"for": found.contenders[place.leader].method, "against": found.contenders[nearest].method}
+    names: dict[str, Any] = {
+        "for": found.contenders[place.leader].method,
+        "against": found.contenders[nearest].method,
+    }
     names["error"] = estimate.error
     wanted = (abs(estimate.mean) / POWER) ** 2
     seeds = sum(max(found.joint.seeds_part(index)[0], 0.0) for index in (place.leader, nearest))

@@ -2,8 +2,10 @@
 
 The playbook is a text that describes and compares these methods on one example; guides.py has its two guides. Every answer is
 computed from result rows: "holds", "does not hold", "not shown" (measured, and undecided) or "not measured". A claim
-about speed needs finalists measured alone on one device. A claim about scores is decided by the interval of the
-difference between test scores, or, for where a prompt stands, between trials of the search.
+about speed needs finalists measured alone on one device, and is of one measurement.
+
+A claim about scores needs a difference that is shown. A report has at most `CLAIMS` of them, here and in guides.py, and each is
+tested at 5 % / `CLAIMS`: so of reports in which nothing is true less than 5 % have one (Bonferroni).
 """
 
 from __future__ import annotations
@@ -11,16 +13,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
 from dashboards.findings import words
-from dashboards.findings.pairs import outcome
+from dashboards.findings.contest import Contest
 from dashboards.findings.preferences import chosen_finalist, devices, probed
-from dashboards.findings.statistics import Sample, difference
-from dashboards.findings.verdict import Contender, compare, contenders
 from dashboards.rows import Rows, finite
+from dashboards.statistics.joint import BOTH, Estimate
+from dashboards.statistics.looks import ALPHA
+from dashboards.statistics.sample import FloatArray
 
 HOLDS, FAILS, OPEN, MISSING = "holds", "does not hold", "not shown", "not measured"
-ANSWERS = {"better": HOLDS, "worse": FAILS, "equal": FAILS, "not shown": OPEN, "not measured": MISSING}
+
+CLAIMS = 7
+"""Prompts at every layer, the place in front, and the five rules of the decision list."""
 
 INPUT, DEEP = ("prompt_tuning", "p_tuning"), ("prefix_tuning", "p_tuning_v2")
 PREFIX_SHARE, SHARE_TOKENS, SHARE_SLACK = 0.0007, 10, 0.00005
@@ -28,23 +34,46 @@ PREFIX_SHARE, SHARE_TOKENS, SHARE_SLACK = 0.0007, 10, 0.00005
 STEP_RATIO, STEP_SLACK = 0.41, 0.1
 """Prompt tuning's step takes "about 41 %" of prefix tuning's; within ten points of it the claim holds."""
 
+BLIND = 10
+"""TPE draws so many trials blindly, or a third of its budget if that is less."""
+PERMUTATIONS = 10_000
+
 Claim = dict[str, str]
 
 
-def claims(rows: Rows) -> list[Claim]:
+def claims(found: Contest) -> list[Claim]:
     """Each `claim`, its `answer`, and the `measurement` in words."""
-    found = [
+    rows = found.rows
+    answers = [
         ("Prefix tuning trains 0.07 % of DistilBERT's parameters (10 virtual tokens)", _prefix_share(rows)),
         ("A step of prompt tuning takes about 41 % of one of prefix tuning", _step_ratio(rows)),
-        ("Prompts at every layer beat prompts at the input", _deep(rows)),
+        ("Prompts at every layer beat prompts at the input", _deep(found)),
         ("In front of the text is the best place for a prompt", _placement(rows)),
         ("A prompt pool adapts to each input", _adapts(rows)),
         ("A pool that tasks share costs fewer parameters than a pool for each", _sharing(rows)),
     ]
     return [
         {"claim": claim, "measurement": measurement, "answer": answer}
-        for claim, (answer, measurement) in found
+        for claim, (answer, measurement) in answers
     ]
+
+
+def answer(estimate: Estimate, epsilon: float) -> str:
+    """What a difference shows, as one of `CLAIMS`: that its first side is better, or that it is not."""
+    interval = estimate.interval(1 - ALPHA / CLAIMS)
+    if interval is None:
+        return MISSING
+    low, high = interval
+    if estimate.covers != BOTH or (low <= 0 <= high and not (-epsilon <= low and high <= epsilon)):
+        return OPEN
+    return HOLDS if low > 0 else FAILS
+
+
+def measured(estimate: Estimate) -> str:
+    """A difference with its 95 % interval, for this difference alone."""
+    return words.difference(
+        {"difference": estimate.mean, "ci_low": estimate.ci_low, "ci_high": estimate.ci_high}
+    )
 
 
 def _prefix_share(rows: Rows) -> tuple[str, str]:
@@ -71,46 +100,80 @@ def _step_ratio(rows: Rows) -> tuple[str, str]:
         return MISSING, f"measured on different devices: {', '.join(devices(rows))}"
     ratio = prompt / prefix
     sizes = [_tokens(rows, name) for name in ("prompt_tuning", "prefix_tuning")]
-    text = f"{prompt:.3g} s ({sizes[0]}) against {prefix:.3g} s ({sizes[1]}): {100 * ratio:.0f} %"
+    text = (
+        f"{prompt:.3g} s ({sizes[0]}) against {prefix:.3g} s ({sizes[1]}): {100 * ratio:.0f} %, measured once"
+    )
     return HOLDS if abs(ratio - STEP_RATIO) <= STEP_SLACK else FAILS, text
 
 
-def _deep(rows: Rows) -> tuple[str, str]:
+def _deep(found: Contest) -> tuple[str, str]:
     """Takes the best of each side by validation. The test chooses nothing."""
-    tested = {c.method: c for c in contenders(rows)}
-    deep, shallow = (_best_by_validation(rows, tested, names) for names in (DEEP, INPUT))
+    deep, shallow = (_best_by_validation(found, names) for names in (DEEP, INPUT))
     if deep is None or shallow is None:
         return MISSING, "needs a tested finalist of each kind"
-    (row,) = compare(deep, [shallow], rows["epsilon"], corrected=False)
-    return ANSWERS[
-        outcome(row, rows["epsilon"])
-    ], f"{deep.method} minus {shallow.method}: {words.difference(row)}"
+    estimate = found.joint.difference(deep, shallow)
+    names = (found.contenders[deep].method, found.contenders[shallow].method)
+    return answer(estimate, found.rows["epsilon"]), f"{names[0]} minus {names[1]}: {measured(estimate)}"
 
 
 def _placement(rows: Rows) -> tuple[str, str]:
-    """Trials with `placement: before` against the others; all methods must agree."""
-    parts, answers = [], []
+    """Trials with `placement: before` against the others of their method.
+
+    Used are trials that the sampler drew without looking at others: a sampler that learns draws more of what was good by luck,
+    and the others of its hyperparameters get better as it goes on.
+    """
+    strata, parts = [], []
     for method in rows["methods"]:
-        name = method["method"]
-        complete = [t for t in rows["trials"] if t["method"] == name and t["state"] == "COMPLETE"]
-        scores: dict[bool, list[float]] = {True: [], False: []}
-        for trial in complete:
-            place, score = trial["config"].get("placement"), trial["validation"]
-            if place is not None and finite(score):
-                scores[place == "before"].append(score)
-        if min(len(side) for side in scores.values()) < 2:
+        scores = _by_place(rows, method["method"])
+        if min(len(side) for side in scores) < 2:
             continue
-        front, elsewhere = (Sample(np.array(scores[side])) for side in (True, False))
-        found = difference(front, elsewhere)
-        row = {**vars(found), "difference": found.mean, "p_holm": None}
-        answers.append(ANSWERS[outcome(row, rows["epsilon"])])
-        parts.append(
-            f"{name}, {len(front.values)} before, {len(elsewhere.values)} elsewhere: {words.difference(row)}"
+        strata.append(scores)
+        gap = float(np.mean(scores[0]) - np.mean(scores[1]))
+        sides = f"{len(scores[0])} before, {len(scores[1])} elsewhere"
+        parts.append(f"{method['method']}, {sides}: {words.signed(gap)}")
+    if not strata:
+        return (
+            MISSING,
+            "no method has two trials that were drawn blindly with the prompt in front, and two without",
         )
-    if not parts:
-        return MISSING, "no method has two complete trials with the prompt in front and two without"
-    agreed = answers[0] if len(set(answers)) == 1 else FAILS if FAILS in answers else OPEN
-    return agreed, "mean validation of trials, whose other hyperparameters differ too; " + "; ".join(parts)
+    above, p_value = rank_test(strata)
+    said = OPEN if p_value >= ALPHA / CLAIMS else HOLDS if above else FAILS
+    text = "mean validation of trials, whose other hyperparameters differ too; " + "; ".join(parts)
+    return said, f"{text} (permutation of ranks within methods, {words.p_value(p_value)})"
+
+
+def _by_place(rows: Rows, name: str) -> tuple[list[float], list[float]]:
+    """Validation of a method's blindly drawn trials, with the prompt in front and elsewhere."""
+    scores: tuple[list[float], list[float]] = ([], [])
+    for trial in rows["trials"]:
+        place = trial["config"].get("placement")
+        last = trial["validation"] if trial["state"] in ("COMPLETE", "PRUNED") else None
+        if trial["method"] == name and place is not None and finite(last) and _blind(rows, trial["number"]):
+            scores[place != "before"].append(last)
+    return scores
+
+
+def _blind(rows: Rows, number: int) -> bool:
+    """Whether a trial's configuration was drawn without looking at other trials. The default, trial 0, was not drawn."""
+    search = rows.get("search")
+    if search is None or search["sampler"] in ("random", "grid"):
+        return number > 0
+    return 0 < number < min(BLIND, search["trials_per_method"] // 3)
+
+
+def rank_test(strata: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[bool, float]:
+    """Whether the first sides are above the second, and the two-sided p of a permutation test of ranks.
+
+    Ranks are taken and permuted within each stratum; a stratum of n counts 1 / (n + 1) (van Elteren, 1960).
+    """
+    rng, total, drawn = np.random.default_rng(0), 0.0, np.zeros(PERMUTATIONS)
+    for first, second in strata:
+        ranks = stats.rankdata([*first, *second]) / (len(first) + len(second) + 1) - 0.5
+        total += float(ranks[: len(first)].sum()) / (len(ranks) + 1)
+        shuffled: FloatArray = rng.permuted(np.tile(ranks, (PERMUTATIONS, 1)), axis=1)
+        drawn += shuffled[:, : len(first)].sum(axis=1) / (len(ranks) + 1)
+    as_large = int((np.abs(drawn) >= abs(total) - 1e-12).sum())
+    return total > 0, (as_large + 1) / (PERMUTATIONS + 1)
 
 
 def _adapts(rows: Rows) -> tuple[str, str]:
@@ -149,16 +212,17 @@ def _sharing(rows: Rows) -> tuple[str, str]:
     return HOLDS if sizes["multitask"] < sizes["prompt_pool"] else FAILS, "; ".join(texts)
 
 
-def _best_by_validation(rows: Rows, tested: dict[str, Contender], names: Sequence[str]) -> Contender | None:
+def _best_by_validation(found: Contest, names: Sequence[str]) -> int | None:
+    """The place of the contender with the highest validation among these methods."""
     means = {}
-    for name in names:
-        finalist = chosen_finalist(rows, name)
+    for index, contender in enumerate(found.contenders):
+        finalist = chosen_finalist(found.rows, contender.method)
         scores = (
             [r["validation"] for r in finalist["runs"] if r["validation"] is not None] if finalist else []
         )
-        if name in tested and scores:
-            means[name] = float(np.mean(scores))
-    return tested[max(means, key=lambda name: means[name])] if means else None
+        if contender.method in names and scores:
+            means[index] = float(np.mean(scores))
+    return max(means, key=lambda index: means[index]) if means else None
 
 
 def _tokens(rows: Rows, name: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboards.findings.verdict import Contender, contenders
+from dashboards.findings.contest import Contender, Contest
 from dashboards.rows import Finalist, Rows, chosen, finite
 
 WISHES = (
@@ -18,14 +18,14 @@ WISHES = (
 """What a user may value, and the measured cost that tells it; less is better."""
 
 
-def preferences(rows: Rows) -> list[dict[str, Any]]:
+def preferences(contest: Contest) -> list[dict[str, Any]]:
     """One entry per wish: `value`, `method`, `score`, `measure`, `figure`, `overall`, `note`.
 
     The choice is among the methods whose test mean is at most epsilon below the best; no interval is asked for. `overall` is
     the cheapest of all tested methods where that is another one. `method` is None where nothing was measured, and
     `note` says why.
     """
-    tested = contenders(rows)
+    rows, tested = contest.rows, list(contest.contenders)
     if not tested:
         empty = [("best score", "score"), ("smallest within epsilon", "deployed_parameters"), *WISHES]
         return [_entry(value, measure, None, None, note="no finalist was tested") for value, measure in empty]

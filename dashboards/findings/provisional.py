@@ -164,7 +164,7 @@ def _edges(found: Contest, reasons: list[Finding], notes: list[Finding]) -> None
 def _wider(edge: dict[str, float]) -> str:
     """A range around the edge."""
     value = float(edge["value"])
-    return f"'{{min: {value / 10:.2g}, max: {value * 10:.2g}, log: true}}'"
+    return f"{{min: {value / 10:.2g}, max: {value * 10:.2g}, log: true}}"
 
 
 def _longer(rows: Rows) -> str:

@@ -24,6 +24,17 @@ def tested_sample(rows: Rows, finalist: Finalist) -> Sample | None:
     return _sample(rows, np.array(values, dtype=np.float64), known)
 
 
+def worst_task(rows: Rows, finalist: Finalist) -> Sample | None:
+    """A finalist's test scores on the task that is its lowest with each seed; None if one is not known."""
+    runs = [run for run in finalist["runs"] if run["state"] == "COMPLETE"]
+    known = [(run["test_task_scores"], run.get("examples")) for run in runs]
+    scores = [list((found or {}).values()) for found, _ in known]
+    if not scores or any(len(row) < len(rows["tasks"]) or not all(map(finite, row)) for row in scores):
+        return None
+    of_worst: Rows = {**rows, "objective": {**rows["objective"], "over_tasks": "worst"}}
+    return _sample(of_worst, np.array([min(row) for row in scores], dtype=np.float64), known)
+
+
 def trivial_sample(rows: Rows) -> Sample | None:
     """The test score of the trivial answer, as a sample of one seed; None if there is none."""
     trivial = rows.get("trivial")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dashboards.findings.verdict import FEW_SEEDS
 from dashboards.report import page
 from dashboards.report.files import write_json, write_text
 from dashboards.report.report import build
@@ -34,10 +33,10 @@ def compare(studies: Sequence[Rows]) -> dict[str, Any]:
     return {
         "studies": [
             {
-                **{key: report[key] for key in ("study", "partial", "outcome", "few_seeds")},
+                **{key: report[key] for key in ("study", "partial", "outcome")},
                 "verdict": {
                     key: report["verdict"][key]
-                    for key in ("decision", "basis", "method", "sentence", "reason")
+                    for key in ("decision", "method", "could_be_best", "provisional", "sentence", "reason")
                 },
             }
             for report in reports
@@ -122,12 +121,5 @@ def _warnings(reports: Sequence[Report], facts: Sequence[dict[str, Any]]) -> lis
     if "tasks" in differing:
         found.append("The studies have different tasks: means over tasks do not compare.")
     for report in reports:
-        if report["partial"]:
-            found.append(
-                f"{report['study']} has not ended ({report['outcome']}): its numbers can still change."
-            )
-        if report["few_seeds"]:
-            found.append(
-                f"{report['study']} has {FEW_SEEDS} seeds or fewer: its intervals are wide and rough."
-            )
+        found += [f"{report['study']}: {reason}." for reason in report["verdict"]["provisional"]]
     return found

@@ -16,14 +16,14 @@ UNITS = ("_seconds", "_bytes")
 PARTS = {2: "half", 3: "third", 4: "quarter"}
 
 
-def score(number: float | None, digits: int = 3) -> str:
-    """A score with three decimals."""
-    return DASH if number is None else f"{number:.{digits}f}"
+def score(number: float | None, of: dict[str, Any] | None = None) -> str:
+    """A score, as precise as the interval `of` what it belongs to warrants."""
+    return DASH if number is None else words.score(number, words.error_of(of) if of else None)
 
 
-def signed(number: float | None) -> str:
+def signed(number: float | None, of: dict[str, Any] | None = None) -> str:
     """A difference of scores with its sign."""
-    return DASH if number is None else words.signed(number)
+    return DASH if number is None else words.signed(number, words.error_of(of) if of else None)
 
 
 def gain(number: float) -> str:
@@ -34,10 +34,20 @@ def gain(number: float) -> str:
 
 def interval(low_high: dict[str, Any] | None, sign: bool = False) -> str:
     """`ci_low` to `ci_high`."""
-    low, high = (low_high["ci_low"], low_high["ci_high"]) if low_high else (None, None)
-    if low is None or high is None:
-        return DASH
-    return f"{signed(low)} to {signed(high)}" if sign else f"{low:.3f} to {high:.3f}"
+    return (words.interval(low_high, sign) if low_high else None) or DASH
+
+
+def flags(method: dict[str, Any]) -> list[str]:
+    """What should be known of a method wherever it stands."""
+    found = [] if method["state"] == "compared" else [method["state"]]
+    finalist = chosen(method["finalists"])
+    if finalist:
+        failed, count = len(finalist["failed_seeds"]), len(finalist["seeds"])
+        if failed and method["state"] == "compared":
+            found.append(f"{failed} of {words.count(failed + count, 'seed')} failed")
+        if method["collapsed_seeds"]:
+            found.append(f"{method['collapsed_seeds']} of {words.count(count, 'seed')} collapsed")
+    return found
 
 
 def count(number: int | None) -> str:
@@ -122,21 +132,17 @@ def line(text: Any) -> str:
     return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def number_of(number: int, noun: str) -> str:
-    """1 trial, 2 trials."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def part(eta: int) -> str:
     """1/eta in words: 3 is "third"."""
     return PARTS.get(eta, f"1/{eta}")
 
 
 def headline(verdict: dict[str, Any]) -> str:
-    """The decision in a few words. Empty where the sentence says it all."""
-    if verdict["decision"] == "best":
-        return f"best by {verdict['basis']}"
-    return "tied" if verdict["decision"] == "tied" else ""
+    """The decision in a word or two. Empty where the sentence says it all."""
+    words_ = {"best": "best", "tied": "tied", "nothing learned": "nothing learned"}.get(
+        verdict["decision"], ""
+    )
+    return f"{words_}, provisional" if words_ and verdict["provisional"] else words_
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
@@ -144,6 +150,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "signed": signed,
     "gain": gain,
     "interval": interval,
+    "flags": flags,
     "count": count,
     "share": share,
     "seconds": seconds,
@@ -152,7 +159,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "p": p_value,
     "value": value,
     "line": line,
-    "number_of": number_of,
+    "number_of": words.count,
     "part": part,
     "headline": headline,
     "state": lambda state: STATES[state],

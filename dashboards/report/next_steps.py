@@ -36,13 +36,19 @@ def _decide(found: Contest, decides: dict[str, Any]) -> Step:
         return {"why": f"{why}{took}", "command": _launch(found, [f"finalists.max_seeds={decides['seeds']}"])}
     factor = decides["rows_factor"]
     if factor is not None and factor <= MOST_ROWS:
-        return {"why": f"{why}: about {factor:.2g} times as many test rows. More seeds will not do it", "command": None}
+        return {
+            "why": f"{why}: about {factor:.2g} times as many test rows. More seeds will not do it",
+            "command": None,
+        }
     search = found.joint.search
     if search is not None and search.variance * 2 > 0.5 * (decides["error"] ** 2):
         trials = 2 * max(method["budget"] for method in found.rows["methods"])
         why += ": more trials, since configurations of one method differ most"
         return {"why": why, "command": _launch(found, [f"search.trials_per_method={trials}"])}
-    return {"why": f"{why} would take more seeds and test rows than is worth it: they are about equal", "command": None}
+    return {
+        "why": f"{why} would take more seeds and test rows than is worth it: they are about equal",
+        "command": None,
+    }
 
 
 def _launch(found: Contest, settings: list[str]) -> str:

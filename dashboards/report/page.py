@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dashboards.figures import charts, front_chart, slices, svg
+from dashboards.figures import charts, front_chart, seeds_chart, slices, svg
 from dashboards.findings.playbook import MISSING
 from dashboards.report.formats import DASH, FILTERS
 from dashboards.rows import COSTS, Rows, chosen
@@ -53,7 +53,7 @@ def html(report: Report, rows: Rows) -> str:
         "value": shared["wishes"] or shared["probes"],
         "pareto": pareto,
         "methods": trials or rows["finalists"],
-        "pairs": report["pairs"] or report["verdict"]["comparisons"],
+        "pairs": report["comparisons"],
         "enough": trials,
         "why": explained,
         "playbook": any(shared["playbook"].values()),
@@ -66,6 +66,7 @@ def html(report: Report, rows: Rows) -> str:
         sections={name: title for name, title in TITLES.items() if shown.get(name, True)},
         marks={method["method"]: svg.legend_mark(i) for i, method in enumerate(methods)},
         pareto=pareto,
+        strip=seeds_chart.strip(report),
         undrawn=[entry["axis"] for entry in report["fronts"] if entry["axis"] not in drawn],
         progress=[charts.incumbent(report, trials, by_time) for by_time in (True, False)]
         + [charts.expected(report)],
@@ -119,14 +120,11 @@ def _shared(report: Report) -> dict[str, Any]:
     """What both the HTML and the Markdown show."""
     methods = report["methods"]
     finalists = [(method["method"], chosen(method["finalists"])) for method in methods]
-    seeds = [len(f["seeds"]) + len(f["failed_seeds"]) for _, f in finalists if f]
     judged = [method for method in methods if method["more_trials"] is not None]
     return {
         "report": report,
         "verdict": report["verdict"],
         "recommended": _recommended(report),
-        "failed_trials": sum(method["failed"] for method in methods),
-        "fewest_seeds": min(seeds, default=0),
         "wishes": _wishes(report),
         "probes": [(name, found["probe"]) for name, found in finalists if found and found["probe"]],
         "tested": [method for method in methods if (found := chosen(method["finalists"])) and found["test"]],

@@ -118,10 +118,15 @@ def report(
 
 
 def tell(verdict: dict[str, Any], folder: Path) -> None:
-    """Prints a report's verdict, the reason and the path of the report."""
+    """Prints a report's verdict, what it stands on, what would make it surer, and the path of the report."""
     lines = [f"[bold]Verdict:[/] {escape(verdict['sentence'])}"]
-    if verdict["sentence"] != verdict["reason"]:
-        lines.append(f"Why:     {escape(verdict['reason'])}")
+    lines += [f"         - {escape(reason)}" for reason in verdict["provisional"][1:]]
+    if verdict["method"] is not None:
+        why = " ".join(part for part in (verdict["reason"], verdict["evidence"]) if part)
+        lines.append(f"Why:     {escape(why)}")
+    for step in verdict["next"]:
+        command = f": {escape(step['command'])}" if step["command"] else "."
+        lines.append(f"Next:    {escape(step['why'])}{command}")
     lines.append(f"Report:  {escape(str(folder / 'report.html'))}")
     console.print("\n".join(lines), soft_wrap=True, highlight=False)
 

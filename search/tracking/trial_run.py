@@ -45,7 +45,10 @@ def points(steps: dict[int, dict[str, Any]]) -> list[Metric]:
 
 
 def final(trial: FrozenTrial, backbone_parameters: int | None, best: str) -> list[Metric]:
-    """The final metrics: costs, and the best score at its step, as `best_validation` and under the name `best`."""
+    """The final metrics: costs, and the score of the last evaluation, as `best_validation` and under the name `best`.
+
+    It is the score that the search compares and the report calls a trial's validation, even if an earlier step was better.
+    """
     facts, now = known_of(trial), milliseconds(trial.datetime_complete)
     final = {name: facts.get(name) for name in (*COUNTS, *COSTS)}
     if backbone_parameters and final["deployed_parameters"] is not None:
@@ -53,7 +56,7 @@ def final(trial: FrozenTrial, backbone_parameters: int | None, best: str) -> lis
     metrics = [Metric(name, float(value), now, 0) for name, value in final.items() if value is not None]
     scores = {step: evaluation["validation"] for step, evaluation in curve(trial).items()}
     if scores:
-        step = max(scores, key=lambda step: scores[step])
+        step = max(scores)
         metrics += [Metric(name, scores[step], now, step) for name in ("best_validation", best)]
     return metrics
 
