@@ -22,6 +22,7 @@ class Objective(TypedDict):
 
     metric: str
     direction: str
+    over_tasks: NotRequired[Literal["mean", "worst"]]
 
 
 class Backbone(TypedDict):
@@ -205,13 +206,30 @@ class Finalist(TypedDict):
     method: str
     config: dict[str, Scalar]
     number: int
-    role: Literal["best", "cheapest", "default"]
+    role: Literal["best", "cheapest", "runner_up", "default"]
     chosen: bool
     trained_parameters: int | None
     deployed_parameters: int | None
     head_parameters: int | None
     runs: list[FinalistRun]
     probe: NotRequired[Probe | None]
+
+
+class Seeds(TypedDict):
+    """How many seeds a finalist gets: `looks` are the numbers after which the study is looked at."""
+
+    num_seeds: int
+    max_seeds: int
+    looks: list[int]
+
+
+class Trivial(TypedDict):
+    """The score of an answer that needs no model; `answers` says for each task what it is."""
+
+    test: float
+    test_task_scores: dict[str, float]
+    examples: dict[str, list[float]] | None
+    answers: dict[str, str]
 
 
 class Rows(TypedDict):
@@ -229,6 +247,9 @@ class Rows(TypedDict):
     trials: list[Trial]
     finalists: list[Finalist]
     test_readings: int
+    seeds: NotRequired[Seeds]
+    test_groups: NotRequired[dict[str, list[int] | None]]
+    trivial: NotRequired[Trivial | None]
     provenance: dict[str, Any]
 
 
