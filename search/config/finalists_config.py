@@ -15,7 +15,7 @@ seven.
 
 
 class FinalistsConfig(Section):
-    """The second stage: the best configurations are retrained with fresh seeds and scored once on test."""
+    """The second stage: the best configurations are retrained with fresh seeds and scored on test."""
 
     num_seeds: int = Field(
         default=5, ge=1, description="Fresh seeds for each finalist; with 3 the intervals are rough"
