@@ -36,7 +36,7 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from search.config.study_config import StudyConfig
-from search.driver import launch
+from search.driver import rounds
 from search.driver.tune import HalvingScheduler, StudySearcher
 from search.study.study import Study
 from search.tracking.tracker import Tracker
@@ -155,7 +155,7 @@ def run(given: argparse.Namespace, folder: Path) -> None:
 
 def run_tune(given: argparse.Namespace, folder: Path) -> None:
     """Runs the made-up trials under Ray Tune, and prints one line."""
-    os.environ.update(launch._TUNE)
+    os.environ.update(rounds.SETTINGS)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it misses the logs that the driver does without
     ray.init(num_cpus=given.slots, include_dashboard=False, log_to_driver=False)
     meter, reports = Meter(), given.reports

@@ -156,7 +156,7 @@ def study(name: str, folder: Path, out: Path, chosen: list[str]) -> StudyConfig:
                 "per_device_train_batch_size": given["batch"],
                 "task_sampling": given.get("task_sampling", "proportional"),
             },
-            "finalists": {"num_seeds": 3, "epsilon": 0.0, "default": True},
+            "finalists": {"num_seeds": 3, "max_seeds": 3, "epsilon": 0.0, "default": True},
         }
     )
 

@@ -87,10 +87,13 @@ def launch(config: StudyConfig, console: Console) -> tuple[Launched, dict[str, A
     Returns:
         How the launch ended, the content of report.json, and warnings about what could not be written.
     """
+    from dashboards.findings import more_seeds
     from dashboards.report import report as dashboard
     from search.driver import launch
 
-    writer = launch.Writer(write=dashboard.write, description=dashboard.leaderboard_markdown)
+    writer = launch.Writer(
+        write=dashboard.write, description=dashboard.leaderboard_markdown, undecided=more_seeds.undecided
+    )
     launched = launch.launch(config, console, writer)
     report = launched.report
     warnings = list(launched.unwritten)

@@ -38,13 +38,25 @@ def render(plan: Plan, console: Console) -> None:
             _duration(method.seconds_per_trial),
         )
     console.print(table)
+    runs = [sum(each) for each in zip(*(method.finalist_runs for method in plan.methods), strict=True)]
+    console.print(f"Finalists: {runs[0]} runs or fewer{_with_extra(plan, str(runs[1]))}.", highlight=False)
     at_once = "1 trial" if plan.parallel_trials == 1 else f"{plan.parallel_trials} trials"
     if plan.seconds is not None:
-        console.print(f"About {_duration(plan.seconds)} or less on this machine, {at_once} at a time.")
+        low, high = map(_duration, plan.seconds)
+        text = f"About {low} or less on this machine, {at_once} at a time{_with_extra(plan, high)}."
+        console.print(text)
     if plan.gpu_seconds is not None:
-        console.print(f"About {plan.gpu_seconds / 3600:.1f} GPU-hours or less.", highlight=False)
+        low, high = (f"{seconds / 3600:.1f}" for seconds in plan.gpu_seconds)
+        console.print(f"About {low} GPU-hours or less{_with_extra(plan, high)}.", highlight=False)
     for warning in plan.warnings:
         console.print(f"Note: {warning}", style="yellow", highlight=False)
+
+
+def _with_extra(plan: Plan, bound: str) -> str:
+    """What extra seeds may add to a bound."""
+    if plan.max_seeds is None:
+        return ""
+    return f"; with extra seeds (finalists.max_seeds: {plan.max_seeds}) {bound}"
 
 
 def _groups(task: TaskPlan, split: str) -> str:

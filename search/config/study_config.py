@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from search.config.finalists_config import FinalistsConfig
 from search.config.kinds import AnyTaskConfig
 from search.config.values import HyperparameterConfig, Name, Resource, Section, Sha256
 
@@ -126,18 +127,6 @@ class TrainingConfig(Section):
         if value > info.data.get("max_steps", value):
             raise ValueError(f"must be at most max_steps ({info.data['max_steps']}), not {value}")
         return value
-
-
-class FinalistsConfig(Section):
-    """The second stage: the best configurations are retrained with fresh seeds and scored once on test."""
-
-    num_seeds: int = Field(
-        default=5, ge=1, description="Fresh seeds for each finalist; with 3 the intervals are rough"
-    )
-    epsilon: float = Field(default=0.01, ge=0, description="Difference in score that does not matter to you")
-    default: bool = Field(
-        default=False, description="Retrain the published defaults too, to see what the search gained"
-    )
 
 
 class ClusterConfig(Section):

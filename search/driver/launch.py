@@ -9,45 +9,28 @@ import contextlib
 import enum
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ray import tune
 from rich.console import Console
 
 from clusters.connect import connected, refuse_unshared
 from search.config import places, study_file
 from search.config.study_config import StudyConfig
-from search.driver import lock, second_stage, signals, trainable
-from search.driver.budget import Budget
-from search.driver.gauges import Gauges
-from search.driver.progress import Progress
-from search.driver.tune import HalvingScheduler, StudySearcher, StudyStopper
+from search.driver import lock, more_seeds, rounds, second_stage, signals
 from search.errors import HaltedError, NoStudyError, PromptfrontError, StorageError, StudyFileError
 from search.plan import check, resources
 from search.results import provenance
 from search.results.rows import study_rows, write_curves
 from search.storage.trials import TrialState
 from search.study import finalists
+from search.study.extra_seeds import undecided_yet
 from search.study.study import Study
 from search.tracking.mlflow_store import TrackingError
 from search.tracking.tracker import Tracker
-
-# Turns off Tune's own output, loggers, signal handler and snapshots, which we replace. The timeout is longer than
-# Tune's two seconds, because a trial that takes longer to shut down would lose its slot for good.
-_TUNE = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_DEDUP_LOGS": "0",
-}
 
 
 class Outcome(enum.Enum):
@@ -84,10 +67,12 @@ class Writer:
     Attributes:
         write: takes (rows, folder), writes the report's files and returns the content of report.json.
         description: takes that content and returns a Markdown summary.
+        undecided: takes rows and returns the methods that cannot be told apart and that more seeds might.
     """
 
     write: Callable[[Any, Path], dict[str, Any]]
     description: Callable[[dict[str, Any]], str]
+    undecided: Callable[[Any], list[str]]
 
 
 def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
@@ -107,7 +92,8 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
 def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Writer) -> Launched:
     config = study.config
     (config.folder / "config.yaml").write_text(study_file.dump(config), encoding="utf-8")
-    ended_before = study.finished() and not finalists.untested(study) and not finalists.unmeasured(study)
+    scored = study.finished() and not finalists.untested(study) and not finalists.unmeasured(study)
+    ended_before = scored and not undecided_yet(study)
     if not ended_before:  # a finished study keeps the provenance of the launch that made its results
         _write_facts(config, facts)
     tracker = Tracker(study, facts["backbone"]["parameters"])
@@ -115,7 +101,7 @@ def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Write
         return _write(study, tracker, _ended(study, Outcome.NOTHING_TO_DO), writer)
     with signals.handling_signals() as interrupted:
         try:
-            outcome = _run(study, tracker, console, interrupted)
+            outcome = _run(study, tracker, console, writer, interrupted)
         except KeyboardInterrupt:
             if interrupted.is_set():  # a second Ctrl-C: stop at once
                 raise
@@ -134,9 +120,13 @@ def read_rows(config: StudyConfig) -> dict[str, Any]:
         NoStudyError: the study does not exist, or was never launched.
     """
     study = Study(config, must_exist=True)
-    finished = study.finished() and not finalists.untested(study)
+    finished = study.finished() and not finalists.untested(study) and not undecided_yet(study)
     outcome = _ended(study, Outcome.DONE) if finished else Outcome.INTERRUPTED
-    return study_rows(study, outcome.value, _with_test_hashes(study, _read_facts(config)))
+    return _rows(study, outcome)
+
+
+def _rows(study: Study, outcome: Outcome) -> dict[str, Any]:
+    return study_rows(study, outcome.value, _with_test_hashes(study, _read_facts(study.config)))
 
 
 def _ended(study: Study, outcome: Outcome) -> Outcome:
@@ -154,79 +144,44 @@ def _read_facts(config: StudyConfig) -> dict[str, Any]:
     return facts
 
 
-def _run(study: Study, tracker: Tracker, console: Console, interrupted: threading.Event) -> Outcome:
-    """Runs the search and the finalists, and scores them on the test split."""
-    os.environ.update(_TUNE)
+def _run(
+    study: Study, tracker: Tracker, console: Console, writer: Writer, interrupted: threading.Event
+) -> Outcome:
+    """Runs the search and the second stage, and adds seeds to methods that cannot be told apart."""
+    os.environ.update(rounds.SETTINGS)
     config = study.config
-    searcher = StudySearcher(study)
     with connected(config.cluster.address) as there:
         signals.install_handlers(interrupted)  # again: Ray has replaced our handler
         if "://" not in (checkpoints := places.checkpoint_place(config)):
             refuse_unshared(Path(checkpoints))
         request = resources.per_trial(config.cluster, there.get("GPU", 0))
-        searcher.limit = resources.at_once(config, there)
-        if searcher.limit < 1:
+        at_once = resources.at_once(config, there)
+        if at_once < 1:
             raise StudyFileError(
                 f"a trial needs {request}, but the cluster has {there}: lower cluster.cpus_per_trial or gpus_per_trial"
             )
-        budget = Budget(study, request.get("gpu", 0.0))
-        stopper = StudyStopper(searcher, interrupted, budget)
-        with tracker.following(), tempfile.TemporaryDirectory() as folder:
-            with Progress(study, console) as progress:
-                _tune(searcher, stopper, progress, request, folder)
-            budget.keep()
-            if searcher.halted is not None:
-                raise HaltedError(searcher.halted)
-            if interrupted.is_set():
-                return Outcome.INTERRUPTED
-            if study.finished():
-                console.print("Scoring the finalists on the test split ...")
-                second_stage.score_on_test(
-                    study, lambda jobs: second_stage.score_all(jobs, request, interrupted)
+        with tracker.following():
+            while True:
+                budget_ended = not study.finished() and rounds.train(
+                    study, console, request, at_once, interrupted
                 )
-                console.print("Measuring the finalists' time and memory, one at a time ...")
-                second_stage.measure_costs(
-                    study, lambda jobs: second_stage.measure_all(jobs, request, interrupted)
-                )
+                if interrupted.is_set():
+                    return Outcome.INTERRUPTED
+                if not study.finished():
+                    return _limit_reached(budget_ended or study.out_of_trials)
+                second_stage.score(study, request, interrupted, console)
                 if finalists.untested(study) or finalists.unmeasured(study):
                     return Outcome.INTERRUPTED
-                return _ended(study, Outcome.DONE)
-        if not (stopper.budget_ended or study.out_of_trials):
-            raise PromptfrontError(
-                "Ray Tune stopped before the study was finished. Nothing is lost: launch again to continue"
-            )
-        return Outcome.BUDGET_ENDED
+                if not more_seeds.add(study, lambda: writer.undecided(_rows(study, Outcome.DONE)), console):
+                    return _ended(study, Outcome.DONE)
 
 
-def _tune(
-    searcher: StudySearcher, stopper: StudyStopper, progress: Progress, request: dict[str, float], folder: str
-) -> None:
-    tuner = tune.Tuner(
-        tune.with_resources(trainable.run, request),
-        tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=HalvingScheduler(searcher), num_samples=-1, reuse_actors=True
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=folder,
-            stop=stopper,
-            callbacks=[progress, Gauges(searcher.study)],
-            failure_config=tune.FailureConfig(max_failures=2),  # counted between two evaluations
-            verbose=0,
-        ),
-    )
-    try:
-        tuner.fit()
-    except Exception as error:
-        raise _ours(error) from error
-
-
-def _ours(error: BaseException) -> BaseException:
-    """The PromptfrontError that Tune has wrapped, or else the error itself."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, PromptfrontError):
-        found = found.__cause__ or found.__context__
-    return found or error
+def _limit_reached(reached: bool) -> Outcome:
+    if not reached:
+        raise PromptfrontError(
+            "Ray Tune stopped before the study was finished. Nothing is lost: launch again to continue"
+        )
+    return Outcome.BUDGET_ENDED
 
 
 def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> Launched:
@@ -238,7 +193,7 @@ def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> 
         unwritten = []
     except TrackingError as error:
         unwritten = [str(error)]
-    rows = study_rows(study, said.value, _with_test_hashes(study, _read_facts(config)))
+    rows = _rows(study, said)
     write_curves(study)
     report = writer.write(rows, config.folder / "report")
     if unwritten:  # MLflow is away, and we have already waited for it

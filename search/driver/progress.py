@@ -97,9 +97,7 @@ class Progress(tune.Callback):
         planned = ended = 0
         for method in self._study.config.methods:
             search, retrained = self._study.of(method, "search"), self._study.of(method, "finalists")
-            seeds = self._study.config.finalists.num_seeds
-            missing = len(finalists.missing(self._study, method))
-            planned += self._study.planned(method) + (len(retrained) + missing or seeds)
+            planned += self._study.planned(method) + finalists.expected(self._study, method)
             ended += sum(t.state.is_finished() for t in (*search, *retrained))
         done_now = ended - self._ended_before
         if ended >= planned:

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import ray
+from rich.console import Console
 
 from search.errors import PromptfrontError
 from search.job import Job
-from search.study.finalists import PROBE, TEST, predictions_path, unmeasured, untested
+from search.study.finalists import PROBE, TEST, TRIVIAL, predictions_path, unmeasured, untested
 from search.study.records import Key
 from search.study.study import Assignment, Study
 from search.training import probe, scores_on_test
 from search.training.probe import Probe
 from search.training.scores_on_test import Reading
+
+
+def score(study: Study, request: dict[str, float], interrupted: threading.Event, console: Console) -> None:
+    """Scores on test what was not scored yet, and measures the costs of what was not measured yet."""
+    if untested(study):
+        console.print("Scoring the finalists on the test split ...")
+        score_on_test(study, lambda jobs: score_all(jobs, request, interrupted))
+    if unmeasured(study) and not interrupted.is_set():
+        console.print("Measuring the finalists' time and memory, one at a time ...")
+        measure_costs(study, lambda jobs: measure_all(jobs, request, interrupted))
 
 
 def score_on_test(study: Study, run: Callable[[list[dict[str, Any]]], Iterator[tuple[int, Reading]]]) -> None:
@@ -30,14 +42,27 @@ def score_on_test(study: Study, run: Callable[[list[dict[str, Any]]], Iterator[t
     if not keys:
         return
     study.count_reading()
+    _score_trivial(study)
     jobs = [_job(study, key).to_dict() for key in keys]
     for index, reading in run(jobs):
         key = keys[index]
-        table = pd.DataFrame(reading.pop("predictions"))
-        path = predictions_path(study.config, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_parquet(path)
+        _write(reading.pop("predictions"), predictions_path(study.config, key))
         study.record_trial_fact(key, TEST, reading)
+
+
+def _score_trivial(study: Study) -> None:
+    """Scores answers that need no model, once, and before any finalist, so that a study with test scores has it."""
+    if study.known_fact(TRIVIAL) is not None:
+        return
+    reading = scores_on_test.trivial(study.config.model_dump_json()) or {}
+    if reading:
+        _write(reading.pop("predictions"), predictions_path(study.config, TRIVIAL))
+    study.record_study_fact(TRIVIAL, reading)
+
+
+def _write(predictions: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(predictions).to_parquet(path)
 
 
 def measure_costs(study: Study, run: Callable[[list[dict[str, Any]]], Iterator[tuple[int, Probe]]]) -> None:

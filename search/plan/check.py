@@ -31,7 +31,8 @@ from search.training.model_files import ModelFiles
 
 _START_SECONDS = 30.0
 """Seconds in which Ray starts and its workers import their libraries."""
-_FINALISTS_PER_METHOD = 2
+Bounds = tuple[float, float]
+"""Upper bounds without and with extra seeds."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,14 @@ class MethodPlan:
     """The trials of a method, with (smallest, largest) numbers of parameters over its space.
 
     Attributes:
+        finalist_runs: the most runs of the second stage, without and with extra seeds.
         memory_bytes: a rough estimate for the largest trial.
         seconds_per_trial: an estimate for a trial in the middle of the space; None without a probe.
     """
 
     method: str
     trials: int
+    finalist_runs: estimates.Runs
     trained_parameters: tuple[int, int]
     deployed_parameters: tuple[int, int]
     memory_bytes: int
@@ -71,8 +74,9 @@ class Plan:
 
     Attributes:
         loaded: the tasks with their train and validation splits, and test if it was asked for.
-        seconds: an upper bound for the whole study; None without a probe.
-        gpu_seconds: an upper bound of GPUs times seconds in use; None without a probe or a GPU.
+        max_seeds: the most seeds of a finalist; None if there are no extra ones.
+        seconds: upper bounds for the whole study, without and with extra seeds; None without a probe.
+        gpu_seconds: the same bounds of GPUs times seconds in use; None without a probe or a GPU.
         parallel_trials: how many trials run at once on this machine.
     """
 
@@ -84,8 +88,9 @@ class Plan:
     loaded: tuple[Task, ...]
     methods: tuple[MethodPlan, ...]
     parallel_trials: int
-    seconds: float | None
-    gpu_seconds: float | None
+    max_seeds: int | None
+    seconds: Bounds | None
+    gpu_seconds: Bounds | None
     warnings: tuple[str, ...]
 
 
@@ -132,7 +137,8 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         for method, space in method_spaces.items()
     )
     parallel = max(1, resources.at_once(config, resources.of_this_machine()))
-    seconds = _seconds(config, plans, parallel)
+    seconds = _seconds(plans, parallel)
+    settings = config.finalists
     return Plan(
         study=config.study,
         model=model.path,
@@ -142,6 +148,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         loaded=tuple(loaded),
         methods=plans,
         parallel_trials=parallel,
+        max_seeds=settings.most_seeds if settings.most_seeds > settings.num_seeds else None,
         seconds=seconds,
         gpu_seconds=_gpu_seconds(config, seconds, parallel),
         warnings=(
@@ -235,9 +242,11 @@ def _method_plan(
             trained.append(trained_parameters(built))
             deployed.append(deployed_parameters(built, backbone))
     virtual = max(getattr(method_config, "row_tokens", 0) for method_config in configs)
+    trials = _trials(config, method, space)
     return MethodPlan(
         method=method,
-        trials=_trials(config, method, space),
+        trials=trials,
+        finalist_runs=estimates.finalist_runs(config.finalists, trials),
         trained_parameters=(min(trained), max(trained)),
         deployed_parameters=(min(deployed), max(deployed)),
         memory_bytes=estimates.memory_bytes(
@@ -261,21 +270,25 @@ def _trials(config: StudyConfig, method: str, space: Space) -> int:
     return len(different)
 
 
-def _gpu_seconds(config: StudyConfig, seconds: float | None, parallel: int) -> float | None:
-    """An upper bound of GPUs times seconds; None if trials use no GPU or if the seconds are not known."""
+def _gpu_seconds(config: StudyConfig, seconds: Bounds | None, parallel: int) -> Bounds | None:
+    """Upper bounds of GPUs times seconds; None if trials use no GPU or if the seconds are not known."""
     gpus = resources.per_trial(config.cluster, resources.of_this_machine()["GPU"]).get("gpu")
-    return (seconds - _START_SECONDS) * parallel * gpus if seconds is not None and gpus else None
+    if seconds is None or not gpus:
+        return None
+    low, high = ((each - _START_SECONDS) * parallel * gpus for each in seconds)
+    return low, high
 
 
-def _seconds(config: StudyConfig, plans: Sequence[MethodPlan], parallel: int) -> float | None:
+def _seconds(plans: Sequence[MethodPlan], parallel: int) -> Bounds | None:
     """Seconds if every trial and every finalist is trained to its end, `parallel` at a time."""
-    finalists = (_FINALISTS_PER_METHOD + config.finalists.default) * config.finalists.num_seeds
-    total = 0.0
+    totals = [0.0, 0.0]
     for plan in plans:
         if plan.seconds_per_trial is None:
             return None
-        total += (plan.trials + finalists) * plan.seconds_per_trial
-    return _START_SECONDS + total / parallel
+        for place, runs in enumerate(plan.finalist_runs):
+            totals[place] += (plan.trials + runs) * plan.seconds_per_trial
+    low, high = (_START_SECONDS + total / parallel for total in totals)
+    return low, high
 
 
 def _head_parameters(loaded: Sequence[Task], backbone: Backbone) -> int:

@@ -11,6 +11,7 @@ import methods
 from methods.backbone.backbone import Backbone
 from methods.backbone.shape import Shape
 from search.config import spaces
+from search.config.finalists_config import FinalistsConfig
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
 from search.tasks import Split, Task
@@ -21,6 +22,9 @@ from search.training.trial import Trial
 _PROBE_STEPS = 2
 _PROCESS_BYTES = 600 * 2**20
 """Memory of a worker process with torch and transformers, without a model."""
+
+Runs = tuple[int, int]
+"""Numbers of runs without and with extra seeds."""
 
 
 class Timer:
@@ -79,6 +83,19 @@ def seconds_per_row(trial: Trial, backbone: Backbone) -> float:
     start = time.perf_counter()
     predict(trial, 0, batch, backbone, size)
     return (time.perf_counter() - start) / len(batch)
+
+
+def finalist_runs(settings: FinalistsConfig, trials: int) -> Runs:
+    """The most runs of a method's second stage, without and with extra seeds.
+
+    Args:
+        settings: the section `finalists`.
+        trials: the method's trials in the search.
+    """
+    raced = min(2, trials)  # the best, and the cheapest or the second best
+    runs = raced * settings.race_seeds + settings.num_seeds - settings.race_seeds
+    runs += settings.num_seeds if settings.default else 0
+    return runs, runs + settings.most_seeds - settings.num_seeds
 
 
 def memory_bytes(

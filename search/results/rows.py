@@ -11,10 +11,11 @@ import pandas as pd
 
 import methods
 from search.job import COSTS, COUNTS
+from search.results import scored
 from search.seeds import derive
 from search.storage.trials import FrozenTrial
 from search.strategy.importances import importances
-from search.study import finalists
+from search.study import extra_seeds, finalists
 from search.study.records import Key, curve, known_of, loss_weights
 from search.study.study import Study, metric
 
@@ -36,7 +37,11 @@ def study_rows(study: Study, outcome: str, provenance: Row) -> Row:
         "partial": outcome != "done",
         "outcome": outcome,
         "epsilon": config.finalists.epsilon,
-        "objective": {"metric": metric(study), "direction": "maximize"},
+        "objective": {
+            "metric": metric(study),
+            "direction": "maximize",
+            "over_tasks": config.search.objective,
+        },
         "backbone": provenance["backbone"],
         "tasks": provenance["tasks"],
         "search": _search(study),
@@ -44,8 +49,14 @@ def study_rows(study: Study, outcome: str, provenance: Row) -> Row:
         "trials": [
             _trial(key, trial, runs.get(key)) for key, trial in study.trials() if key.stage == "search"
         ],
-        "finalists": [row for method in config.methods for row in _finalists(study, method, runs)],
+        "finalists": _finalists(study, runs),
         "test_readings": study.test_readings,
+        "seeds": {
+            "num_seeds": config.finalists.num_seeds,
+            "max_seeds": config.finalists.most_seeds,
+            "looks": list(extra_seeds.looks_of(study)),
+        },
+        **scored.of_study(study),
         "provenance": {
             name: value for name, value in provenance.items() if name not in ("backbone", "tasks")
         },
@@ -133,32 +144,35 @@ def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
     }
 
 
-def _finalists(study: Study, method: str, run_ids: dict[Key, str]) -> list[Row]:
-    roles = finalists.promoted(study, method)
-    chosen = finalists.choose(study, method)
-    search = study.of(method, "search")
+def _finalists(study: Study, run_ids: dict[Key, str]) -> list[Row]:
     tests = study.facts_of_trials(finalists.TEST)
-    probed = finalists.probed(study, method)
+    counts = extra_seeds.reported_seeds(study)
     found = []
-    for number, retrained in finalists.runs(study, method).items():
-        facts = search[number].user_attrs
-        found.append(
-            {
-                "method": method,
-                "config": {**facts["config"], **loss_weights(facts)},
-                "number": number,
-                "role": roles[number],
-                "chosen": number == chosen,
-                **{name: facts.get(name) for name in COUNTS},
-                "probe": study.fact_of_trial(probed, finalists.PROBE)
-                if probed and number == chosen
-                else None,
-                "runs": [
-                    _run(study, Key(method, "finalists", trial.number), trial, tests, run_ids)
-                    for trial in retrained
-                ],
-            }
-        )
+    for method in study.config.methods:
+        roles = finalists.promoted(study, method)
+        chosen = finalists.choose(study, method)
+        search = study.of(method, "search")
+        probed = finalists.probed(study, method)
+        for number, retrained in finalists.runs(study, method).items():
+            facts = search[number].user_attrs
+            found.append(
+                {
+                    "method": method,
+                    "config": {**facts["config"], **loss_weights(facts)},
+                    "number": number,
+                    "role": roles[number],
+                    "chosen": number == chosen,
+                    **{name: facts.get(name) for name in COUNTS},
+                    "probe": study.fact_of_trial(probed, finalists.PROBE)
+                    if probed and number == chosen
+                    else None,
+                    "runs": [
+                        _run(study, Key(method, "finalists", trial.number), trial, tests, run_ids)
+                        for trial in retrained
+                        if trial.user_attrs["seed_index"] < counts[method]
+                    ],
+                }
+            )
     return found
 
 
@@ -182,21 +196,8 @@ def _run(study: Study, key: Key, trial: FrozenTrial, tests: dict[Key, Row], run_
         "test": test["test"] if test else None,
         "test_task_scores": test["task_scores"] if test else {},
         "test_metrics": test["metrics"] if test else {},
-        "examples": _examples(study, key) if test else None,
+        "examples": scored.examples(study, key) if test else None,
     }
-
-
-def _examples(study: Study, key: Key) -> dict[str, list[float]] | None:
-    """The value of each test example by task (see `search/metrics/`); None if a metric has none, or the file is gone."""
-    path = finalists.predictions_path(study.config, key)
-    several = len(study.config.tasks) > 1
-    if (several and study.config.search.objective == "worst") or not path.exists():
-        return None
-    table = pd.read_parquet(path, columns=["task", "row", "score"])
-    if table["score"].isna().any():
-        return None
-    ordered = table.sort_values(["task", "row"])
-    return {str(task): list(group["score"]) for task, group in ordered.groupby("task")}
 
 
 def _time(value: datetime | None) -> str | None:

@@ -137,6 +137,10 @@ class Records:
         """The fact stored by `record_study_fact`, perhaps by another process, or None."""
         return self._first.fact_now(name)
 
+    def known_fact(self, name: str) -> Any:
+        """The fact stored by `record_study_fact`, as it was when these records were opened or as they stored it; or None."""
+        return self._first.facts.get(name)
+
     @property
     def _first(self) -> Trials:
         """The Optuna study that holds the facts of the whole study."""

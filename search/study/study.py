@@ -182,6 +182,8 @@ class Study(Records):
                 origin = self._trials[method, "search"][number].user_attrs
                 facts = {name: origin[name] for name in ("config", "loss_weights")}
                 seed = derive(self.config.seed, method, "finalist", number, index)
+                if finalists.raced(self, method):
+                    facts[finalists.RACE] = True
                 trials.enqueue({}, **facts, **{"from": number}, seed_index=index, seed=seed, role=role)
             if (waiting := trials.waiting()) is not None:
                 return self._start(Key(method, "finalists", waiting.number))

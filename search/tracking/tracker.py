@@ -192,11 +192,10 @@ class Tracker:
             del self._logged[key]
 
     def _log_test(self, key: Key, reading: dict[str, Any]) -> None:
-        self._client.log_batch(
-            self._ids[str(key)],
-            metrics=trial_run.tested(reading),
-            tags=[RunTag("promptfront.chosen", "true")],  # only chosen finalists are scored on test
-        )
+        chosen = finalists.choose(self._study, key.method)
+        mine = chosen is not None and self._study.trial(key).user_attrs["from"] == chosen
+        tags = [RunTag("promptfront.chosen", "true")] if mine else []
+        self._client.log_batch(self._ids[str(key)], metrics=trial_run.tested(reading), tags=tags)
         self._tested.add(key)
 
     def _create(self, key: Key, trial: FrozenTrial) -> None:

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from search.config import study_file
 from search.config.study_config import StudyConfig
+from search.study import finalists
 from search.study.study import Assignment, Study
 from tests.search.conftest import write_study
 
@@ -47,3 +48,10 @@ def run(study: Study, score: Any) -> list[Assignment]:
 def by_rate(assignment: Assignment) -> tuple[float, int]:
     rate = float(assignment.config["learning_rate"])
     return 1 / (1 + rate), int(assignment.config.get("num_virtual_tokens", 0))
+
+
+def scored(study: Study) -> None:
+    """Gives every run that is to be scored on test a score."""
+    for key in finalists.untested(study):
+        reading = {"test": 0.5, "task_scores": {"topics": 0.5}, "metrics": {"topics": {}}, "sha256": {}}
+        study.record_trial_fact(key, finalists.TEST, reading)

@@ -52,6 +52,7 @@ def test_the_probe_makes_a_time_estimate_and_leaves_threads_alone(study_file: Pa
     threads = torch.get_num_threads()
     made = check.check(load(study_file))
     assert made.seconds is not None
+    assert 0 < made.seconds[0] < made.seconds[1], "without and with extra seeds"
     assert all(method.seconds_per_trial for method in made.methods)
     assert torch.get_num_threads() == threads
 

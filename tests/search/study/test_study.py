@@ -184,17 +184,17 @@ def test_the_cheapest_within_epsilon_is_promoted_too(config: StudyConfig) -> Non
 def test_the_default_is_retrained_on_request_and_never_chosen(study: dict[str, Any], tmp_path: Path) -> None:
     content = {**study, "finalists": {**study["finalists"], "default": True, "epsilon": 0.0}}
     opened = Study(study_file.load(write_study(content, tmp_path)))
-    scores = iter([(0.80, 10), (0.90, 50), (0.70, 10)])
+    scores = iter([(0.70, 10), (0.90, 50), (0.80, 10)])
     for _ in range(9):
         assignment = opened.next()
         assert isinstance(assignment, Assignment)
         end(opened, assignment, *(next(scores) if assignment.key.method == "prompt_tuning" else (0.5, 0)))
-    assert finalists.promoted(opened, "prompt_tuning") == {1: "best", 0: "default"}
-    assert finalists.promoted(opened, "head_only") == {0: "best"}, "the best is the default"
+    assert finalists.promoted(opened, "prompt_tuning") == {1: "best", 2: "runner_up", 0: "default"}
+    assert finalists.promoted(opened, "head_only") == {0: "best", 1: "runner_up"}, "the best is the default"
     while not isinstance(assignment := opened.next(), str):
         end(opened, assignment, 0.99 if opened.trial(assignment.key).user_attrs["from"] == 0 else 0.5)
     assert len(finalists.runs(opened, "prompt_tuning")[0]) == 2
-    assert finalists.choose(opened, "prompt_tuning") == 1
+    assert finalists.choose(opened, "prompt_tuning") == 2
 
 
 def test_late_facts_outlive_the_trials_end(config: StudyConfig) -> None:

@@ -18,6 +18,7 @@ from search.study import finalists
 from search.study.study import Assignment, Study
 from search.tracking.mlflow_store import TrackingError
 from search.tracking.tracker import Tracker
+from tests.search import studies
 from tests.search.conftest import write_study
 from tests.search.tracking.runs import COUNTS, REPORT, SHA256, evaluate, runs, start
 
@@ -126,6 +127,20 @@ def test_what_mlflow_missed_is_written_later(config: StudyConfig) -> None:
     assert run.data.metrics["test"] == 0.6
     assert run.data.metrics["test_topics_macro_f1"] == 0.55
     assert run.data.metrics["topics_f1_a_b"] == 0.25, "a label's characters that MLflow refuses are replaced"
+
+
+def test_only_runs_of_the_chosen_finalist_are_marked(config: StudyConfig) -> None:
+    """Those that it raced are scored on test too."""
+    study = Study(config)
+    studies.run(study, studies.by_rate)
+    studies.scored(study)
+    Tracker(study).sync()
+    chosen = {method: f"{method}-{finalists.choose(study, method):03d}" for method in config.methods}
+    scored = [run.data for run in runs(config).values() if "test" in run.data.metrics]
+    assert len(scored) == 2 * 2 * len(chosen)
+    for found in scored:
+        marked = found.tags["promptfront.from"] == chosen[found.params["method"]]
+        assert ("promptfront.chosen" in found.tags) == marked
 
 
 def test_a_run_whose_driver_died_before_its_status_is_ended(config: StudyConfig) -> None:

@@ -1,0 +1,50 @@
+"""The settings of the second stage, in which the best configurations are retrained."""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from search.config.values import Section
+
+SEEDS_TO_CHOOSE = 2
+"""Seeds with which the promoted configurations of a method race; only the chosen one is trained with more.
+
+Choosing between a few configurations needs fewer seeds than testing one: with five seeds, about nine runs of a method become
+seven.
+"""
+
+
+class FinalistsConfig(Section):
+    """The second stage: the best configurations are retrained with fresh seeds and scored on test."""
+
+    num_seeds: int = Field(
+        default=5, ge=1, description="Fresh seeds for each finalist; with 3 the intervals are rough"
+    )
+    max_seeds: int | None = Field(
+        default=None,
+        ge=1,
+        description="Seeds are added, a few at a time, to the methods that cannot be told apart, up to this many; null: twice "
+        "num_seeds; num_seeds: none are added",
+    )
+    epsilon: float = Field(default=0.01, ge=0, description="Difference in score that does not matter to you")
+    default: bool = Field(
+        default=False, description="Retrain the published defaults too, to see what the search gained"
+    )
+
+    @field_validator("max_seeds")
+    @classmethod
+    def _at_least_num_seeds(cls, value: int | None, info: ValidationInfo) -> int | None:
+        least = info.data.get("num_seeds", 1)
+        if value is not None and value < least:
+            raise ValueError(f"must be at least num_seeds ({least}), or null, not {value}")
+        return value
+
+    @property
+    def race_seeds(self) -> int:
+        """The seeds with which promoted configurations race."""
+        return min(SEEDS_TO_CHOOSE, self.num_seeds)
+
+    @property
+    def most_seeds(self) -> int:
+        """The most seeds that a finalist may get."""
+        return 2 * self.num_seeds if self.max_seeds is None else self.max_seeds
