@@ -28,12 +28,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
-from dashboards.findings.pairs import pairs
 from scipy import stats
 
 from benchmarks.searches import SLOTS, Ours, Random, Rays, Search
 from benchmarks.surface import EVAL_STEPS, MAX_STEPS, METHODS, Surface, deployed, draw, shuffled
-from dashboards.findings.verdict import decide
+from dashboards.findings.contest import contest
+from dashboards.findings.verdict import comparisons, decide
 from search.driver import second_stage
 from search.results.rows import study_rows
 from search.seeds import derive
@@ -142,7 +142,7 @@ def searches(seed: int, trainings: int) -> Iterator[tuple[str, Search]]:
 
 
 def whole(surface: Surface, seed: int) -> dict[str, Any]:
-    """A study from its first trial to its verdict: method, decision, basis, and claims of a difference in score."""
+    """What is said of a study from its first trial to its verdict."""
     with tempfile.TemporaryDirectory() as folder:
         search = Ours(seed, Path(folder), finalists=True, trials_per_method=12)
         spend(search, surface)
@@ -154,16 +154,11 @@ def whole(surface: Surface, seed: int) -> dict[str, Any]:
 
 
 def said(rows: Any) -> dict[str, Any]:
-    """What a study's report says: the method, whether it won, and whether a more expensive one did so or its score is said to be better;
-    and whether any comparison claims a difference in score."""
-    verdict = decide(rows)
-    won = verdict.decision == "best"
-    return {
-        "method": verdict.method,
-        "won": won,
-        "won by score": won and (verdict.basis == "score" or verdict.method != METHODS[0]),
-        "claims": any(row["outcome"] in ("better", "worse") for row in pairs(rows, verdict)),
-    }
+    """What a study's report says: the recommended method, whether it is called the best, and whether any difference is claimed."""
+    found = contest(rows)
+    verdict = decide(found)
+    claims = any(row["outcome"] == "better" for row in comparisons(found))
+    return {"method": verdict.method, "won": verdict.decision == "best", "claims": claims}
 
 
 def statistics(seed: int) -> dict[str, Any]:
@@ -172,13 +167,35 @@ def statistics(seed: int) -> dict[str, Any]:
     for price, method in enumerate(METHODS):
         tables = [surface.test(method, config, derive(seed, method, index)) for index in range(5)]
         runs = [
-            {"state": "COMPLETE", "test": float(table.mean()), "examples": {"task": table.tolist()}}
+            {
+                "state": "COMPLETE",
+                "test": float(table.mean()),
+                "test_task_scores": {"task": float(table.mean())},
+                "examples": {"task": table.tolist()},
+                "seconds": None,
+            }
             for table in tables
         ]
         finalists.append(
-            {"method": method, "config": config, "chosen": True, "deployed_parameters": price, "runs": runs}
+            {
+                "method": method,
+                "config": config,
+                "number": 0,
+                "role": "best",
+                "chosen": True,
+                "deployed_parameters": price,
+                "head_parameters": 0,
+                "runs": runs,
+            }
         )
-    described = {"epsilon": 0.01, "tasks": [{"name": "task"}], "methods": [], "trials": []}
+    described = {
+        "epsilon": 0.01,
+        "objective": {"over_tasks": "mean"},
+        "tasks": [{"name": "task"}],
+        "methods": [{"method": method, "space": {}} for method in METHODS],
+        "trials": [],
+        "partial": False,
+    }
     return said({**described, "finalists": finalists})
 
 
@@ -244,9 +261,9 @@ def show_planted(found: Sequence[dict[str, Any]]) -> None:
 
 
 def show_shuffled(found: Sequence[dict[str, Any]]) -> None:
-    false, claims = (sum(each[name] for each in found) for name in ("won by score", "claims"))
+    false, claims = (sum(each[name] for each in found) for name in ("won", "claims"))
     print(
-        f"shuffled labels, {len(found)} studies: the verdict claims a difference in score in {false}, "
+        f"shuffled labels, {len(found)} studies: the verdict calls a method the best in {false}, "
         f"some comparison in {claims}"
     )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dashboards.findings.statistics import FloatArray
+from dashboards.statistics.sample import FloatArray
 from scipy import stats
 
 import methods

@@ -56,8 +56,8 @@ def test_each_trial_is_a_child_run_with_its_curve_and_status(config: StudyConfig
     assert run.data.params["method"] == complete.method
     assert run.data.params["learning_rate"] == "0.003"
     metrics = run.data.metrics
-    assert metrics["best_validation"] == 0.8
-    assert metrics["best_accuracy"] == 0.8
+    assert metrics["best_validation"] == 0.7
+    assert metrics["best_accuracy"] == 0.7
     assert metrics["validation"] == 0.7
     assert metrics["backbone_share"] == 0.01
     assert metrics["step_seconds"] == 0.5
