@@ -80,8 +80,8 @@ def _unlearned(found: Contest, reasons: list[Finding], notes: list[Finding]) -> 
     trivial = trivial_answer(found.rows)
     for each in found.unlearned:
         text = f"{each.method} did not learn: it is not shown to beat {trivial}"
-        # with one or no method left, there is nothing to compare
-        (reasons if len(found.contenders) < 2 else notes).append(Finding(text, _longer(found.rows)))
+        # with one method left, there is nothing to compare; with none, that is the verdict
+        (reasons if len(found.contenders) == 1 else notes).append(Finding(text, _longer(found.rows)))
 
 
 def trivial_answer(rows: Rows) -> str:

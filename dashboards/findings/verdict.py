@@ -64,7 +64,7 @@ def decide(found: Contest) -> Verdict:
             epsilon,
             provisional=[each.text for each in reasons],
             notes=[each.text for each in notes],
-            mends=_mends(reasons),
+            mends=_mends([*reasons, *notes]) if found.unlearned else [],
         )
     recommended, leader = found.contenders[found.recommended], found.leader
     reasons, notes = findings(found)
@@ -179,9 +179,7 @@ def _tied(found: Contest) -> str:
     if len(found.contenders) == 1:
         alone = "was tested" if not found.unlearned else "learned something"
         return f"Only {recommended.method} {alone}, so there is nothing to compare it with."
-    scores = [each.mean for each in members]
-    text = f"{words.listed([each.method for each in members])} cannot be told apart"
-    text += f" ({words.score(min(scores))} to {words.score(max(scores))})"
+    text = f"{words.listed([each.method for each in members])} {_alike(found, members)}"
     unmeasured = (
         found.joint.difference(found.recommended, (found.recommended + 1) % len(found.contenders)).error
         is None
@@ -200,6 +198,16 @@ def _tied(found: Contest) -> str:
     if found.joint.covers == SEEDS:
         text += ". The metric has no scores per example: intervals cover new seeds only, and no difference is claimed from them"
     return f"{text}."
+
+
+def _alike(found: Contest, members: list[Contender]) -> str:
+    """That methods cannot be told apart, or are shown to be equal."""
+    names = [each.method for each in members]
+    pairs = [against(found, one, other) for one in names for other in names if one < other]
+    if pairs and all(pair and pair["outcome"] == "equal" for pair in pairs):
+        return f"are equal within {found.rows['epsilon']:g}"
+    low, high = (words.score(pick(each.mean for each in members)) for pick in (min, max))
+    return f"cannot be told apart ({low} to {high})" if low != high else f"cannot be told apart (all {low})"
 
 
 def _nothing_learned(found: Contest) -> str:

@@ -21,7 +21,8 @@ def next_steps(found: Contest, verdict: Verdict) -> list[Step]:
     """Each step's `why` and `command`; the command is None where data are what is missing."""
     steps: list[Step] = []
     if verdict.mends or found.rows["partial"]:
-        why = "To mend what makes the verdict provisional"
+        learned = verdict.decision != "nothing learned"
+        why = "To mend what makes the verdict provisional" if learned else "To train longer"
         steps.append({"why": why, "command": _launch(found, verdict.mends)})
     if verdict.decision == "tied" and verdict.decides is not None:
         steps.append(_decide(found, verdict.decides))

@@ -28,7 +28,7 @@ from dashboards.report.files import write_json, write_text
 from dashboards.report.next_steps import next_steps
 from dashboards.rows import COSTS, Finalist, Method, Rows, chosen
 from dashboards.statistics.collapse import collapsed
-from dashboards.statistics.joint import mean_interval
+from dashboards.statistics.joint import Joint, mean_interval
 
 SCHEMA_VERSION = 3
 
@@ -198,12 +198,11 @@ def _test(found: Contest, finalist: Finalist) -> dict[str, Any] | None:
 
 
 def _collapsed(found: Contest) -> dict[str, int]:
-    """How many seeds of each contender have collapsed."""
-    if not found.contenders:
-        return {}
-    noise = [found.joint.noise(index) for index in range(len(found.contenders))]
-    counts = collapsed([each.sample.values for each in found.contenders], noise)
-    return {each.method: count for each, count in zip(found.contenders, counts, strict=True)}
+    """How many seeds of each tested method have collapsed."""
+    tested = (*found.contenders, *found.unlearned)
+    noise = [Joint([each.sample]).noise(0) for each in tested]
+    counts = collapsed([each.sample.values for each in tested], noise)
+    return {each.method: count for each, count in zip(tested, counts, strict=True)}
 
 
 def _trivial(rows: Rows) -> dict[str, Any] | None:
