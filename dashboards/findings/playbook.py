@@ -169,8 +169,9 @@ def _deep(found: Contest) -> Asked:
     if deep is None or shallow is None:
         return Asked("needs a tested finalist of each kind that learned", missing=True)
     names = (found.contenders[deep].method, found.contenders[shallow].method)
-    text = f"{names[0]} minus {names[1]}: {measured(found.joint.difference(deep, shallow))}"
-    return Asked(text, Claims(found.joint, found.level).better(deep, shallow, found.rows["epsilon"]))
+    epsilon, estimate = found.rows["epsilon"], found.joint.difference(deep, shallow)
+    text = f"{names[0]} minus {names[1]}: {measured(estimate)}, where up to {epsilon:g} counts as equal"
+    return Asked(text, Claims(found.joint, found.level).better(deep, shallow, epsilon))
 
 
 def _placement(rows: Rows) -> Asked:
