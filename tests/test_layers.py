@@ -38,7 +38,7 @@ FLOORS = (
     ("search.config",),
     ("search.job",),
     ("search.errors", "search.seeds"),
-    ("clusters",),
+    ("clusters", "dashboards.statistics"),
     ("methods",),
     ("methods.saved",),
     ("methods.registry",),

@@ -13,6 +13,8 @@ from dashboards.findings.effort import best_trial, edges
 from dashboards.rows import Rows, Trial, finite
 
 ENOUGH_TRIALS, ENOUGH_SEEDS = 4, 3
+NEAR = 5
+"""A method that is further below the best than so many times epsilon would not be the best beyond an end of its range."""
 LOST_SHARE = 0.25
 """From this share of lost trials on, a method's search is no search that its budget promises."""
 
@@ -155,7 +157,8 @@ def _edges(found: Contest, reasons: list[Finding], notes: list[Finding]) -> None
         ]
         for edge in at:
             text = f"the best learning rate of {each.method}, {edge['value']:.3g}, is at the {edge['bound']} end of its range"
-            loser = found.standing.best and each is not found.leader
+            near = found.leader.mean - each.mean <= NEAR * found.rows["epsilon"]
+            loser = found.standing.best and each is not found.leader and near
             (reasons if loser else notes).append(
                 Finding(text, f"methods.{each.method}.learning_rate={_wider(edge)}")
             )

@@ -70,7 +70,7 @@ def default_gain(rows: Rows, method: str) -> float | None:
             continue
         if finalist["chosen"]:
             means["chosen"] = sum(scores) / len(scores)
-        if finalist["role"] == "default":
+        if finalist["role"] == "default" or finalist["number"] == 0:  # one that raced has another role
             means["default"] = sum(scores) / len(scores)
     return means["chosen"] - means["default"] if len(means) == 2 else None
 

@@ -40,7 +40,7 @@ def _pick(found: Contest, verdict: Verdict) -> str:
     scores = [each.mean for each in found.contenders if each.method in verdict.could_be_best]
     errors = [found.joint.mean(index).error for index in range(len(found.contenders))]
     low, high = (words.score(number, errors[0]) for number in (min(scores), max(scores)))
-    said = f"No clear winner: {low} to {high}. Take {verdict.method}{values}"
+    said = f"No method is clearly the best: {low} to {high}. Take {verdict.method}{values}"
     if found.cheapest:
         said += ", the cheapest"
     if verdict.may_lose and verdict.may_lose["at_most"] is not None:

@@ -199,7 +199,8 @@ def _t_interval(mean: float, variance: float, terms: Sequence[Term], covers: str
     terms = [(part, freedom) for part, freedom in terms if part > 0 and freedom > 0]
     # Rounding leaves 1e-34 instead of 0 where every value is equal.
     if variance <= 1e-24 or not terms:
-        return Estimate(mean, 0.0, mean, mean, 1.0 if abs(mean) < 1e-12 else 0.0, None, covers)
+        mean = 0.0 if abs(mean) < 1e-12 else mean
+        return Estimate(mean, 0.0, mean, mean, 0.0 if mean else 1.0, None, covers)
     freedom = variance**2 / sum(part**2 / count for part, count in terms)
     freedom = max(freedom, min(count for _, count in terms))
     error = float(np.sqrt(variance))

@@ -156,8 +156,7 @@ def _correction(
 def _smallest_p(joint: Joint, pairs: Sequence[tuple[int, int]]) -> FloatArray:
     """[DRAWS] The smallest p over the pairs, in studies of equal methods whose errors are these.
 
-    Each draw has its own means, seeds' variances and degrees of freedom, as a study would. What is not drawn again are the
-    variances over examples, which are known well.
+    Each draw has its own means, variances and degrees of freedom, as a study would.
     """
     rng, draws = np.random.default_rng(0), (DRAWS, len(joint.samples))
     parts = [joint.seeds_part(index)[1] for index in range(len(joint.samples))]
@@ -170,15 +169,16 @@ def _smallest_p(joint: Joint, pairs: Sequence[tuple[int, int]]) -> FloatArray:
     of_search = (
         search * rng.chisquare(joint.search.freedom, DRAWS) / joint.search.freedom if joint.search else 0.0
     )
-    examples = sum((cov for cov, _ in joint.examples), np.zeros((draws[1], draws[1])))
-    of_examples = min((free for _, free in joint.examples), default=1.0)
+    examples = [(_drawn(cov, free, rng), free) for cov, free in joint.examples]
     smallest = np.ones(DRAWS)
     for one, other in pairs:
-        fixed = examples[one, one] + examples[other, other] - 2 * examples[one, other]
+        parts_of = [
+            (c[:, one, one] + c[:, other, other] - 2 * c[:, one, other], free) for c, free in examples
+        ]
         from_seeds = seeds[:, one] + seeds[:, other] - noise[one] - noise[other]
-        variance = np.maximum(from_seeds, 0.0) + fixed + of_search
+        variance = np.maximum(from_seeds, 0.0) + sum(part for part, _ in parts_of) + of_search
         rough = seeds[:, one] ** 2 / freedom[one] + seeds[:, other] ** 2 / freedom[other]
-        rough = np.where(from_seeds > 0, rough, 0.0) + fixed**2 / of_examples
+        rough = np.where(from_seeds > 0, rough, 0.0) + sum(part**2 / free for part, free in parts_of)
         if joint.search and search:
             rough = rough + (2 * joint.search.raw) ** 2 / joint.search.freedom
         size = np.abs(means[:, one] - means[:, other]) / np.sqrt(np.maximum(variance, 1e-24))
@@ -186,3 +186,15 @@ def _smallest_p(joint: Joint, pairs: Sequence[tuple[int, int]]) -> FloatArray:
         free = np.maximum(variance[large] ** 2 / np.maximum(rough[large], 1e-300), 1.0)
         smallest[large] = np.minimum(smallest[large], 2 * stats.t.sf(size[large], free))
     return smallest
+
+
+def _drawn(cov: FloatArray, freedom: float, rng: np.random.Generator) -> FloatArray:
+    """[DRAWS, M, M] Estimates of a covariance matrix from so many degrees of freedom (Wishart, by Bartlett's decomposition)."""
+    count = len(cov)
+    values, vectors = np.linalg.eigh(cov)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    freedom = max(freedom, float(count))
+    lower = np.tril(rng.normal(size=(DRAWS, count, count)), -1)
+    lower[:, range(count), range(count)] = np.sqrt(rng.chisquare(freedom - np.arange(count), (DRAWS, count)))
+    half = root @ lower
+    return np.asarray(half @ half.transpose(0, 2, 1) / freedom)

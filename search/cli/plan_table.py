@@ -48,6 +48,8 @@ def render(plan: Plan, console: Console) -> None:
     if plan.gpu_seconds is not None:
         low, high = (f"{seconds / 3600:.1f}" for seconds in plan.gpu_seconds)
         console.print(f"About {low} GPU-hours or less{_with_extra(plan, high)}.", highlight=False)
+    if plan.can_show is not None:
+        console.print(plan.can_show, highlight=False)
     for warning in plan.warnings:
         console.print(f"Note: {warning}", style="yellow", highlight=False)
 

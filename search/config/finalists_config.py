@@ -48,3 +48,15 @@ class FinalistsConfig(Section):
     def most_seeds(self) -> int:
         """The most seeds that a finalist may get."""
         return 2 * self.num_seeds if self.max_seeds is None else self.max_seeds
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of seeds at which the study is looked at: twice as many each time, up to the most.
+
+        Each look costs a part of the level of significance (dashboards/statistics/looks.py); few looks that are far apart cost
+        the last one almost nothing.
+        """
+        found = [self.num_seeds]
+        while found[-1] < self.most_seeds:
+            found.append(min(2 * found[-1], self.most_seeds))
+        return tuple(found)

@@ -21,7 +21,7 @@ from search.config import places, spaces
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
 from search.errors import Problem, StudyFileError
-from search.plan import estimates, notes, resources
+from search.plan import estimates, evidence, notes, resources
 from search.plan.estimates import Timer
 from search.strategy import grid
 from search.strategy.sampling import fingerprint
@@ -78,6 +78,7 @@ class Plan:
         seconds: upper bounds for the whole study, without and with extra seeds; None without a probe.
         gpu_seconds: the same bounds of GPUs times seconds in use; None without a probe or a GPU.
         parallel_trials: how many trials run at once on this machine.
+        can_show: how often the study would find a lead, in words; None where that cannot be told.
     """
 
     study: str
@@ -91,6 +92,7 @@ class Plan:
     max_seeds: int | None
     seconds: Bounds | None
     gpu_seconds: Bounds | None
+    can_show: str | None
     warnings: tuple[str, ...]
 
 
@@ -151,6 +153,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         max_seeds=settings.most_seeds if settings.most_seeds > settings.num_seeds else None,
         seconds=seconds,
         gpu_seconds=_gpu_seconds(config, seconds, parallel),
+        can_show=evidence.can_show(config, task_plans),
         warnings=(
             *(f"task {task.name}: {warning}" for task in loaded for warning in task.warnings),
             *notes.of_groups({plan.name: plan.groups for plan in task_plans}),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from dashboards.statistics import power
 from search.config.study_config import StudyConfig
@@ -12,28 +13,37 @@ UNBOUNDED = ("neg_perplexity",)
 """Metrics that are no shares, for which a lead of 0.05 means nothing."""
 
 
-def can_show(config: StudyConfig, units: Mapping[str, int]) -> str | None:
+class Sized(Protocol):
+    """A task whose test examples, and groups of them, are counted."""
+
+    @property
+    def rows(self) -> dict[str, int]: ...
+
+    @property
+    def groups(self) -> dict[str, int]: ...
+
+
+def can_show(config: StudyConfig, tasks: Sequence[Sized]) -> str | None:
     """A sentence on the leads that the study would find; None where it cannot be told.
 
     Args:
         config: the study.
-        units: for each task the number of its test examples, or of their groups.
+        tasks: its tasks; one without a test split shows nothing.
     """
+    units = [task.groups.get("test", task.rows.get("test", 0)) for task in tasks]
     metrics = {task.metric for task in config.tasks}
     if len(config.methods) < 2 or config.finalists.num_seeds < 2 or metrics & set(UNBOUNDED):
         return None
-    if not units or len(units) < len(config.tasks) or min(units.values()) < 2:
+    if not units or min(units) < 2:
         return None
-    looks, rows = config.finalists.looks, _together(list(units.values()), config.search.objective)
+    looks, rows = config.finalists.looks, _together(units, config.search.objective)
     found = {lead: power.power(lead, len(config.methods), looks, rows) for lead in LEADS}
-    shown = [f"by {lead:g} in {100 * share:.0f} %" for lead, share in found.items() if share < 0.995]
-    shown = shown or [f"by {LEADS[0]:g} in nearly all"]
+    leads = [f"{lead:g} in {100 * share:.0f} %" for lead, share in found.items() if share < 0.995]
+    leads = leads or [f"{LEADS[0]:g} in nearly all"]
     seeds = " to ".join(str(look) for look in dict.fromkeys((looks[0], looks[-1])))
-    text = f"With {seeds} seeds and {', '.join(f'{count:,}' for count in units.values())} test rows, a method that is better than all "
-    text += (
-        f"others is found {', '.join(shown)} of studies (assumed: scores near {power.SCORE:g} that vary by "
-    )
-    return text + f"{power.SEED_STD:g} over seeds, one search)"
+    counts = " and ".join(f"{count:,}" for count in units)
+    text = f"With {seeds} seeds and {counts} test rows a lead over all others is found so often: {', '.join(leads)} of studies"
+    return f"{text} (assumed: scores near {power.SCORE:g} that vary by {power.SEED_STD:g} over seeds; one search)."
 
 
 def _together(units: Sequence[int], objective: str) -> float:

@@ -8,7 +8,6 @@ decides anew only where its trials or settings have changed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,22 +17,12 @@ from search.study.records import Records
 from search.study.study import Study
 
 
-def looks(num_seeds: int, max_seeds: int) -> tuple[int, ...]:
-    """The numbers of seeds at which the study is looked at: all at once if they are few, else in two steps."""
-    more = max_seeds - num_seeds
-    if more <= 0:
-        return (num_seeds,)
-    if more <= 2:
-        return (num_seeds, max_seeds)
-    return (num_seeds, num_seeds + math.ceil(more / 2), max_seeds)
-
-
 def looks_of(study: Records) -> tuple[int, ...]:
     """The looks of a study; one that an earlier version began has more than one only on request."""
     settings = study.config.finalists
     if settings.max_seeds is None and not all(finalists.raced(study, name) for name in study.config.methods):
         return (settings.num_seeds,)
-    return looks(settings.num_seeds, settings.most_seeds)
+    return settings.looks
 
 
 def next_look(study: Records) -> int | None:

@@ -55,6 +55,7 @@ def test_saved_steps_follow_the_settings(rows: Rows, tmp_path: Path) -> None:
 
 
 def test_more_trials_are_worth_it_while_the_expectation_rises(rows: Rows) -> None:
+    rows["epsilon"] = 0.005
     assert build(rows)["methods"][1]["more_trials"] is True
     rows["epsilon"] = 0.5
     assert build(rows)["methods"][1]["more_trials"] is False

@@ -16,7 +16,7 @@ from tests.dashboards.studies import Rows, page_text
 
 def test_documented_fields(rows: Rows) -> None:
     report = build(rows)
-    assert report["schema_version"] == 2
+    assert report["schema_version"] == 3
     for name in (
         "study",
         "verdict",
@@ -28,10 +28,19 @@ def test_documented_fields(rows: Rows) -> None:
         "provenance",
     ):
         assert name in report
-    for name in ("decision", "basis", "method", "config", "reason", "epsilon", "comparisons"):
+    for name in (
+        "decision",
+        "method",
+        "could_be_best",
+        "provisional",
+        "config",
+        "reason",
+        "sentence",
+        "next",
+    ):
         assert name in report["verdict"]
-    for name in ("method", "against", "difference", "ci_low", "ci_high", "p_value", "p_holm", "tie"):
-        assert all(name in row for row in report["verdict"]["comparisons"])
+    for name in ("method", "against", "difference", "ci_low", "ci_high", "p_value", "claim", "outcome"):
+        assert all(name in row for row in report["comparisons"])
     counts = ["trials", "completed", "pruned", "failed", "best_validation"]
     for name in (
         "method",
@@ -123,7 +132,7 @@ def test_csv_has_every_trial_and_no_formula(rows: Rows) -> None:
 
 def test_leaderboard_is_short_and_reproducible(rows: Rows) -> None:
     text = leaderboard_markdown(build(rows))
-    assert "Best by cost" in text
+    assert text.startswith("**Tied.** No method is clearly the best")
     assert "| prompt_tuning |" in text
     assert "learning_rate: 0.01" in text
     assert len(text) < 4000
