@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from dashboards.findings import words
-from dashboards.findings.contest import Contest
+from dashboards.findings.contest import Contender, Contest
 from dashboards.findings.playbook import MISSING, Field, answers, fields, measured
 from dashboards.findings.preferences import chosen_finalist, probed
 from dashboards.rows import Rows, finite
@@ -107,16 +108,16 @@ def _cheapest_near(found: Contest, field: Field, advice: str) -> tuple[str, str]
     """The cheapest whose mean is at most epsilon below the best, and its parameters."""
     prompts = [each for each in found.contenders if each.method in field.places]
     best = max(each.mean for each in prompts)
-    near = [each.method for each in prompts if each.mean >= best - found.rows["epsilon"]]
-    figure = _parameters(found.rows, near[0])  # the cheapest comes first
-    figure += "" if near[0] == advice else f", {_parameters(found.rows, advice)}"
-    return near[0], figure + ("" if advice in near else ", which is not within epsilon")
+    near = [each for each in prompts if each.mean >= best - found.rows["epsilon"]]
+    at_advice = next(each for each in prompts if each.method == advice)
+    figure = _parameters(near[0])  # the cheapest comes first
+    figure += "" if near[0].method == advice else f", {_parameters(at_advice)}"
+    return near[0].method, figure + ("" if at_advice in near else ", which is not within epsilon")
 
 
-def _parameters(rows: Rows, name: str) -> str:
-    finalist = chosen_finalist(rows, name)
-    deployed = finalist["deployed_parameters"] if finalist else None
-    return f"{name} {'unknown' if deployed is None else f'{deployed:,}'} parameters"
+def _parameters(contender: Contender) -> str:
+    count = f"{contender.price:,.0f}" if math.isfinite(contender.price) else "unknown"
+    return f"{contender.method} {count} parameters with heads"
 
 
 def task_means(rows: Rows, method: str) -> dict[str, float]:

@@ -64,7 +64,7 @@ def test_few_parameters_need_intervals(study: Study) -> None:
     rename(rows, prompt_tuning="p_tuning")
     few = decisions(rows)["p_tuning"]
     assert (few["measured"], few["answer"]) == ("p_tuning", "holds")
-    assert few["figure"].startswith("p_tuning 3,840 parameters (p ")
+    assert few["figure"].startswith("p_tuning 5,765 parameters with heads (p ")
     assert decisions(rows)["multitask"]["answer"] == "not measured"
     rows["epsilon"] = 0.001
     few = decisions(rows)["p_tuning"]
@@ -85,7 +85,7 @@ def test_few_parameters_that_lose_too_much(study: Study) -> None:
     few = decisions(rows)["p_tuning"]
     assert (few["measured"], few["answer"]) == ("p_tuning_v2", "does not hold")
     assert few["figure"].startswith(
-        "p_tuning_v2 46,080 parameters, p_tuning 3,840 parameters, which is not within"
+        "p_tuning_v2 48,005 parameters with heads, p_tuning 5,765 parameters with heads, which is not within"
     )
 
 
