@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from typing import Any
 
 import numpy as np
 
-from dashboards.findings import samples, words
-from dashboards.findings.contest import Contest
-from dashboards.findings.playbook import CLAIMS, DEEP, FAILS, HOLDS, MISSING, OPEN, measured
+from dashboards.findings import words
+from dashboards.findings.contest import Contender, Contest
+from dashboards.findings.playbook import MISSING, Field, answers, fields, measured
 from dashboards.findings.preferences import chosen_finalist, probed
 from dashboards.rows import Rows, finite
-from dashboards.statistics.joint import Joint
-from dashboards.statistics.looks import ALPHA
-from dashboards.statistics.sample import Sample
-from dashboards.statistics.standing import standing
 
 BASELINE = "head_only"
 """The method that trains heads alone; what prompts add is the difference to it."""
 WRONG_TASKS = "the study has another number of tasks"
+RULES = (
+    ("several tasks, high flexibility", "multitask", "highest score on its worst task"),
+    ("several tasks, moderate flexibility", "prompt_pool", "highest mean score"),
+    ("one task, few parameters", "p_tuning", "fewest parameters within epsilon of the best prompt"),
+    ("one task, prompts at every layer", "p_tuning_v2", "highest score of those"),
+    ("parameters matter less", "prefix_tuning", "highest mean score"),
+)
+"""The playbook's situations, its advice, and what stands for it here."""
 
 
 def guide(found: Contest) -> list[dict[str, Any]]:
@@ -31,7 +35,7 @@ def guide(found: Contest) -> list[dict[str, Any]]:
     training, measured alone, and `searched`, the number of hyperparameters.
     """
     rows = found.rows
-    tested = {c.method: c for c in found.contenders}
+    tested = {c.method: c for c in (*found.contenders, *found.unlearned)}
     by_task = {name: task_means(rows, name) for name in tested}
     best = {
         task["name"]: max((m[task["name"]] for m in by_task.values() if task["name"] in m), default=None)
@@ -69,103 +73,51 @@ def decisions(found: Contest) -> list[dict[str, Any]]:
 
     Returns:
         `situation` and `advice` are the playbook's. `criterion` stands for it here, and `measured` is the method that is best
-        by it in this study, baselines left out; `figure` says by how much. The `answer` needs a difference that is shown,
-        between the advice and the best or, where they are one, the second best; see playbook.py for the level.
+        by it in this study, by the means and baselines left out; `figure` says by how much. The `answer` needs more: that
+        the advice is shown to be the best by the criterion, or not to be (playbook.answers).
     """
-    rows, several = found.rows, len(found.rows["tasks"]) > 1
-    prompts = [c for c in found.contenders if not _baseline(rows, c.method)]
-    mean = {c.method: c.sample for c in prompts}
-    deep = {name: sample for name, sample in mean.items() if name in DEEP}
-    worst = {c.method: sample for c in prompts if (sample := _worst(rows, c.method)) is not None}
-    return [
-        _by_score(
-            found, "several tasks, high flexibility", "multitask", "highest score on its worst task",
-            worst if several else None,
-        ),
-        _by_score(
-            found, "several tasks, moderate flexibility", "prompt_pool", "highest mean score",
-            mean if several else None,
-        ),
-        _by_parameters(found, {c.method: c.price for c in prompts}, mean, several),
-        _by_score(
-            found, "one task, prompts at every layer", "p_tuning_v2", "highest score of those",
-            None if several else deep,
-        ),
-        _by_score(found, "parameters matter less", "prefix_tuning", "highest mean score", mean),
-    ]  # fmt: skip
+    compared, shown = fields(found), answers(found)
+    table = []
+    for situation, advice, criterion in RULES:
+        entry = {"situation": situation, "advice": advice, "criterion": criterion, "measured": None}
+        field, (said, p_value) = compared[advice], shown[advice]
+        if field is None:
+            entry |= {"figure": WRONG_TASKS, "answer": MISSING}
+        elif said == MISSING:
+            missing = f"needs tested finalists of {advice} and another method"
+            entry |= {"figure": missing, "answer": MISSING}
+        else:
+            tell = _cheapest_near if advice == "p_tuning" else _highest
+            name, figure = tell(found, field, advice)
+            entry |= {"measured": name, "figure": figure + p_value, "answer": said}
+        table.append(entry)
+    return table
 
 
-def _by_score(
-    found: Contest, situation: str, advice: str, criterion: str, given: Mapping[str, Sample] | None
-) -> dict[str, Any]:
-    """One rule about scores. `given` is None where the study has another number of tasks."""
-    entry = {"situation": situation, "advice": advice, "criterion": criterion}
-    if given is None:
-        return {**entry, "measured": None, "figure": WRONG_TASKS, "answer": MISSING}
-    if advice not in given or len(given) < 2:
-        missing = f"needs tested finalists of {advice} and another method"
-        return {**entry, "measured": None, "figure": missing, "answer": MISSING}
-    names = sorted(given, key=lambda name: -given[name].mean)
-    joint = Joint([given[name] for name in names], found.joint.search)
-    rival = names[1] if names[0] == advice else advice
-    # the best by the test was chosen by the test, so p is corrected over all pairs
-    pair = standing(joint, ALPHA / CLAIMS).pair(0, names.index(rival))
-    means = ", ".join(f"{name} {words.score(given[name].mean)}" for name in (names[0], rival))
-    figure = f"{means}: a difference of {measured(joint.difference(0, names.index(rival)))}"
-    said = OPEN if not pair.shown else HOLDS if names[0] == advice else FAILS
-    return {**entry, "measured": names[0], "figure": figure, "answer": said}
+def _highest(found: Contest, field: Field, advice: str) -> tuple[str, str]:
+    """The best by its mean, and the difference to the advice, or of the advice to the second best."""
+    means = {name: float(field.joint.means[place]) for name, place in field.places.items()}
+    first, second = sorted(means, key=lambda name: -means[name])[:2]
+    rival = second if first == advice else advice
+    estimate = field.joint.difference(field.places[first], field.places[rival])
+    both = ", ".join(f"{name} {words.score(means[name], estimate.error)}" for name in (first, rival))
+    return first, f"{both}: a difference of {measured(estimate)}"
 
 
-def _by_parameters(
-    found: Contest, prices: Mapping[str, float], given: Mapping[str, Sample], several: bool
-) -> dict[str, Any]:
-    """The smallest prompt at most epsilon below the best prompt, by their means; the answer is of their intervals."""
-    advice, epsilon = "p_tuning", found.rows["epsilon"]
-    entry = {
-        "situation": "one task, few parameters",
-        "advice": advice,
-        "criterion": "fewest parameters within epsilon of the best prompt",
-    }
-    if several:
-        return {**entry, "measured": None, "figure": WRONG_TASKS, "answer": MISSING}
-    if advice not in given or len(given) < 2:
-        missing = f"needs tested finalists of {advice} and another method"
-        return {**entry, "measured": None, "figure": missing, "answer": MISSING}
-    means = {name: sample.mean for name, sample in given.items()}
-    best = max(means, key=lambda name: means[name])
-    near = [name for name, mean in means.items() if mean >= means[best] - epsilon]
-    first = min(near, key=lambda name: prices[name])
-    figure = f"{first} {prices[first]:,.0f} parameters"
-    figure += "" if first == advice else f", {advice} {prices[advice]:,.0f}"
-    figure += "" if advice in near else ", which is not within epsilon"
-    names = list(given)
-    joint = Joint([given[name] for name in names], found.joint.search)
-    said = _cheapest_within(joint, names, advice, prices, epsilon)
-    return {**entry, "measured": first, "figure": figure, "answer": said}
+def _cheapest_near(found: Contest, field: Field, advice: str) -> tuple[str, str]:
+    """The cheapest whose mean is at most epsilon below the best, and its parameters."""
+    prompts = [each for each in found.contenders if each.method in field.places]
+    best = max(each.mean for each in prompts)
+    near = [each for each in prompts if each.mean >= best - found.rows["epsilon"]]
+    at_advice = next(each for each in prompts if each.method == advice)
+    figure = _parameters(near[0])  # the cheapest comes first
+    figure += "" if near[0].method == advice else f", {_parameters(at_advice)}"
+    return near[0].method, figure + ("" if at_advice in near else ", which is not within epsilon")
 
 
-def _cheapest_within(
-    joint: Joint, names: list[str], advice: str, prices: Mapping[str, float], epsilon: float
-) -> str:
-    """Whether the advice is shown to be within epsilon of every other, and each cheaper one to be further below one.
-
-    Tested over all pairs at the level of one claim.
-    """
-    place = {name: index for index, name in enumerate(names)}
-    level = ALPHA / CLAIMS / max(len(names) * (len(names) - 1) / 2, 1)
-
-    def lost(name: str, other: str) -> tuple[float, float] | None:
-        return joint.difference(place[other], place[name]).interval(1 - level)
-
-    losses = {(a, b): found for a in names for b in names if a != b and (found := lost(a, b)) is not None}
-    if len(losses) < len(names) * (len(names) - 1) or joint.covers != "seeds and examples":
-        return OPEN
-    if any(losses[advice, other][0] > epsilon for other in names if other != advice):
-        return FAILS
-    within = all(losses[advice, other][1] <= epsilon for other in names if other != advice)
-    cheaper = [name for name in names if prices[name] < prices[advice]]
-    out = all(any(losses[name, other][0] > epsilon for other in names if other != name) for name in cheaper)
-    return HOLDS if within and out else OPEN
+def _parameters(contender: Contender) -> str:
+    count = f"{contender.price:,.0f}" if math.isfinite(contender.price) else "unknown"
+    return f"{contender.method} {count} parameters with heads"
 
 
 def task_means(rows: Rows, method: str) -> dict[str, float]:
@@ -178,18 +130,8 @@ def task_means(rows: Rows, method: str) -> dict[str, float]:
     }
 
 
-def _worst(rows: Rows, method: str) -> Sample | None:
-    """The lowest task's test score with each seed; None where one is not known."""
-    finalist = chosen_finalist(rows, method)
-    return samples.worst_task(rows, finalist) if finalist else None
-
-
 def _task_scores(rows: Rows, method: str) -> list[list[float | None]]:
     """[S, T] The test scores of the chosen finalist's finished runs."""
     finalist = chosen_finalist(rows, method)
     runs = [run for run in finalist["runs"] if run["state"] == "COMPLETE"] if finalist else []
     return [[(run["test_task_scores"] or {}).get(task["name"]) for task in rows["tasks"]] for run in runs]
-
-
-def _baseline(rows: Rows, name: str) -> bool:
-    return any(method["baseline"] for method in rows["methods"] if method["method"] == name)

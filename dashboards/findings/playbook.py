@@ -1,32 +1,32 @@
 """The Prompt Tuning Playbook's claims, held against a study.
 
 The playbook is a text that describes and compares these methods on one example; guides.py has its two guides. Every answer is
-computed from result rows: "holds", "does not hold", "not shown" (measured, and undecided) or "not measured". A claim
-about speed needs finalists measured alone on one device, and is of one measurement.
+computed from result rows: "holds", "does not hold", "not shown" (measured, and undecided) or "not measured". A claim about
+counts or about speed is none of statistics; speed needs finalists measured alone on one device, and is measured once.
 
-A claim about scores needs a difference that is shown. A report has at most `CLAIMS` of them, here and in guides.py, and each is
-tested at 5 % / `CLAIMS`: so of reports in which nothing is true less than 5 % have one (Bonferroni).
+Whatever is said about scores, here and in guides.py, is one of the `answers`: all are corrected together, so of reports in
+which nothing is true less than 5 % say that a claim holds, or that it does not (dashboards/statistics/family.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from dashboards.findings import words
 from dashboards.findings.contest import Contest
 from dashboards.findings.preferences import chosen_finalist, devices, probed
-from dashboards.rows import Rows, finite
-from dashboards.statistics.joint import BOTH, Estimate
-from dashboards.statistics.looks import ALPHA
-from dashboards.statistics.sample import FloatArray
+from dashboards.findings.samples import by_worst_task, tested_sample
+from dashboards.findings.search_spread import search_spread
+from dashboards.rows import Method, Rows, Trial, finite
+from dashboards.statistics import ranks
+from dashboards.statistics.family import Claims, Question, every, some, told
+from dashboards.statistics.joint import Estimate, Joint
 
 HOLDS, FAILS, OPEN, MISSING = "holds", "does not hold", "not shown", "not measured"
-
-CLAIMS = 7
-"""Prompts at every layer, the place in front, and the five rules of the decision list."""
 
 INPUT, DEEP = ("prompt_tuning", "p_tuning"), ("prefix_tuning", "p_tuning_v2")
 PREFIX_SHARE, SHARE_TOKENS, SHARE_SLACK = 0.0007, 10, 0.00005
@@ -34,39 +34,98 @@ PREFIX_SHARE, SHARE_TOKENS, SHARE_SLACK = 0.0007, 10, 0.00005
 STEP_RATIO, STEP_SLACK = 0.41, 0.1
 """Prompt tuning's step takes "about 41 %" of prefix tuning's; within ten points of it the claim holds."""
 
-BLIND = 10
-"""TPE draws so many trials blindly, or a third of its budget if that is less."""
-PERMUTATIONS = 10_000
-
 Claim = dict[str, str]
+
+
+class Asked(NamedTuple):
+    """A question about scores and its `measurement`. Without a question nothing can be shown."""
+
+    measurement: str
+    question: Question | None = None
+    missing: bool = False
+
+
+class Answer(NamedTuple):
+    """One of the four answers, with the measurement and its corrected p."""
+
+    said: str
+    measurement: str
+
+
+class Field(NamedTuple):
+    """What a rule of the decision list compares: some methods of a joint."""
+
+    joint: Joint
+    places: dict[str, int]
 
 
 def claims(found: Contest) -> list[Claim]:
     """Each `claim`, its `answer`, and the `measurement` in words."""
-    rows = found.rows
-    answers = [
+    rows, shown = found.rows, answers(found)
+    said = [
         ("Prefix tuning trains 0.07 % of DistilBERT's parameters (10 virtual tokens)", _prefix_share(rows)),
         ("A step of prompt tuning takes about 41 % of one of prefix tuning", _step_ratio(rows)),
-        ("Prompts at every layer beat prompts at the input", _deep(found)),
-        ("In front of the text is the best place for a prompt", _placement(rows)),
+        ("Prompts at every layer beat prompts at the input", shown["deep"]),
+        ("In front of the text is the best place for a prompt", shown["placement"]),
         ("A prompt pool adapts to each input", _adapts(rows)),
         ("A pool that tasks share costs fewer parameters than a pool for each", _sharing(rows)),
     ]
     return [
         {"claim": claim, "measurement": measurement, "answer": answer}
-        for claim, (answer, measurement) in answers
+        for claim, (answer, measurement) in said
     ]
 
 
-def answer(estimate: Estimate, epsilon: float) -> str:
-    """What a difference shows, as one of `CLAIMS`: that its first side is better, or that it is not."""
-    interval = estimate.interval(1 - ALPHA / CLAIMS)
-    if interval is None:
-        return MISSING
-    low, high = interval
-    if estimate.covers != BOTH or (low <= 0 <= high and not (-epsilon <= low and high <= epsilon)):
-        return OPEN
-    return HOLDS if low > 0 else FAILS
+def answers(found: Contest) -> dict[str, Answer]:
+    """Every answer of a report about scores; that of a rule has the name of its advice."""
+    asked = {"deep": _deep(found), "placement": _placement(found.rows)}
+    asked |= {advice: _rule(found, advice, field) for advice, field in fields(found).items()}
+    shown = told({name: each.question for name, each in asked.items() if each.question is not None})
+    answered = {}
+    for name, each in asked.items():
+        said, text = MISSING if each.missing else OPEN, each.measurement
+        if name in shown:
+            said = {True: HOLDS, False: FAILS, None: OPEN}[shown[name].holds]
+            text += f" ({words.p_value(shown[name].p_value)}, corrected for all claims about scores)"
+        answered[name] = Answer(said, text)
+    return answered
+
+
+def fields(found: Contest) -> dict[str, Field | None]:
+    """What each advice is compared with; None where the study has another number of tasks."""
+    several = len(found.rows["tasks"]) > 1
+    baselines = {method["method"] for method in found.rows["methods"] if method["baseline"]}
+    places = {each.method: at for at, each in enumerate(found.contenders) if each.method not in baselines}
+    mean = Field(found.joint, places)
+    deep = Field(found.joint, {name: at for name, at in places.items() if name in DEEP})
+    return {
+        "multitask": _by_worst_task(found.rows, list(places)) if several else None,
+        "prompt_pool": mean if several else None,
+        "p_tuning": None if several else mean,
+        "p_tuning_v2": None if several else deep,
+        "prefix_tuning": mean,
+    }
+
+
+def _by_worst_task(rows: Rows, names: Sequence[str]) -> Field:
+    """The methods, scored with each seed by the task that is its lowest."""
+    by_worst = by_worst_task(rows)
+    finalists = {name: chosen_finalist(by_worst, name) for name in names}
+    found = {name: sample for name, f in finalists.items() if f and (sample := tested_sample(by_worst, f))}
+    places = {name: place for place, name in enumerate(found)}
+    return Field(Joint(list(found.values()), search_spread(by_worst)), places)
+
+
+def _rule(found: Contest, advice: str, field: Field | None) -> Asked:
+    """Whether an advice is best in its field; p_tuning: the cheapest within epsilon of the best."""
+    if field is None or advice not in field.places or len(field.places) < 2:
+        return Asked("", missing=True)
+    one, others = field.places[advice], [at for name, at in field.places.items() if name != advice]
+    asks = Claims(field.joint, found.level)
+    if advice == "p_tuning":
+        prices = {at: found.contenders[at].price for at in field.places.values()}
+        return Asked("", asks.cheapest_near(one, prices, found.rows["epsilon"]))
+    return Asked("", asks.highest(one, others))
 
 
 def measured(estimate: Estimate) -> str:
@@ -100,80 +159,75 @@ def _step_ratio(rows: Rows) -> tuple[str, str]:
         return MISSING, f"measured on different devices: {', '.join(devices(rows))}"
     ratio = prompt / prefix
     sizes = [_tokens(rows, name) for name in ("prompt_tuning", "prefix_tuning")]
-    text = (
-        f"{prompt:.3g} s ({sizes[0]}) against {prefix:.3g} s ({sizes[1]}): {100 * ratio:.0f} %, measured once"
-    )
+    text = f"{prompt:.3g} s ({sizes[0]}) against {prefix:.3g} s ({sizes[1]}): {100 * ratio:.0f} %, each measured once, so without an error"
     return HOLDS if abs(ratio - STEP_RATIO) <= STEP_SLACK else FAILS, text
 
 
-def _deep(found: Contest) -> tuple[str, str]:
+def _deep(found: Contest) -> Asked:
     """Takes the best of each side by validation. The test chooses nothing."""
     deep, shallow = (_best_by_validation(found, names) for names in (DEEP, INPUT))
     if deep is None or shallow is None:
-        return MISSING, "needs a tested finalist of each kind"
-    estimate = found.joint.difference(deep, shallow)
+        return Asked("needs a tested finalist of each kind that learned", missing=True)
     names = (found.contenders[deep].method, found.contenders[shallow].method)
-    return answer(estimate, found.rows["epsilon"]), f"{names[0]} minus {names[1]}: {measured(estimate)}"
+    epsilon, estimate = found.rows["epsilon"], found.joint.difference(deep, shallow)
+    text = f"{names[0]} minus {names[1]}: {measured(estimate)}, where up to {epsilon:g} counts as equal"
+    return Asked(text, Claims(found.joint, found.level).better(deep, shallow, epsilon))
 
 
-def _placement(rows: Rows) -> tuple[str, str]:
-    """Trials with `placement: before` against the others of their method.
+def _placement(rows: Rows) -> Asked:
+    """Trials with the prompt in front against those of their method with each other place.
 
-    Used are trials that the sampler drew without looking at others: a sampler that learns draws more of what was good by luck,
-    and the others of its hyperparameters get better as it goes on.
+    Only trials that were placed blindly count: a sampler that learns places more of them where scores were high by luck, and draws
+    better values of the other hyperparameters as it goes on. Trials that were stopped early count with their last score.
     """
-    strata, parts = [], []
-    for method in rows["methods"]:
-        scores = _by_place(rows, method["method"])
-        if min(len(side) for side in scores) < 2:
-            continue
-        strata.append(scores)
-        gap = float(np.mean(scores[0]) - np.mean(scores[1]))
-        sides = f"{len(scores[0])} before, {len(scores[1])} elsewhere"
-        parts.append(f"{method['method']}, {sides}: {words.signed(gap)}")
-    if not strata:
-        return (
-            MISSING,
-            "no method has two trials that were drawn blindly with the prompt in front, and two without",
-        )
-    above, p_value = rank_test(strata)
-    said = OPEN if p_value >= ALPHA / CLAIMS else HOLDS if above else FAILS
-    text = "mean validation of trials, whose other hyperparameters differ too; " + "; ".join(parts)
-    return said, f"{text} (permutation of ranks within methods, {words.p_value(p_value)})"
+    tried = {method["method"]: _by_place(rows, method, blind=False) for method in rows["methods"]}
+    if not any("before" in places and len(places) > 1 for places in tried.values()):
+        return Asked("no method has trials with the prompt in front, and others", missing=True)
+    blind = {method["method"]: _by_place(rows, method, blind=True) for method in rows["methods"]}
+    usable = {name: places for name, places in blind.items() if "before" in places and len(places) > 1}
+    if not usable:
+        return Asked("no method has trials in front and elsewhere that were placed without a look at scores")
+    others = sorted({place for places in tried.values() for place in places} - {"before"})
+    pairs = [[(p["before"], p[place]) for p in usable.values() if place in p] for place in others]
+    above, below = zip(*(ranks.above_and_below(groups) for groups in pairs), strict=True)
+    parts = [_wins(name, places) for name, places in usable.items()]
+    text = f"validation of trials placed without a look at scores, all else differs too; {'; '.join(parts)}"
+    return Asked(text, Question(every(above), (some(below),)))
 
 
-def _by_place(rows: Rows, name: str) -> tuple[list[float], list[float]]:
-    """Validation of a method's blindly drawn trials, with the prompt in front and elsewhere."""
-    scores: tuple[list[float], list[float]] = ([], [])
+def _by_place(rows: Rows, method: Method, blind: bool) -> dict[str, list[float]]:
+    """Validation of a method's trials by place; `blind`: of those that were placed blindly."""
+    where = (method.get("where") or {}).get("placement", {})
+    found: dict[str, list[float]] = {}
     for trial in rows["trials"]:
-        place = trial["config"].get("placement")
-        last = trial["validation"] if trial["state"] in ("COMPLETE", "PRUNED") else None
-        if trial["method"] == name and place is not None and finite(last) and _blind(rows, trial["number"]):
-            scores[place != "before"].append(last)
-    return scores
+        config, score = trial["config"], trial["validation"]
+        used = trial["method"] == method["method"] and trial["state"] in ("COMPLETE", "PRUNED")
+        applies = "placement" in config and all(config.get(name) == value for name, value in where.items())
+        if used and applies and finite(score) and (_blind(rows, trial) or not blind):
+            found.setdefault(str(config["placement"]), []).append(score)
+    return found
 
 
-def _blind(rows: Rows, number: int) -> bool:
-    """Whether a trial's configuration was drawn without looking at other trials. The default, trial 0, was not drawn."""
-    search = rows.get("search")
-    if search is None or search["sampler"] in ("random", "grid"):
-        return number > 0
-    return 0 < number < min(BLIND, search["trials_per_method"] // 3)
+def _blind(rows: Rows, trial: Trial) -> bool:
+    """Whether a trial was drawn without looking at others.
 
-
-def rank_test(strata: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[bool, float]:
-    """Whether the first sides are above the second, and the two-sided p of a permutation test of ranks.
-
-    Ranks are taken and permuted within each stratum; a stratum of n counts 1 / (n + 1) (van Elteren, 1960).
+    The default and the trials of an earlier study were not drawn. The samplers start with random trials
+    (search/strategy/sampling.py). A grid's are in an order of their own.
     """
-    rng, total, drawn = np.random.default_rng(0), 0.0, np.zeros(PERMUTATIONS)
-    for first, second in strata:
-        ranks = stats.rankdata([*first, *second]) / (len(first) + len(second) + 1) - 0.5
-        total += float(ranks[: len(first)].sum()) / (len(ranks) + 1)
-        shuffled: FloatArray = rng.permuted(np.tile(ranks, (PERMUTATIONS, 1)), axis=1)
-        drawn += shuffled[:, : len(first)].sum(axis=1) / (len(ranks) + 1)
-    as_large = int((np.abs(drawn) >= abs(total) - 1e-12).sum())
-    return total > 0, (as_large + 1) / (PERMUTATIONS + 1)
+    search = rows.get("search")
+    if search is None or trial["number"] == 0 or trial.get("origin"):
+        return False
+    budget = search["trials_per_method"]
+    learned = min(10, budget // 3)
+    random = {"random": math.inf, "tpe": learned, "gp": learned, "nsga2": min(50, max(4, budget // 5))}
+    return trial["number"] < random.get(search["sampler"], 0)
+
+
+def _wins(name: str, places: Mapping[str, Sequence[float]]) -> str:
+    """In how many pairs of a method's trials the one in front scores more."""
+    front, others = places["before"], [place for place in places if place != "before"]
+    shares = [f"{len(places[at])} {at} in {100 * ranks.wins(front, places[at]):.0f} %" for at in others]
+    return f"{name}, {len(front)} in front: above {words.listed(shares)} of pairs"
 
 
 def _adapts(rows: Rows) -> tuple[str, str]:
@@ -213,15 +267,13 @@ def _sharing(rows: Rows) -> tuple[str, str]:
 
 
 def _best_by_validation(found: Contest, names: Sequence[str]) -> int | None:
-    """The place of the contender with the highest validation among these methods."""
     means = {}
     for index, contender in enumerate(found.contenders):
-        finalist = chosen_finalist(found.rows, contender.method)
-        scores = (
-            [r["validation"] for r in finalist["runs"] if r["validation"] is not None] if finalist else []
-        )
-        if contender.method in names and scores:
-            means[index] = float(np.mean(scores))
+        finalist = chosen_finalist(found.rows, contender.method) if contender.method in names else None
+        scores = [run["validation"] for run in finalist["runs"]] if finalist else []
+        known = [score for score in scores if finite(score)]
+        if known:
+            means[index] = float(np.mean(known))
     return max(means, key=lambda index: means[index]) if means else None
 
 

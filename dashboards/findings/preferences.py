@@ -18,30 +18,30 @@ WISHES = (
 """What a user may value, and the measured cost that tells it; less is better."""
 
 
-def preferences(contest: Contest) -> list[dict[str, Any]]:
+def preferences(found: Contest) -> list[dict[str, Any]]:
     """One entry per wish: `value`, `method`, `score`, `measure`, `figure`, `overall`, `note`.
 
-    The choice is among the methods whose test mean is at most epsilon below the best; no interval is asked for. `overall` is
-    the cheapest of all tested methods where that is another one. `method` is None where nothing was measured, and
-    `note` says why.
+    The choice is among the methods that learned and whose test mean is at most epsilon below the best; no interval is asked for.
+    `overall` is the cheapest of all that learned, where it costs less. Of equal costs the better score is taken. The smallest is so
+    with its heads; its figure is without, as elsewhere. `method` is None where nothing was measured, and `note` says why.
     """
-    rows, tested = contest.rows, list(contest.contenders)
-    if not tested:
+    if not found.contenders:
+        note = "no method learned anything" if found.unlearned else "no finalist was tested"
         empty = [("best score", "score"), ("smallest within epsilon", "deployed_parameters"), *WISHES]
-        return [_entry(value, measure, None, None, note="no finalist was tested") for value, measure in empty]
-    best = max(tested, key=lambda c: c.mean)
-    smallest = next(c for c in tested if _good(c, best, rows))  # the cheapest comes first
-    price = chosen_finalist(rows, smallest.method)
-    deployed = price["deployed_parameters"] if price else None
-    found = [
+        return [_entry(value, measure, None, None, note) for value, measure in empty]
+    best = found.leader
+    smallest = next(each for each in found.contenders if _good(each, found))  # the cheapest comes first
+    finalist = chosen_finalist(found.rows, smallest.method)
+    deployed = finalist["deployed_parameters"] if finalist else None
+    entries = [
         _entry("best score", "score", best, best.mean),
         _entry("smallest within epsilon", "deployed_parameters", smallest, deployed),
     ]
-    return found + [_cheapest(rows, tested, best, value, measure) for value, measure in WISHES]
+    return entries + [_cheapest(found, value, measure) for value, measure in WISHES]
 
 
-def _good(contender: Contender, best: Contender, rows: Rows) -> bool:
-    return contender.mean >= best.mean - rows["epsilon"]
+def _good(contender: Contender, found: Contest) -> bool:
+    return contender.mean >= found.leader.mean - found.rows["epsilon"]
 
 
 def chosen_finalist(rows: Rows, method: str) -> Finalist | None:
@@ -65,30 +65,30 @@ def devices(rows: Rows) -> list[str]:
     return sorted({str(probe["device"]) for probe in probes if probe.get("device")})
 
 
-def _cheapest(
-    rows: Rows, tested: list[Contender], best: Contender, value: str, measure: str
-) -> dict[str, Any]:
+def _cheapest(found: Contest, value: str, measure: str) -> dict[str, Any]:
     """The cheapest by a cost that was measured alone."""
-    costs = {c.method: cost for c in tested if (cost := probed(rows, c.method, measure)) is not None}
-    where = devices(rows)
+    where = devices(found.rows)
     if len(where) > 1:
-        note = f"measured on different devices, which do not compare: {', '.join(where)}"
-        return _entry(value, measure, None, None, note=note)
-    priced = sorted((c for c in tested if c.method in costs), key=lambda c: costs[c.method])
-    good = [c for c in priced if _good(c, best, rows)]
+        which = ", ".join(where)
+        text = f"measured on different devices, which do not compare: {which}"
+        return _entry(value, measure, None, None, text)
+    known = [(each, probed(found.rows, each.method, measure)) for each in found.contenders]
+    costs = {each.method: cost for each, cost in known if cost is not None}
+    priced = [each for each in found.contenders if each.method in costs]
+    priced.sort(key=lambda each: (costs[each.method], -each.mean))
+    good = [each for each in priced if _good(each, found)]
     if not good:
-        return _entry(value, measure, None, None, note="no finalist good enough was measured alone")
-    entry = _entry(value, measure, good[0], costs[good[0].method])
-    if priced[0] is not good[0]:
-        first = priced[0]
+        return _entry(value, measure, None, None, "no finalist good enough was measured alone")
+    missing = [each.method for each, cost in known if cost is None]
+    note = f"not measured alone: {', '.join(missing)}" if missing else None
+    entry, first = _entry(value, measure, good[0], costs[good[0].method], note), priced[0]
+    if costs[first.method] < costs[good[0].method]:
         entry["overall"] = {
             "method": first.method,
             "figure": costs[first.method],
             "score": first.mean,
-            "loss": best.mean - first.mean,
+            "loss": found.leader.mean - first.mean,
         }
-    missing = [c.method for c in tested if c.method not in costs]
-    entry["note"] = f"not measured alone: {', '.join(missing)}" if missing else None
     return entry
 
 

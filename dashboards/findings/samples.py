@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dashboards.rows import Finalist, Rows, finite
+from dashboards.rows import Finalist, FinalistRun, Rows, finite
 from dashboards.statistics.sample import FloatArray, Sample
 
 Known = tuple[dict[str, float] | None, dict[str, list[float]] | None]
@@ -24,15 +24,17 @@ def tested_sample(rows: Rows, finalist: Finalist) -> Sample | None:
     return _sample(rows, np.array(values, dtype=np.float64), known)
 
 
-def worst_task(rows: Rows, finalist: Finalist) -> Sample | None:
-    """A finalist's test scores on the task that is its lowest with each seed; None if one is not known."""
-    runs = [run for run in finalist["runs"] if run["state"] == "COMPLETE"]
-    known = [(run["test_task_scores"], run.get("examples")) for run in runs]
-    scores = [list((found or {}).values()) for found, _ in known]
-    if not scores or any(len(row) < len(rows["tasks"]) or not all(map(finite, row)) for row in scores):
-        return None
-    of_worst: Rows = {**rows, "objective": {**rows["objective"], "over_tasks": "worst"}}
-    return _sample(of_worst, np.array([min(row) for row in scores], dtype=np.float64), known)
+def by_worst_task(rows: Rows) -> Rows:
+    """The same rows, where a run's test score is that of its lowest task; None where one is not known."""
+    found: Rows = {**rows, "objective": {**rows["objective"], "over_tasks": "worst"}, "finalists": []}
+    for finalist in rows["finalists"]:
+        runs: list[FinalistRun] = []
+        for run in finalist["runs"]:
+            scores = [(run["test_task_scores"] or {}).get(task["name"]) for task in rows["tasks"]]
+            known = [score for score in scores if finite(score)]
+            runs.append({**run, "test": min(known) if known and len(known) == len(scores) else None})
+        found["finalists"].append({**finalist, "runs": runs})
+    return found
 
 
 def trivial_sample(rows: Rows) -> Sample | None:

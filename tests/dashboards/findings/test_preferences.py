@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dashboards.findings.contest import contest
+from dashboards.findings.preferences import preferences
 from dashboards.report.report import build, write
 from tests.dashboards.studies import Rows, Study, finalist, probe
 
@@ -40,3 +42,37 @@ def test_a_figure_that_is_no_number_is_not_measured(rows: Rows, tmp_path: Path) 
     wish = {row["value"]: row for row in write(rows, tmp_path)["preferences"]}
     assert wish["fastest to train"]["method"] == "full"
     assert wish["fastest to train"]["note"] == "not measured alone: head_only, prompt_tuning, p_tuning_v2"
+
+
+def test_only_methods_that_learned_are_taken(study: Study) -> None:
+    rows = study(accuracy={"head_only": 0.6, "prompt_tuning": 0.6, "p_tuning_v2": 0.9})
+    probe(rows, head_only=0.1, prompt_tuning=0.2, p_tuning_v2=0.3)
+    hard = {"test": 0.6, "test_task_scores": {"topic": 0.6}, "answers": {"topic": "the most frequent label"}}
+    rows["trivial"] = {**hard, "examples": finalist(rows, "head_only")["runs"][0]["examples"]}
+    wishes = preferences(contest(rows))  # type: ignore[arg-type]
+    assert {row["method"] for row in wishes} == {"p_tuning_v2"}
+    assert [row["overall"] for row in wishes] == [None] * 5, (
+        "a cheaper method that did not learn is no choice"
+    )
+    rows["finalists"] = [f for f in rows["finalists"] if f["method"] == "head_only"]
+    wishes = preferences(contest(rows))  # type: ignore[arg-type]
+    assert {row["note"] for row in wishes} == {"no method learned anything"}
+
+
+def test_the_smallest_counts_heads(rows: Rows) -> None:
+    finalist(rows, "prompt_tuning")["head_parameters"] = 50_000
+    wish = {row["value"]: row for row in preferences(contest(rows))}  # type: ignore[arg-type]
+    small = wish["smallest within epsilon"]
+    assert (small["method"], small["figure"]) == ("p_tuning_v2", 46080), (
+        "its figure is without heads, as elsewhere"
+    )
+
+
+def test_equal_costs_are_not_cheaper(study: Study) -> None:
+    rows = study(accuracy={"prompt_tuning": 0.7, "p_tuning_v2": 0.9, "full": 0.904})
+    for method in ("prompt_tuning", "p_tuning_v2", "full"):
+        finalist(rows, method)["deployed_parameters"] = 100
+    probe(rows, prompt_tuning=0.4, p_tuning_v2=0.4, full=0.4)
+    wishes = preferences(contest(rows))  # type: ignore[arg-type]
+    assert {row["method"] for row in wishes} == {"full"}, "of equal ones the better"
+    assert [row["overall"] for row in wishes] == [None] * 5
