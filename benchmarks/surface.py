@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dashboards.statistics.sample import FloatArray
 from scipy import stats
 
 import methods
+from dashboards.statistics.sample import FloatArray
 from search.seeds import derive
 
 METHODS = ("head_only", "prompt_tuning", "p_tuning", "prefix_tuning", "p_tuning_v2")
