@@ -78,6 +78,11 @@ class Contest:
         return Joint([each.sample for each in self.contenders], search_spread(self.rows))
 
     @cached_property
+    def configurations(self) -> Joint:
+        """The same for the configurations as they are, whatever another search would have found."""
+        return Joint(self.joint.samples)
+
+    @cached_property
     def standing(self) -> Standing:
         """Which of the contenders could be the best."""
         return standing(self.joint, self.level)
@@ -117,10 +122,10 @@ class Contest:
 
     @cached_property
     def recommended(self) -> int:
-        """The index of the recommended contender."""
+        """The index of the recommended contender: a configuration is taken, so the search's spread does not count here."""
         place, count = self.standing, len(self.contenders)
         allowed = np.isin(np.arange(count), place.members)
-        return int(chosen.recommended(self.joint.means[None], chosen.errors(self.joint), allowed)[0])
+        return int(chosen.recommended(self.joint.means[None], chosen.errors(self.configurations), allowed)[0])
 
     @property
     def cheapest(self) -> bool:

@@ -20,7 +20,7 @@ def stability(found: Contest) -> float | None:
     would have ended with: the configuration's test mean where it was tested, else the chosen one's less what its trial is behind
     the chosen one's. To this comes the error of new seeds and new examples. Then the rule of the recommendation is applied.
     """
-    joint = found.joint
+    joint = found.configurations
     if len(found.contenders) < 2 or not np.isfinite(errors := chosen.errors(joint)).all() or not errors.any():
         return None
     rng = np.random.default_rng(0)

@@ -143,8 +143,8 @@ def _score(found: Contest) -> dict[str, float | None]:
 
 
 def _may_lose(found: Contest) -> dict[str, Any]:
-    """What the recommended method may lose to the leader: the upper end of the 95 % interval of that difference alone."""
-    estimate = found.joint.difference(found.standing.leader, found.recommended)
+    """What the recommended configuration may lose to the leader's: the upper end of the 95 % interval of that difference alone."""
+    estimate = found.configurations.difference(found.standing.leader, found.recommended)
     return {"against": found.leader.method, "difference": estimate.mean, "at_most": estimate.ci_high}
 
 

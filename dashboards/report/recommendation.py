@@ -44,6 +44,10 @@ def _pick(found: Contest, verdict: Verdict) -> str:
     said = f"No method is clearly the best: {scored}. Take {verdict.method}{values}"
     if found.cheapest:
         said += ", the cheapest"
+    elif verdict.method == verdict.leader:
+        said += ", the highest"
+    else:
+        said += ", the cheapest within a standard error of the highest"
     if verdict.may_lose and verdict.may_lose["at_most"] is not None:
         at_most = words.score(max(verdict.may_lose["at_most"], 0.0), errors[0])
         said += f"; it loses at most {at_most} to {verdict.may_lose['against']} (95 %)"

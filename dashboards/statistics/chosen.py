@@ -43,7 +43,7 @@ def errors(joint: Joint) -> FloatArray:
 
 
 def corrected(joint: Joint, index: int) -> Estimate:
-    """The mean of the recommended method, corrected for having been chosen.
+    """The mean of the recommended method, corrected for having been chosen; its interval is that of `joint`.
 
     The method with the highest mean had luck. How much is seen in studies that are drawn around the means found, with their errors:
     by how much the recommended one of each scores above its own mean. Tibshirani & Tibshirani, A bias correction for the minimum
@@ -52,6 +52,8 @@ def corrected(joint: Joint, index: int) -> Estimate:
     found = joint.mean(index)
     if found.error is None or len(joint.samples) < 2:
         return found
+    # what a search found is no luck of its score: only seeds and examples are drawn anew
+    joint = Joint(joint.samples)
     rng = np.random.default_rng(0)
     drawn = joint.means + rng.multivariate_normal(
         np.zeros(len(joint.means)), joint.covariance, DRAWS, method="eigh"
