@@ -65,11 +65,9 @@ def whole_study(spec: Spec, rng: np.random.Generator) -> tuple[dict[str, Any], F
         rows["methods"].append({"method": name, "space": space})
         quality = tops[index] - rng.exponential(spec.spread, spec.trials)
         reached = CHANCE + share[index] * (quality - CHANCE)
-        trials = [
-            _trial(spec, name, number, score, share[index], rng) for number, score in enumerate(reached)
-        ]
+        trials = [_trial(spec, name, number, score, rng) for number, score in enumerate(reached)]
         rows["trials"] += trials
-        rows["finalists"] += _finalists(spec, name, index, trials, reached, shared, rng)
+        rows["finalists"] += _finalists(spec, name, index, trials, reached, share[index], shared, rng)
     # a search ends with about the best of its configurations
     truth = tops - spec.spread / spec.trials
     return rows, truth
@@ -87,21 +85,14 @@ def _trivial(spec: Spec, rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _trial(
-    spec: Spec, name: str, number: int, score: float, share: float, rng: np.random.Generator
-) -> dict[str, Any]:
+def _trial(spec: Spec, name: str, number: int, score: float, rng: np.random.Generator) -> dict[str, Any]:
     lost = bool(rng.random() < spec.lost)
-    steps = np.array([25, 50, 75, 100])
-    # training that is cut short still rises at its end
-    path = score - (1 - share) * max(score - CHANCE, 0.02) * (1 - steps / 100)
-    path = path + rng.normal(0, 0.015, 4)
     return {
         "number": number,
         "method": name,
         "state": "FAIL" if lost else "COMPLETE",
         "config": {"learning_rate": 1e-2},
-        "validation": None if lost else float(path[-1]),
-        "curve": [{"step": int(s), "validation": float(v)} for s, v in zip(steps, path, strict=True)],
+        "validation": None if lost else float(score + rng.normal(0, 0.015)),
         "error": "killed" if lost else None,
         "deployed_parameters": 0,
     }
@@ -113,6 +104,7 @@ def _finalists(
     index: int,
     trials: list[dict[str, Any]],
     reached: FloatArray,
+    share: float,
     shared: FloatArray,
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
@@ -126,8 +118,10 @@ def _finalists(
         chosen = place == winner
         mine = own if chosen else np.sqrt(0.8) * own + np.sqrt(0.2) * rng.normal(size=shared.shape)
         count = spec.seeds if chosen else min(RACE, spec.seeds)
+        score = float(reached[trial["number"]])
         runs = [
-            _run(reached[trial["number"]], seed, mine, shared, spec.seed_std, rng) for seed in range(count)
+            {**_run(score, seed, mine, shared, spec.seed_std, rng), "curve": _curve(score, share, rng)}
+            for seed in range(count)
         ]
         found.append(
             {
@@ -159,3 +153,10 @@ def _run(
         "seconds": 10.0,
         "validation": score,
     }
+
+
+def _curve(score: float, share: float, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Validation at the quarters of the steps; training that is cut short still rises at its end."""
+    steps = np.array([25, 50, 75, 100])
+    path = score - (1 - share) * max(score - CHANCE, 0.02) * (1 - steps / 100) + rng.normal(0, 0.015, 4)
+    return [{"step": int(s), "validation": float(v)} for s, v in zip(steps, path, strict=True)]

@@ -170,6 +170,7 @@ class FinalistRun(TypedDict):
     examples: dict[str, list[float]] | None
     seconds: float | None
     mlflow_run_id: str | None
+    curve: NotRequired[list[CurvePoint]]
     metrics: NotRequired[dict[str, float]]
 
 

@@ -189,6 +189,7 @@ def _run(study: Study, key: Key, trial: FrozenTrial, tests: dict[Key, Row], run_
         "seconds",
         "mlflow_run_id",
         "checkpoint",
+        "curve",
     )
     return {
         **{name: row[name] for name in kept},

@@ -138,7 +138,7 @@ def test_seeds_that_agree_get_no_more_seeds_and_the_whole_level() -> None:
 
 def test_what_would_decide_is_seeds_or_rows() -> None:
     kinds = set()
-    for seed in range(12):
+    for seed in range(30):
         found = contest(simulated(seed, seed_std=0.04, rows=2000, spread=0.001))
         decides = would_decide(found)
         assert decides is None or found.standing.best or decides["for"] == found.leader.method

@@ -158,9 +158,9 @@ def test_lost_trials_make_a_verdict_provisional(rows: Rows) -> None:
 def test_curves_that_rise_make_a_verdict_provisional(rows: Rows) -> None:
     assert decide(rows).provisional == []
     rows["search"] = {"max_steps": 45}
-    for trial in rows["trials"]:
-        for point in trial["curve"]:
-            point["validation"] = 0.5 + point["step"] / 100
+    for each in rows["finalists"]:
+        for run in each["runs"]:
+            run["curve"] = [{"step": step, "validation": 0.5 + step / 100} for step in (15, 30, 45)]
     found = decide(rows)
     assert found.provisional[0].endswith("still rises at the last step")
     assert found.mends == ["training.max_steps=90"]

@@ -54,9 +54,9 @@ def test_provisional_stands_first_with_what_mends_it(rows: Rows) -> None:
 def test_settings_of_the_trials_make_another_study(rows: Rows) -> None:
     """They are part of a study's identity, so the command names another study."""
     rows["search"] = {"max_steps": 45, "trials_per_method": 6, "sampler": "tpe"}
-    for trial in rows["trials"]:
-        for point in trial["curve"]:
-            point["validation"] = 0.5 + point["step"] / 100
+    for each in rows["finalists"]:
+        for run in each["runs"]:
+            run["curve"] = [{"step": step, "validation": 0.5 + step / 100} for step in (15, 30, 45)]
     command = build(rows)["verdict"]["next"][0]["command"]
     assert command.endswith("--set training.max_steps=90 --set study=quickstart-2")
 
