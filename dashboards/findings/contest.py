@@ -8,15 +8,16 @@ from functools import cached_property
 
 import numpy as np
 
-from dashboards.findings.samples import tested_sample, trivial_sample
+from dashboards.findings.samples import LARGEST, tested_sample, trivial_sample
 from dashboards.findings.search_spread import search_spread
-from dashboards.rows import Finalist, Rows, Scalar
+from dashboards.rows import Finalist, Rows, Scalar, finite
 from dashboards.statistics import chosen
 from dashboards.statistics.joint import Estimate, Joint
 from dashboards.statistics.looks import ALPHA, levels
 from dashboards.statistics.sample import Sample
 from dashboards.statistics.standing import Pair, Standing, standing
 
+TOO_LARGE = "has test scores that are too large to compare"
 SEEDS_HELP = 0.15
 """Seeds help where they carry this share of a difference's variance, or more; the rest is that of the test examples."""
 
@@ -204,4 +205,6 @@ def _why_not(rows: Rows, name: str, finalist: Finalist | None) -> str:
     failed = sum(run["state"] == "FAIL" for run in finalist["runs"])
     if failed:
         return f"failed with {failed} of {len(finalist['runs'])} seeds" if done else "failed with every seed"
+    if any(finite(run["test"]) and abs(run["test"]) >= LARGEST for run in finalist["runs"]):
+        return TOO_LARGE
     return "has not been tested yet"

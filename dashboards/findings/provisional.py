@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,41 +48,50 @@ def _budget(rows: Rows, reasons: list[Finding]) -> None:
 
 def _lost(rows: Rows, reasons: list[Finding], notes: list[Finding]) -> None:
     """Failed trials, and a default that never ran."""
+    alike: dict[tuple[int, int, bool], list[str]] = {}
     for method in rows["methods"]:
         name = method["method"]
         mine = [trial for trial in rows["trials"] if trial["method"] == name]
-        lost = [trial for trial in mine if trial["state"] == "FAIL"]
-        if not lost:
-            continue
-        text = f"{len(lost)} of {words.count(len(mine), 'search trial')} of {name} failed"
-        default = any(trial["number"] == 0 for trial in lost)
-        text += ", its default among them" if default else ""
-        more = f"search.trials_per_method={len(mine) + len(lost)}"
-        matters = default or len(lost) >= LOST_SHARE * len(mine)
-        (reasons if matters else notes).append(Finding(text, more))
+        lost = [trial["number"] for trial in mine if trial["state"] == "FAIL"]
+        if lost:
+            alike.setdefault((len(lost), len(mine), 0 in lost), []).append(name)
+    for (count, of, default), names in alike.items():
+        text = f"{count} of {words.count(of, 'search trial')} of {_each(names)} failed"
+        text += ", the default among them" if default else ""
+        matters = default or count >= LOST_SHARE * of
+        (reasons if matters else notes).append(Finding(text, f"search.trials_per_method={of + count}"))
 
 
 def _seeds(found: Contest, reasons: list[Finding], notes: list[Finding]) -> None:
     """Methods that failed, failed seeds, few seeds, seeds in two groups."""
-    for name, reason in found.untested.items():
-        reasons.append(Finding(f"{name} {reason}, so it is not in the comparison"))
+    for reason in dict.fromkeys(found.untested.values()):
+        names = [name for name, other in found.untested.items() if other == reason]
+        said = reason if len(names) == 1 else reason.replace("has ", "have ", 1)
+        text = f"{words.listed(names)} {said}, so {_it(names)} not in the comparison"
+        reasons.append(Finding(text, f"study={another(found.rows)}" if "failed" in reason else ""))
+    alike: dict[tuple[int, int], list[str]] = {}
     for each in found.contenders:
         if each.failed_seeds:
-            text = f"{each.failed_seeds} of {words.count(each.planned, 'seed')} of {each.method} failed: it is compared on the others"
-            notes.append(Finding(text))
+            alike.setdefault((each.failed_seeds, each.planned), []).append(each.method)
+    for (count, of), names in alike.items():
+        text = f"{count} of {words.count(of, 'seed')} of {_each(names)} failed"
+        notes.append(Finding(f"{text}, so {_it(names)} compared on the others"))
     fewest = min((len(each.sample.values) for each in found.contenders), default=ENOUGH_SEEDS)
     if fewest < ENOUGH_SEEDS:
-        least = " and ".join(e.method for e in found.contenders if len(e.sample.values) == fewest)
-        text = f"{least} {'has' if ' and ' not in least else 'have'} only {words.count(fewest, 'seed')}"
+        least = [each.method for each in found.contenders if len(each.sample.values) == fewest]
+        text = (
+            f"{words.listed(least)} {'has' if len(least) == 1 else 'have'} only {words.count(fewest, 'seed')}"
+        )
         reasons.append(Finding(text, "finalists.num_seeds=5"))
 
 
 def _unlearned(found: Contest, reasons: list[Finding], notes: list[Finding]) -> None:
-    trivial = trivial_answer(found.rows)
-    for each in found.unlearned:
-        text = f"{each.method} did not learn: it is not shown to beat {trivial}"
-        # with one method left, there is nothing to compare; with none, that is the verdict
-        (reasons if len(found.contenders) == 1 else notes).append(Finding(text, _longer(found.rows)))
+    if not found.unlearned or not found.contenders:  # with no method left, that is the verdict
+        return
+    names = [each.method for each in found.unlearned]
+    text = f"{words.listed(names)} did not learn, since {_it(names)} not shown to beat {trivial_answer(found.rows)}"
+    # with one method left, there is nothing to compare
+    (reasons if len(found.contenders) == 1 else notes).append(Finding(text, longer(found.rows)))
 
 
 def trivial_answer(rows: Rows) -> str:
@@ -127,7 +137,7 @@ def _rising(found: Contest, reasons: list[Finding]) -> None:
         name for name, mine in gains.items() if mine and float(np.mean(mine)) > found.rows["epsilon"] / 2
     ]
     text = f"validation of {words.listed(names)} still rises at the last step"
-    reasons.append(Finding(text, _longer(found.rows)))
+    reasons.append(Finding(text, longer(found.rows)))
 
 
 def _last_gains(rows: Rows, method: str) -> list[float]:
@@ -167,6 +177,25 @@ def _wider(edge: dict[str, float]) -> str:
     return f"{{min: {value / 10:.2g}, max: {value * 10:.2g}, log: true}}"
 
 
-def _longer(rows: Rows) -> str:
+def _each(names: Sequence[str]) -> str:
+    """a, or each of a, b and c."""
+    return names[0] if len(names) == 1 else f"each of {words.listed(names)}"
+
+
+def _it(names: Sequence[str]) -> str:
+    return "it is" if len(names) == 1 else "they are"
+
+
+def another(rows: Rows) -> str:
+    """A name for the study's next version. A launch retries nothing that failed, another study does."""
+    name, _, number = rows["study"].rpartition("-")
+    if not name or not number.isdecimal():
+        name, number = rows["study"], "1"
+    suffix = f"-{int(number) + 1}"
+    return name[: 80 - len(suffix)] + suffix
+
+
+def longer(rows: Rows) -> str:
+    """The setting that trains twice as long."""
     search = rows.get("search")
     return f"training.max_steps={2 * search['max_steps']}" if search else ""

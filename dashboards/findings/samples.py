@@ -10,15 +10,18 @@ import numpy as np
 from dashboards.rows import Finalist, FinalistRun, Rows, finite
 from dashboards.statistics.sample import FloatArray, Sample
 
+LARGEST = 1e150
+"""A score beyond it has no square, and so no variance."""
+
 Known = tuple[dict[str, float] | None, dict[str, list[float]] | None]
 """Of a run, the score of each task, and of each task the scores per example."""
 
 
 def tested_sample(rows: Rows, finalist: Finalist) -> Sample | None:
-    """The test scores of a finalist's finished runs; None if one has none."""
+    """The test scores of a finalist's finished runs; None if one has none, or too large a one."""
     runs = [run for run in finalist["runs"] if run["state"] == "COMPLETE"]
     values = [run["test"] for run in runs]
-    if not values or not all(finite(value) for value in values):
+    if not values or not all(finite(value) and abs(value) < LARGEST for value in values):
         return None
     known = [(run["test_task_scores"], run.get("examples")) for run in runs]
     return _sample(rows, np.array(values, dtype=np.float64), known)

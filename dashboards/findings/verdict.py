@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dashboards.findings import words
-from dashboards.findings.contest import Contender, Contest
+from dashboards.findings.contest import TOO_LARGE, Contender, Contest
 from dashboards.findings.more_seeds import would_decide
-from dashboards.findings.provisional import Finding, findings, trivial_answer
+from dashboards.findings.provisional import Finding, findings, longer, trivial_answer
 from dashboards.findings.stability import stability
-from dashboards.rows import STATES, Rows, Scalar, State
+from dashboards.rows import STATES, Scalar, State
 from dashboards.statistics import chosen
 from dashboards.statistics.joint import SEEDS
 from dashboards.statistics.standing import Pair
@@ -60,11 +60,11 @@ def decide(found: Contest) -> Verdict:
         reasons, notes = findings(found) if found.unlearned else ([], [])
         return Verdict(
             "nothing learned" if found.unlearned else "none",
-            _nothing_learned(found) if found.unlearned else _nothing_tested(rows),
+            _nothing_learned(found) if found.unlearned else _nothing_tested(found),
             epsilon,
             provisional=[each.text for each in reasons],
             notes=[each.text for each in notes],
-            mends=_mends([*reasons, *notes]) if found.unlearned else [],
+            mends=_mends([*reasons, Finding("", longer(rows))]) if found.unlearned else [],
         )
     recommended, leader = found.contenders[found.recommended], found.leader
     reasons, notes = findings(found)
@@ -156,21 +156,23 @@ def _best(found: Contest) -> str:
         if each.method != leader and (row := against(found, leader, each.method))
     ]
     nearest = min(others, key=lambda row: row["difference"])
-    whom = _others(found, len(others))
-    text = f"{leader} is better than {whom}: "
-    text += f"the nearest, {nearest['against']}, scores {_less(nearest)}"
-    return f"{text}, {words.p_value(max(row['p_value'] for row in others))}."
+    text = f"{leader} is better than {others_named(found)}: "
+    text += "it" if len(others) == 1 else f"the nearest, {nearest['against']},"
+    return f"{text} scores {_less(nearest, len(others) == 1)}, {words.p_value(max(row['p_value'] for row in others))}."
 
 
-def _others(found: Contest, count: int) -> str:
+def others_named(found: Contest) -> str:
+    """The contenders that the leader is compared with."""
+    count = len(found.contenders) - 1
     if count == 1:
         return next(each.method for each in found.contenders if each is not found.leader)
     return "every other method" if found.whole else f"the {count} others that could be compared"
 
 
-def _less(row: Comparison) -> str:
+def _less(row: Comparison, more: bool) -> str:
     gap, interval = words.score(abs(row["difference"]), words.error_of(row)), words.interval(row)
-    return f"{gap} less (95 % interval {interval})" if interval else f"{gap} less"
+    said = f"{gap} {'more' if more else 'less'}"
+    return f"{said} (95 % interval {interval})" if interval else said
 
 
 def _tied(found: Contest) -> str:
@@ -194,7 +196,7 @@ def _tied(found: Contest) -> str:
         text += f"; {recommended.method} is the cheapest within a standard error of the highest mean"
     lose = None if recommended is leader else _may_lose(found)
     if lose and lose["at_most"] is not None:
-        text += f", and loses at most {words.score(max(lose['at_most'], 0.0))} to {lose['against']} (95 %)"
+        text += f", and loses at most {words.score(max(lose['at_most'], 0.0), precision(found))} to {lose['against']} (95 %)"
     if found.joint.covers == SEEDS:
         text += ". The metric has no scores per example: intervals cover new seeds only, and no difference is claimed from them"
     return f"{text}."
@@ -206,24 +208,34 @@ def _alike(found: Contest, members: list[Contender]) -> str:
     pairs = [against(found, one, other) for one in names for other in names if one < other]
     if pairs and all(pair and pair["outcome"] == "equal" for pair in pairs):
         return f"are equal within {found.rows['epsilon']:g}"
-    low, high = (words.score(pick(each.mean for each in members)) for pick in (min, max))
+    low, high = span(found)
     return f"cannot be told apart ({low} to {high})" if low != high else f"cannot be told apart (all {low})"
+
+
+def span(found: Contest) -> tuple[str, str]:
+    """The lowest and the highest mean of those that could be the best."""
+    means = [found.contenders[index].mean for index in found.standing.members]
+    return words.score(min(means), precision(found)), words.score(max(means), precision(found))
+
+
+def precision(found: Contest) -> float | None:
+    """The error by which scores are rounded in sentences: that of the recommended method."""
+    return found.joint.mean(found.recommended).error
 
 
 def _nothing_learned(found: Contest) -> str:
     trivial = found.rows.get("trivial")
     assert trivial is not None, "without a trivial answer every method counts as one that learned"
-    names = words.listed([each.method for each in found.unlearned])
-    are, best = "is" if len(found.unlearned) == 1 else "are", max(each.mean for each in found.unlearned)
-    text = f"No method learned anything: {names} {are} not shown to beat {trivial_answer(found.rows)}"
-    return (
-        f"{text}, which scores {words.score(trivial['test'])}; the best of them scores {words.score(best)}."
-    )
+    best, alone = max(found.unlearned, key=lambda each: each.mean), len(found.unlearned) == 1
+    who = f"{best.method} is not" if alone else f"None of the {len(found.unlearned)} tested methods is"
+    it = "it" if alone else f"the best of them, {best.method},"
+    text = f"{who} shown to have learned anything: {it} scores {words.score(best.mean)}"
+    return f"{text}, and {trivial_answer(found.rows)} scores {words.score(trivial['test'])}."
 
 
-def _nothing_tested(rows: Rows) -> str:
+def _nothing_tested(found: Contest) -> str:
     """Why there is no recommendation yet, with the numbers of trials."""
-    opening = "No method can be recommended yet: "
+    opening, rows = "No method can be recommended yet: ", found.rows
     states = [trial["state"] for trial in rows["trials"]]
     if not states:
         return f"{opening}no trial has run."
@@ -234,14 +246,22 @@ def _nothing_tested(rows: Rows) -> str:
         text += f", {states.count(state)} {STATES[state]}" if state in states else ""
     if not rows["finalists"]:
         return f"{text}; no configuration has been retrained for the test."
+    if TOO_LARGE in found.untested.values():
+        return f"{text}; each tested method {TOO_LARGE}."
     runs = [run["state"] for finalist in rows["finalists"] for run in finalist["runs"]]
     text += "; no finalist has been tested with two seeds"
     return f"{text} ({runs.count('FAIL')} of {len(runs)} runs failed)." if "FAIL" in runs else f"{text}."
 
 
 def _mends(reasons: list[Finding]) -> list[str]:
-    """The settings that mend the reasons, each once."""
-    return list(dict.fromkeys(each.mends for each in reasons if each.mends))
+    """The settings that mend the reasons. One setting is given once, with its largest value."""
+    found: dict[str, str] = {}
+    for each in reasons:
+        name, _, value = each.mends.partition("=")
+        before = found.get(name, "")
+        if name and (not before or (value.isdigit() and before.isdigit() and int(value) > int(before))):
+            found[name] = value
+    return [f"{name}={value}" for name, value in found.items()]
 
 
 def contender_of(found: Contest, method: str | None) -> Contender | None:

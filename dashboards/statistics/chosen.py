@@ -50,14 +50,13 @@ def corrected(joint: Joint, index: int) -> Estimate:
     error rate in cross-validation, Annals of Applied Statistics 3 (2009), with drawn instead of held-out folds.
     """
     found = joint.mean(index)
-    if found.error is None or len(joint.samples) < 2:
+    if not found.error or len(joint.samples) < 2:  # without a spread there is no luck
         return found
     # what a search found is no luck of its score: only seeds and examples are drawn anew
     joint = Joint(joint.samples)
     rng = np.random.default_rng(0)
-    drawn = joint.means + rng.multivariate_normal(
-        np.zeros(len(joint.means)), joint.covariance, DRAWS, method="eigh"
-    )
+    noise = rng.multivariate_normal(np.zeros(len(joint.means)), joint.covariance, DRAWS, method="eigh")
+    drawn = joint.means + noise - noise.mean(axis=0)  # so that one that is always picked has no luck
     taken = recommended(drawn, errors(joint))
     luck = float((drawn[np.arange(DRAWS), taken] - joint.means[taken]).mean())
     assert found.ci_low is not None

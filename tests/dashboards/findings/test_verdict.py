@@ -98,7 +98,7 @@ def test_a_failed_seed_leaves_a_method_in_the_comparison(rows: Rows) -> None:
     finalist(rows, "full")["runs"][0].update(state="FAIL", test=None, examples=None)
     found = decide(rows)
     assert "full" in {name for row in comparisons(rows) for name in (row["method"], row["against"])}
-    assert "1 of 5 seeds of full failed: it is compared on the others" in found.notes
+    assert "1 of 5 seeds of full failed, so it is compared on the others" in found.notes
 
 
 def test_every_other_method_is_said_of_all_methods_alone(study: Study) -> None:
@@ -151,8 +151,46 @@ def test_lost_trials_make_a_verdict_provisional(rows: Rows) -> None:
         if trial["method"] == "full" and trial["number"] in (0, 1):
             trial.update(state="FAIL", validation=None)
     found = decide(rows)
-    assert found.provisional[0] == "3 of 6 search trials of full failed, its default among them"
+    assert found.provisional[0] == "3 of 6 search trials of full failed, the default among them"
     assert "search.trials_per_method=9" in found.mends
+
+
+def test_what_is_alike_is_said_once(rows: Rows) -> None:
+    for method in ("head_only", "full"):
+        finalist(rows, method)["runs"][0].update(state="FAIL", test=None, examples=None)
+    assert decide(rows).notes[:2] == [
+        "1 of 6 search trials of each of head_only, prompt_tuning, p_tuning_v2 and full failed",
+        "1 of 5 seeds of each of head_only and full failed, so they are compared on the others",
+    ]
+
+
+def test_a_setting_is_given_once_with_its_largest_value(rows: Rows) -> None:
+    """Before: trials_per_method=10 and then =8, of which the command took the last."""
+    for trial in rows["trials"]:
+        if trial["method"] == "full" and trial["number"] < 3:
+            trial.update(state="FAIL", validation=None)
+    found = decide(rows)
+    assert "full was searched with 2 trials" in found.provisional
+    assert found.mends == ["search.trials_per_method=10"]
+
+
+def test_no_method_that_learned_is_the_verdict(rows: Rows) -> None:
+    """Both answered one class, and one was recommended."""
+    answer = [1.0] * 300 + [0.0] * 100
+    score(
+        rows, {name: np.array([answer] * 5) for name in ("head_only", "prompt_tuning", "p_tuning_v2", "full")}
+    )
+    scores = {"test": 0.75, "test_task_scores": {"topic": 0.75}, "examples": {"topic": answer}}
+    rows["trivial"] = {**scores, "answers": {"topic": "always 'sport'"}}
+    rows["search"] = {"max_steps": 45}
+    found = decide(rows)
+    assert (found.decision, found.method, found.could_be_best) == ("nothing learned", None, [])
+    assert found.reason == (
+        "None of the 4 tested methods is shown to have learned anything: the best of them, head_only, scores 0.750, "
+        "and always 'sport' scores 0.750."
+    )
+    assert found.mends == ["training.max_steps=90"]
+    assert not any("did not learn" in note for note in found.notes)
 
 
 def test_curves_that_rise_make_a_verdict_provisional(rows: Rows) -> None:
