@@ -94,7 +94,7 @@ def _line(name: str, points: Sequence[Point], index: int, x: Scale, y: Scale, st
     for place, value in points[1:]:
         places += [(x(place), places[-1][1])] if steps else []
         places.append((x(place), y(value)))
-    last = marker(*places[-1], index, 4.5, "point", f"{name}: {points[-1][1]:.4f}")
+    last = marker(*places[-1], index, 4.5, "point", f"{name}: {points[-1][1]:.4g}")
     return polyline(places, f"curve strong {method_class(index)}", name) + last
 
 
@@ -127,7 +127,7 @@ def _curves(
     ):
         strength = "strong" if trial["number"] == best else "weak"
         kind = {"COMPLETE": strength, "PRUNED": "stopped", "FAIL": "failed"}.get(trial["state"], "weak")
-        title = f"{trial['method']} trial {trial['number']} ({STATES[trial['state']]}): {points[-1][1]:.4f} at step {points[-1][0]}"
+        title = f"{trial['method']} trial {trial['number']} ({STATES[trial['state']]}): {points[-1][1]:.4g} at step {points[-1][0]}"
         place = [(x(step), y(value)) for step, value in points]
         parts.append(polyline(place, f"curve {kind} {method_class(index)}", title))
         dot = "strongdot" if kind == "strong" else "dot"

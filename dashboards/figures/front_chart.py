@@ -100,7 +100,7 @@ def _scores(trials: Sequence[Point], tests: Sequence[dict[str, Any]]) -> list[fl
 
 def _trial(point: Point, on_front: bool, index: int, axis: Axis, x: Place, y: Scale) -> Markup:
     title = (
-        f"{point['method']} trial {point['number']}\nvalidation {point['score']:.4f}\n"
+        f"{point['method']} trial {point['number']}\nvalidation {point['score']:.4g}\n"
         f"{point['cost']:,} {axis.name}{'' if on_front else ' (not on the front)'}"
     )
     kind = "point" if on_front else "dominated"
@@ -147,7 +147,7 @@ def _epsilon_band(tests: Sequence[dict[str, Any]], epsilon: float, y: Scale, fra
         return Markup("")
     best = max(test["mean"] for test in tests)
     top, bottom = y(best), min(y(best - epsilon), float(frame.bottom))
-    title = element("title", f"at most {epsilon:g} below the best test mean, {best:.4f}")
+    title = element("title", f"at most {epsilon:g} below the best test mean, {best:.4g}")
     size = {"width": float(frame.right - frame.left), "height": bottom - top}
     return element("rect", title, x=float(frame.left), y=top, class_="band", **size)
 
@@ -158,7 +158,7 @@ def _baselines(report: Report, order: list[str], y: Scale, frame: Frame) -> Mark
     parts, free = [], float(frame.bottom)
     for method, mean in sorted(found, key=lambda pair: pair[1]):
         colour = method_class(order.index(method))
-        title = element("title", f"{method}, a baseline: test {mean:.4f}")
+        title = element("title", f"{method}, a baseline: test {mean:.4g}")
         place = float(y(mean))
         ends = {"x1": float(frame.left), "x2": float(frame.right), "y1": place, "y2": place}
         parts.append(element("line", title, **ends, class_=f"baseline {colour}"))
@@ -192,9 +192,9 @@ def _finalist(name: str, test: dict[str, Any], index: int, place: float, y: Scal
     parts, interval = [], ""
     if test["ci_low"] is not None:
         low, high = y(test["ci_low"]), y(test["ci_high"])
-        interval = f"\n95 % interval {test['ci_low']:.4f} to {test['ci_high']:.4f}"
+        interval = f"\n95 % interval {test['ci_low']:.4g} to {test['ci_high']:.4g}"
         parts = [line(place, low, place, high, "bar")]
         parts += [line(place - 5, edge, place + 5, edge, "bar") for edge in (low, high)]
-    title = f"{name}, tested\n{test['mean']:.4f} over {len(test['values'])} seeds{interval}"
+    title = f"{name}, tested\n{test['mean']:.4g} over {len(test['values'])} seeds{interval}"
     parts.append(marker(place, y(test["mean"]), index, 8, "finalist", title))
     return element("g", *parts, class_=method_class(index))

@@ -41,7 +41,7 @@ def slices(report: Report, method: Method, trials: Sequence[Trial], index: int) 
         for trial, place, score in zip(own, places, scores, strict=True):
             if place is not None:
                 best = trial["number"] == entry["best_trial"]
-                title = f"trial {trial['number']}: {name} = {trial['config'].get(name)}, {score:.4f}"
+                title = f"trial {trial['number']}: {name} = {trial['config'].get(name)}, {score:.4g}"
                 parts.append(
                     marker(
                         place, y(score), index, 6 if best else 3.6, "point" if best else "point faint", title

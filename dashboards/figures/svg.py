@@ -15,6 +15,9 @@ from markupsafe import Markup, escape
 COLOURS = 10
 """Colours repeat after ten methods and shapes after eight, so 40 methods differ."""
 
+LARGEST = 1e300
+"""Larger values are drawn at the edge: sums of them would be infinite."""
+
 _SHAPES = (
     "circle",
     "M-1-1H1V1H-1Z",
@@ -129,6 +132,7 @@ class Scale:
     @classmethod
     def around(cls, values: Sequence[float], start: float, end: float, pad: float = 0.06) -> Scale:
         """A scale that holds all values with some air."""
+        values = [min(max(value, -LARGEST), LARGEST) for value in values]
         low, high = (min(values), max(values)) if values else (0.0, 1.0)
         air = (high - low) * pad or max(abs(high) * 0.05, 0.05)
         return cls(low - air, high + air, start, end)
@@ -144,6 +148,8 @@ class Scale:
 
 def tick_label(value: float) -> str:
     """A short number: 0.85, 12,000."""
+    if abs(value) >= 1e7:
+        return f"{value:.3g}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{round(value, 6):g}"
 
 

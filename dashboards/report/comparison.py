@@ -8,10 +8,14 @@ from typing import Any
 
 from dashboards.report import page
 from dashboards.report.files import write_json, write_text
+from dashboards.report.formats import flags
 from dashboards.report.report import build
 from dashboards.rows import Rows, chosen
 
 Report = dict[str, Any]
+
+VERDICT = ("decision", "headline", "method", "could_be_best", "provisional", "sentence", "reason")
+"""What is kept of each study's verdict."""
 
 
 def compare(studies: Sequence[Rows]) -> dict[str, Any]:
@@ -33,11 +37,8 @@ def compare(studies: Sequence[Rows]) -> dict[str, Any]:
     return {
         "studies": [
             {
-                **{key: report[key] for key in ("study", "partial", "outcome")},
-                "verdict": {
-                    key: report["verdict"][key]
-                    for key in ("decision", "method", "could_be_best", "provisional", "sentence", "reason")
-                },
+                **{key: report[key] for key in ("study", "partial", "outcome", "trivial")},
+                "verdict": {key: report["verdict"][key] for key in VERDICT},
             }
             for report in reports
         ],
@@ -98,6 +99,7 @@ def _result(report: Report, name: str) -> dict[str, Any] | None:
     return {
         "test": test and {key: test[key] for key in ("mean", "ci_low", "ci_high", "spread")},
         "seeds": len(test["values"]) if test else None,
+        "flags": flags(method),
         "best_validation": method["best_validation"],
         "deployed_parameters": method["deployed_parameters"],
         "backbone_share": method["backbone_share"],
@@ -120,6 +122,4 @@ def _warnings(reports: Sequence[Report], facts: Sequence[dict[str, Any]]) -> lis
         found.append("The studies have different metrics: their scores do not compare.")
     if "tasks" in differing:
         found.append("The studies have different tasks: means over tasks do not compare.")
-    for report in reports:
-        found += [f"{report['study']}: {reason}." for reason in report["verdict"]["provisional"]]
     return found

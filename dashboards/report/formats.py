@@ -137,14 +137,6 @@ def part(eta: int) -> str:
     return PARTS.get(eta, f"1/{eta}")
 
 
-def headline(verdict: dict[str, Any]) -> str:
-    """The decision in a word or two. Empty where the sentence says it all."""
-    words_ = {"best": "best", "tied": "tied", "nothing learned": "nothing learned"}.get(
-        verdict["decision"], ""
-    )
-    return f"{words_}, provisional" if words_ and verdict["provisional"] else words_
-
-
 FILTERS: dict[str, Callable[..., Any]] = {
     "score": score,
     "signed": signed,
@@ -161,7 +153,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "line": line,
     "number_of": words.count,
     "part": part,
-    "headline": headline,
     "state": lambda state: STATES[state],
     "chosen": lambda method: chosen(method["finalists"]),
 }

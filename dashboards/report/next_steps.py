@@ -7,7 +7,8 @@ from typing import Any
 
 from dashboards.findings import words
 from dashboards.findings.contest import Contest
-from dashboards.findings.verdict import Verdict
+from dashboards.findings.provisional import another
+from dashboards.findings.verdict import Verdict, against
 
 Step = dict[str, str | None]
 
@@ -15,23 +16,28 @@ SAME_STUDY = ("search.", "finalists.")
 """Settings that may change in a study that exists; another one makes it another study."""
 MOST_ROWS = 20
 """More rows than this many times are not advised."""
+MEND = "To mend what makes the verdict provisional"
 
 
 def next_steps(found: Contest, verdict: Verdict) -> list[Step]:
     """Each step's `why` and `command`; the command is None where data are what is missing."""
     steps: list[Step] = []
     if verdict.mends or found.rows["partial"]:
-        learned = verdict.decision != "nothing learned"
-        why = "To mend what makes the verdict provisional" if learned else "To train longer"
+        why = MEND if verdict.provisional else "To train longer"
+        if any("failed" in reason for reason in verdict.provisional):
+            why = "Mend the cause of the failures, then launch again"
         steps.append({"why": why, "command": _launch(found, verdict.mends)})
     if verdict.decision == "tied" and verdict.decides is not None:
-        steps.append(_decide(found, verdict.decides))
+        pair = against(found, verdict.decides["for"], verdict.decides["against"])
+        if pair and pair["outcome"] != "equal":  # equal is an answer
+            steps.append(_decide(found, verdict.decides))
     return steps
 
 
 def _decide(found: Contest, decides: dict[str, Any]) -> Step:
     """What would tell the leader from its nearest rival."""
-    why = f"To tell {decides['for']} and {decides['against']} apart"
+    names = f"{decides['for']} and {decides['against']} apart"
+    why = f"To tell {names}"
     if decides["seeds"] is not None:
         took = f" (about {words.minutes(decides['seconds'])} of training)" if decides["seconds"] else ""
         return {"why": f"{why}{took}", "command": _launch(found, [f"finalists.max_seeds={decides['seeds']}"])}
@@ -47,18 +53,28 @@ def _decide(found: Contest, decides: dict[str, Any]) -> Step:
         why += ": more trials, since configurations of one method differ most"
         return {"why": why, "command": _launch(found, [f"search.trials_per_method={trials}"])}
     return {
-        "why": f"{why} would take more seeds and test rows than is worth it: they are about equal",
+        "why": f"No realistic number of seeds or test rows would tell {names}: they score too nearly the same",
         "command": None,
     }
 
 
 def _launch(found: Contest, settings: list[str]) -> str:
     """The command that launches the study again, as another study where a setting demands it."""
-    name = found.rows["study"]
-    if any(not setting.startswith(SAME_STUDY) for setting in settings):
-        settings = [*settings, f"study={name}-2"]
+    settings = [*settings, *_room_for_seeds(found, settings)]
+    new = [setting for setting in settings if not setting.startswith(SAME_STUDY)]
+    if new and not any(setting.startswith("study=") for setting in new):
+        settings.append(f"study={another(found.rows)}")
     given = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
     return f"promptfront launch {_study_file(found)} {given}".rstrip()
+
+
+def _room_for_seeds(found: Contest, settings: list[str]) -> list[str]:
+    """`max_seeds` where the study's own is below the seeds that are advised."""
+    seeds = found.rows.get("seeds")
+    wanted = [int(text.partition("=")[2]) for text in settings if text.startswith("finalists.num_seeds=")]
+    if not wanted or not seeds or seeds["max_seeds"] >= wanted[0]:
+        return []
+    return [f"finalists.max_seeds={2 * wanted[0]}"]
 
 
 def _study_file(found: Contest) -> str:

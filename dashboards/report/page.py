@@ -110,7 +110,7 @@ def card(report: Report, exported: dict[str, Any], folder: str) -> str:
         report=report,
         exported=exported,
         folder=folder,
-        title=method["title"],
+        method=method,
         finalist=chosen(method["finalists"]),
         config=config,
     )

@@ -9,7 +9,7 @@ import yaml
 
 from dashboards.findings import words
 from dashboards.findings.contest import Contest
-from dashboards.findings.verdict import Verdict
+from dashboards.findings.verdict import Verdict, against, others_named, precision, span
 from dashboards.rows import Rows, Scalar
 
 Report = dict[str, Any]
@@ -26,7 +26,15 @@ def sentence(found: Contest, verdict: Verdict) -> str:
         return said
     more = len(verdict.provisional) - 1
     others = f" (and {words.count(more, 'other reason')})" if more else ""
-    return f"Provisional, because {verdict.provisional[0]}{others}: {said[0].lower() if said[0] == 'U' else said[0]}{said[1:]}"
+    begin = said.partition(" ")[0]  # else a name, which stays as it is
+    said = said[0].lower() + said[1:] if begin in ("Use", "No", "None") else said
+    return f"Provisional, because {verdict.provisional[0]}{others}: {said}"
+
+
+def headline(verdict: Verdict) -> str:
+    """The decision in a word or two; empty where nothing was tested."""
+    said = "" if verdict.decision == "none" else verdict.decision
+    return f"{said}, provisional" if said and verdict.provisional else said
 
 
 def _pick(found: Contest, verdict: Verdict) -> str:
@@ -34,29 +42,37 @@ def _pick(found: Contest, verdict: Verdict) -> str:
         return verdict.reason
     values = _values(found.rows, verdict.method, verdict.config or {})
     if verdict.decision == "best":
-        return f"Use {verdict.method}{values}. {_capitalized(verdict.reason)}"
+        return f"Use {verdict.method}{values}: {_better(found)}."
     if len(found.contenders) == 1:
         return f"Use {verdict.method}{values}. {verdict.reason}"
-    scores = [each.mean for each in found.contenders if each.method in verdict.could_be_best]
-    errors = [found.joint.mean(index).error for index in range(len(found.contenders))]
-    low, high = (words.score(number, errors[0]) for number in (min(scores), max(scores)))
+    low, high = span(found)
     scored = f"{low} to {high}" if low != high else f"all score {low}"
     said = f"No method is clearly the best: {scored}. Take {verdict.method}{values}"
     if found.cheapest:
         said += ", the cheapest"
     elif verdict.method == verdict.leader:
-        said += ", the highest"
+        said += ", which scores highest"
     else:
         said += ", the cheapest within a standard error of the highest"
     if verdict.may_lose and verdict.may_lose["at_most"] is not None:
-        at_most = words.score(max(verdict.may_lose["at_most"], 0.0), errors[0])
+        at_most = words.score(max(verdict.may_lose["at_most"], 0.0), precision(found))
         said += f"; it loses at most {at_most} to {verdict.may_lose['against']} (95 %)"
     return f"{said}."
 
 
-def _capitalized(text: str) -> str:
-    """A sentence that starts with a method's name stays as it is."""
-    return f"It is{text.partition(' is')[2]}" if " is better than " in text else text
+def _better(found: Contest) -> str:
+    """Than whom the best method is better, and by how much."""
+    leader = found.leader.method
+    rows = [row for each in found.contenders if (row := _against(found, leader, each.method))]
+    nearest = min(rows, key=lambda row: row["difference"])
+    gap = words.score(nearest["difference"], words.error_of(nearest))
+    p_value = words.p_value(max(row["p_value"] for row in rows))
+    by = f" by {gap} ({p_value})" if len(rows) == 1 else f" ({p_value}), the nearest by {gap}"
+    return f"better than {others_named(found)}{by}"
+
+
+def _against(found: Contest, leader: str, other: str) -> dict[str, Any] | None:
+    return None if leader == other else against(found, leader, other)
 
 
 def evidence(found: Contest, verdict: Verdict, report: Report) -> str | None:
@@ -78,11 +94,18 @@ def evidence(found: Contest, verdict: Verdict, report: Report) -> str | None:
         text += f". It deploys {method['deployed_parameters']:,} parameters"
         text += f" and heads of {method['head_parameters']:,}" if method["head_parameters"] else ""
         text += f", {_percent(method['backbone_share'])} of the model"
+    more = scope(found, verdict, report)
+    return f"{text}. {more}" if more else f"{text}."
+
+
+def scope(found: Contest, verdict: Verdict, report: Report) -> str:
+    """How often the pick would be made again, and what was not searched."""
+    said = []
     if verdict.stability is not None:
-        text += f". The same method is picked in {100 * verdict.stability:.0f} % of resampled searches"
+        said.append(f"The same method is picked in {100 * verdict.stability:.0f} % of resampled searches.")
     if found.joint.search is None:
-        text += f". Compared are single configurations, as tuned here{_budget(report)}"
-    return f"{text}."
+        said.append(f"Compared are single configurations, as tuned here{_budget(report)}.")
+    return " ".join(said)
 
 
 def _budget(report: Report) -> str:

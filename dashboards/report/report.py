@@ -76,7 +76,9 @@ def build(rows: Rows) -> Report:
     }
     report["verdict"] |= {
         "sentence": recommendation.sentence(found, decided),
+        "headline": recommendation.headline(decided),
         "evidence": recommendation.evidence(found, decided, report),
+        "scope": recommendation.scope(found, decided, report) if decided.method else None,
         "next": next_steps(found, decided),
         "snippet": recommendation.snippet(report),
         "study_file": recommendation.study_file(report),
@@ -135,6 +137,7 @@ def _method(found: Contest, method: Method, seeds: dict[str, int]) -> dict[str, 
         "title": method["title"],
         "baseline": method["baseline"],
         "state": found.state(name),
+        "gain_over_trivial": _gain(found, name),
         "budget": method["budget"],
         "trials": len(trials),
         "completed": sum(trial["state"] == "COMPLETE" for trial in trials),
@@ -195,6 +198,13 @@ def _test(found: Contest, finalist: Finalist) -> dict[str, Any] | None:
         "covers": estimate.covers,
         "degrees_of_freedom": estimate.degrees_of_freedom,
     }
+
+
+def _gain(found: Contest, name: str) -> dict[str, Any] | None:
+    """The method's test mean minus that of the trivial answer."""
+    gains = {each.method: each.gain for each in (*found.contenders, *found.unlearned)}
+    gain = gains.get(name)
+    return asdict(gain) if gain else None
 
 
 def _collapsed(found: Contest) -> dict[str, int]:

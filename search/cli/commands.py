@@ -107,6 +107,7 @@ def report(
         content = comparison.write(rows, folder)
         for found in content["studies"]:
             told = f"[bold]{escape(found['study'])}:[/] {escape(found['verdict']['sentence'])}"
+            told += "".join(f"\n  - {escape(reason)}" for reason in found["verdict"]["provisional"][1:])
             console.print(told, soft_wrap=True, highlight=False)
         for warning in content["warnings"]:
             console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True, highlight=False)

@@ -11,7 +11,8 @@ import pytest
 
 from dashboards.findings.contest import contest
 from dashboards.findings.verdict import comparisons, decide
-from dashboards.report.report import Report, build, write
+from dashboards.report import recommendation
+from dashboards.report.report import build, write
 from dashboards.statistics import chosen, standing
 from tests.dashboards.studies import Rows, make_rows, page_text
 
@@ -145,7 +146,9 @@ def test_random_studies_agree(made: Rows) -> None:
             {m["method"]: found.state(m["method"]) for m in found.rows["methods"]},
         )
         if verdict.decision == "tied" and len({each.price for each in found.contenders}) < 2:
-            assert "cheapest" not in verdict.reason
+            assert "cheap" not in verdict.reason.replace("no cheaper one", "")
+        said = {"sentence": recommendation.sentence(found, verdict), "every_method": found.whole}
+        _sentence(vars(verdict) | said)
     assert decisions == {"best", "tied", "nothing learned", "none"}
 
 
@@ -157,7 +160,7 @@ def test_pages_of_random_studies_agree(made: Rows, tmp_path: Path) -> None:
         verdict = report["verdict"]
         states = {method["method"]: method["state"] for method in report["methods"]}
         agree(verdict, report["comparisons"], states)
-        _sentence(report)
+        _sentence(verdict)
         page, markdown = page_text(tmp_path), (tmp_path / "report.md").read_text()
         for text in (" ".join(page.split()), " ".join(markdown.split())):
             assert " ".join(verdict["sentence"].replace("'", "&#39;").split()) in text.replace("'", "&#39;")
@@ -166,16 +169,16 @@ def test_pages_of_random_studies_agree(made: Rows, tmp_path: Path) -> None:
         assert build(rows)["verdict"] == verdict  # type: ignore[arg-type]
 
 
-def _sentence(report: Report) -> None:
+def _sentence(verdict: dict[str, Any]) -> None:
     """The first line says what the verdict is."""
-    verdict = report["verdict"]
     said = verdict["sentence"]
     assert said.startswith("Provisional, because") == bool(verdict["provisional"])
     if verdict["decision"] == "best":
         assert re.search(rf"[Uu]se {verdict['method']}\b", said)
-        assert "is better than" in said
+        assert ": better than" in said
+        assert ("every other method" in said) <= verdict["every_method"]
     elif verdict["decision"] == "tied":
         assert re.search(rf"(Take|[Uu]se) {verdict['method']}\b", said)
         assert "better than every" not in said
     else:
-        assert verdict["reason"] in said
+        assert verdict["reason"][1:] in said

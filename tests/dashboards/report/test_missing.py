@@ -98,3 +98,22 @@ def test_not_a_number_is_null(rows: Rows) -> None:
     report = build(rows)
     assert report["trials"][0]["validation"] is None
     json.dumps(report, allow_nan=False)
+
+
+@pytest.mark.parametrize("scores", [[1.7e308] * 5, [1.7e308, -1.7e308, 1e308, -1e308, 0.0]])
+def test_scores_near_the_largest_float_print_few_digits(
+    rows: Rows, tmp_path: Path, scores: list[float]
+) -> None:
+    """As of a perplexity that overflows. The page had 300 digits, or none was written."""
+    for each in rows["finalists"]:
+        for run, score in zip(each["runs"], scores, strict=True):
+            run.update(test=score, validation=score, examples=None, test_task_scores={"topic": score})
+    for trial in rows["trials"]:
+        if trial["state"] == "COMPLETE":
+            trial.update(validation=scores[trial["number"]], task_scores={"topic": scores[trial["number"]]})
+    report = write(rows, tmp_path)
+    assert {method["state"] for method in report["methods"]} == {
+        "has test scores that are too large to compare"
+    }
+    for text in (page_text(tmp_path), (tmp_path / "report.md").read_text()):
+        assert not re.findall(r"[\d.,]{14,}", text)

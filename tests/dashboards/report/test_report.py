@@ -11,7 +11,7 @@ import pytest
 
 from dashboards.report.report import build, leaderboard_markdown, trials_csv, write
 from dashboards.rows import COSTS, Trial
-from tests.dashboards.studies import Rows, page_text
+from tests.dashboards.studies import Rows, finalist, page_text
 
 
 def test_documented_fields(rows: Rows) -> None:
@@ -83,10 +83,8 @@ def test_only_the_chosen_finalist_has_a_test(rows: Rows) -> None:
 def test_editing_rows_changes_numbers_and_verdict(rows: Rows, tmp_path: Path) -> None:
     before = write(rows, tmp_path)
     assert f"{before['methods'][1]['finalists'][0]['test']['mean']:.3f}" in page_text(tmp_path)
-    for finalist in rows["finalists"]:
-        if finalist["method"] == "prompt_tuning":
-            for run in finalist["runs"]:
-                run["test"], run["examples"] = 0.123, {"topic": [0] * 400}
+    for run in finalist(rows, "prompt_tuning")["runs"]:
+        run["test"], run["examples"] = 0.123, {"topic": [0] * 400}
     after = write(rows, tmp_path)
     assert (before["verdict"]["method"], after["verdict"]["method"]) == ("prompt_tuning", "p_tuning_v2")
     assert "0.123" in page_text(tmp_path)
@@ -98,8 +96,8 @@ def test_figures_of_the_page_are_those_of_the_json(rows: Rows, tmp_path: Path) -
     assert report["verdict"]["reason"].replace(">", "&gt;") in text
     for method in report["methods"]:
         assert method["method"] in text
-        for finalist in method["finalists"]:
-            assert finalist["test"] is None or f"{finalist['test']['mean']:.3f}" in text
+        for each in method["finalists"]:
+            assert each["test"] is None or f"{each['test']['mean']:.3f}" in text
 
 
 def test_sections_and_offline(rows: Rows, tmp_path: Path) -> None:
@@ -170,3 +168,34 @@ def test_every_measured_cost_is_a_column(rows: Rows, tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text().partition('id="trial-table"')[2].partition("</thead>")[0]
     for heading in ("Time", "Step", "Peak memory", "Latency"):
         assert f">{heading}</th>" in page
+
+
+def test_collapsed_and_failed_seeds_are_named_where_the_method_stands(rows: Rows, tmp_path: Path) -> None:
+    for run in finalist(rows, "p_tuning_v2")["runs"][:2]:
+        run.update(test=0.5, examples={"topic": [1.0, 0.0] * 200})
+    finalist(rows, "full")["runs"][0].update(state="FAIL", test=None, examples=None)
+    report = write(rows, tmp_path)
+    assert [method["collapsed_seeds"] for method in report["methods"]] == [0, 0, 2, 0]
+    for text in (page_text(tmp_path), (tmp_path / "report.md").read_text(), leaderboard_markdown(report)):
+        assert "2 of 5 seeds collapsed" in text
+        assert "1 of 5 seeds failed" in text
+
+
+def test_the_trivial_answer_stands_in_every_table(rows: Rows, tmp_path: Path) -> None:
+    answer = [1.0] * 200 + [0.0] * 200
+    scores = {"test": 0.5, "test_task_scores": {"topic": 0.5}, "examples": {"topic": answer}}
+    rows["trivial"] = {**scores, "answers": {"topic": "always 'sport'"}}
+    report = write(rows, tmp_path)
+    assert set(report["trivial"]) == {"answers", "test", "test_task_scores"}
+    gain = report["methods"][0]["gain_over_trivial"]
+    assert gain["mean"] == pytest.approx(report["methods"][0]["finalists"][0]["test"]["mean"] - 0.5)
+    assert gain["ci_low"] < gain["mean"] < gain["ci_high"]
+    for text in ((tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()):
+        assert "trivial answer" in text
+
+
+def test_every_seed_is_a_dot(rows: Rows, tmp_path: Path) -> None:
+    write(rows, tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    screen = html.partition('id="methods"')[2].partition("for-phone")[0]
+    assert screen.count('class="seed ') == 20
