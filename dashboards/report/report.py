@@ -162,7 +162,8 @@ def _finalist(found: Contest, finalist: Finalist) -> dict[str, Any]:
     finished = [run for run in finalist["runs"] if run["state"] == "COMPLETE"]
     validation = [run["validation"] for run in finished if run["validation"] is not None]
     mean = sum(validation) / len(validation) if validation else None
-    test = _test(found, finalist)
+    scored = _test(found, finalist)
+    test = scored if finalist["chosen"] else None
     return {
         "config": finalist["config"],
         "number": finalist["number"],
@@ -175,6 +176,7 @@ def _finalist(found: Contest, finalist: Finalist) -> dict[str, Any]:
         "head_parameters": finalist["head_parameters"],
         "validation": {"values": validation, "mean": mean},
         "test": test,
+        "raced": None if finalist["chosen"] else scored,
         "validation_minus_test": mean - test["mean"] if mean is not None and test else None,
         "probe": finalist.get("probe"),
         "mlflow_run_ids": [run["mlflow_run_id"] for run in finished],
