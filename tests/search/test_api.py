@@ -24,6 +24,7 @@ import search
 from search import api
 from search.config import places, study_file
 from search.driver.launch import Outcome
+from tests.search.conftest import teach
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -86,6 +87,7 @@ def test_a_study_from_a_notebook_to_a_served_model(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     study["methods"] = {"head_only": {}, "p_tuning_v2": {"num_virtual_tokens": 2}}
+    teach(study)
     study["search"]["trials_per_method"] = 2
 
     async def cell() -> api.Results:

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import methods
-from tests.search.conftest import make_rows, write_study
+from tests.search.conftest import make_rows, teach, write_study
 from tests.search.launches import (
     assert_whole,
     mlflow_runs,
@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.fixture
 def folder(study: dict[str, Any], tmp_path: Path) -> Path:
     study["output_dir"] = "outputs"
+    teach(study)
     study["methods"]["p_tuning_v2"] |= {"readout": "model", "shift_positions": True}  # as peft has it
     write_study(study, tmp_path)
     return tmp_path
@@ -71,9 +72,11 @@ def test_a_study_from_launch_to_prediction(folder: Path) -> None:
     assert code == 0, output
     assert_whole(folder)
     verdict = report(folder)["verdict"]
+    assert verdict["method"] is not None
+    assert f"Verdict: {verdict['sentence']}\n" in output
+    assert f"Why:     {verdict['reason']} {verdict['evidence']}" in output
+    assert all(step["command"] in output for step in verdict["next"] if step["command"])
     last = [
-        f"Verdict: {verdict['sentence']}",
-        f"Why:     {verdict['reason']}",
         "Report:  outputs/tiny/report/report.html",
         "Browse:  promptfront ui tiny",
         "Use it:  promptfront export tiny --out my_model",
@@ -180,6 +183,7 @@ def test_a_diverging_trial_fails_and_the_study_goes_on(study: dict[str, Any], tm
         "head_only": {},
         "prompt_tuning": {"learning_rate": 1e30, "num_virtual_tokens": [2, 3]},
     }
+    teach(study)
     study["training"]["warmup_ratio"] = 0.0
     write_study(study, tmp_path)
     code, output = run("launch", "study.yaml", cwd=tmp_path)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.search.conftest import write_study
+from tests.search.conftest import teach, write_study
 from tests.search.servers import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -29,6 +29,7 @@ T = TypeVar("T")
 @pytest.fixture
 def page(study: dict[str, Any], tmp_path: Path) -> Iterator[tuple[str, str]]:
     """URL that `promptfront ui` prints for a launched study, and the password."""
+    teach(study)
     write_study({**study, "output_dir": "outputs"}, tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONUNBUFFERED": "1"}
     subprocess.run(
