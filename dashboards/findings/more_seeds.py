@@ -31,9 +31,9 @@ def would_decide(found: Contest) -> dict[str, Any] | None:
     """What would tell the leader from its nearest rival, taking their difference as it was found.
 
     Returns:
-        `against` and `for` (the two methods), `error` (of their difference), `seeds` (each in all) or `rows` (test examples or groups in all), whichever
-        would show the difference in 80 % of studies, `rows_factor` (rows by this factor), and `seconds` of training
-        that the seeds take; None where nothing is tied or nothing was measured.
+        `for` and `against` (the two methods), `error` (of their difference), and what would show the difference in 80 % of studies:
+        `seeds` (each in all, with `seconds` of training) or `rows_factor` (so many times the test rows). None where nothing is
+        tied or nothing was measured.
     """
     place = found.standing
     if place.best or len(found.contenders) < 2:
@@ -44,11 +44,11 @@ def would_decide(found: Contest) -> dict[str, Any] | None:
     estimate = found.joint.difference(place.leader, nearest)
     if estimate.error is None or not estimate.error:
         return None
-    names: dict[str, Any] = {
+    about: dict[str, Any] = {
         "for": found.contenders[place.leader].method,
         "against": found.contenders[nearest].method,
+        "error": estimate.error,
     }
-    names["error"] = estimate.error
     wanted = (abs(estimate.mean) / POWER) ** 2
     seeds = sum(max(found.joint.seeds_part(index)[0], 0.0) for index in (place.leader, nearest))
     others = estimate.error**2 - seeds
@@ -56,18 +56,14 @@ def would_decide(found: Contest) -> dict[str, Any] | None:
     needed = math.ceil(have * seeds / (wanted - others)) if wanted > others else None
     if needed is not None and needed <= MOST_SEEDS:
         needed = max(needed, have + 1)
-        names_ = [found.contenders[index].method for index in place.members]
-        return {
-            **names,
-            "seeds": needed,
-            "rows_factor": None,
-            "seconds": _seconds(found.rows, names_, needed),
-        }
+        tied = [found.contenders[index].method for index in place.members]
+        seconds = _seconds(found.rows, tied, needed)
+        return {**about, "seeds": needed, "rows_factor": None, "seconds": seconds}
     search = 2 * found.joint.search.variance if found.joint.search else 0.0
     examples = others - search
     room = wanted - search - seeds / 2  # with twice the seeds
     factor = examples / room if room > 0 and examples > 0 else None
-    return {**names, "seeds": None, "rows_factor": factor, "seconds": None}
+    return {**about, "seeds": None, "rows_factor": factor, "seconds": None}
 
 
 def _seconds(rows: Rows, methods: list[str], seeds: int) -> float | None:

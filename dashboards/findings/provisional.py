@@ -97,7 +97,8 @@ def _unlearned(found: Contest, reasons: list[Finding], notes: list[Finding]) -> 
 def trivial_answer(rows: Rows) -> str:
     """What the trivial answer is, in words."""
     trivial = rows.get("trivial")
-    return " and ".join(dict.fromkeys(trivial["answers"].values())) if trivial else "the trivial answer"
+    answers = " and ".join(dict.fromkeys(trivial["answers"].values())) if trivial else ""
+    return f"the trivial answer ({answers})" if answers else "the trivial answer"
 
 
 def _few_trials(found: Contest, reasons: list[Finding]) -> None:

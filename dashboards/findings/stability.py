@@ -24,12 +24,8 @@ def stability(found: Contest) -> float | None:
     if len(found.contenders) < 2 or not np.isfinite(errors := chosen.errors(joint)).all() or not errors.any():
         return None
     rng = np.random.default_rng(0)
-    covariance = joint.covariance - np.eye(len(joint.means)) * (
-        joint.search.variance if joint.search else 0.0
-    )
-    drawn = joint.means + rng.multivariate_normal(
-        np.zeros(len(joint.means)), covariance, DRAWS, method="eigh"
-    )
+    noise = rng.multivariate_normal(np.zeros(len(joint.means)), joint.covariance, DRAWS, method="eigh")
+    drawn = joint.means + noise
     for index, contender in enumerate(found.contenders):
         drawn[:, index] += _luck(found.rows, contender.method, contender.mean, rng)
     return float((chosen.recommended(drawn, errors) == found.recommended).mean())

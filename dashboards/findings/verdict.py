@@ -150,11 +150,8 @@ def _may_lose(found: Contest) -> dict[str, Any]:
 
 def _best(found: Contest) -> str:
     leader = found.leader.method
-    others = [
-        row
-        for each in found.contenders
-        if each.method != leader and (row := against(found, leader, each.method))
-    ]
+    names = [each.method for each in found.contenders if each.method != leader]
+    others = [row for name in names if (row := against(found, leader, name))]
     nearest = min(others, key=lambda row: row["difference"])
     text = f"{leader} is better than {others_named(found)}: "
     text += "it" if len(others) == 1 else f"the nearest, {nearest['against']},"
@@ -262,8 +259,3 @@ def _mends(reasons: list[Finding]) -> list[str]:
         if name and (not before or (value.isdigit() and before.isdigit() and int(value) > int(before))):
             found[name] = value
     return [f"{name}={value}" for name, value in found.items()]
-
-
-def contender_of(found: Contest, method: str | None) -> Contender | None:
-    """The contender with this name."""
-    return next((each for each in found.contenders if each.method == method), None)

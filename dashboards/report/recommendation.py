@@ -63,16 +63,13 @@ def _pick(found: Contest, verdict: Verdict) -> str:
 def _better(found: Contest) -> str:
     """Than whom the best method is better, and by how much."""
     leader = found.leader.method
-    rows = [row for each in found.contenders if (row := _against(found, leader, each.method))]
+    others = [each.method for each in found.contenders if each.method != leader]
+    rows = [row for other in others if (row := against(found, leader, other))]
     nearest = min(rows, key=lambda row: row["difference"])
     gap = words.score(nearest["difference"], words.error_of(nearest))
     p_value = words.p_value(max(row["p_value"] for row in rows))
     by = f" by {gap} ({p_value})" if len(rows) == 1 else f" ({p_value}), the nearest by {gap}"
     return f"better than {others_named(found)}{by}"
-
-
-def _against(found: Contest, leader: str, other: str) -> dict[str, Any] | None:
-    return None if leader == other else against(found, leader, other)
 
 
 def evidence(found: Contest, verdict: Verdict, report: Report) -> str | None:

@@ -22,7 +22,7 @@ def recommended(
 
     Args:
         means: [N, M] of N studies, the cheapest method first.
-        errors: [M, M] standard errors of the differences; infinite where they are not known.
+        errors: [M, M] standard errors of the differences.
         allowed: [M] whether a method may be recommended; None: all.
     """
     leader = means.argmax(axis=1)

@@ -187,7 +187,7 @@ def test_no_method_that_learned_is_the_verdict(rows: Rows) -> None:
     assert (found.decision, found.method, found.could_be_best) == ("nothing learned", None, [])
     assert found.reason == (
         "None of the 4 tested methods is shown to have learned anything: the best of them, head_only, scores 0.750, "
-        "and always 'sport' scores 0.750."
+        "and the trivial answer (always 'sport') scores 0.750."
     )
     assert found.mends == ["training.max_steps=90"]
     assert not any("did not learn" in note for note in found.notes)
