@@ -141,16 +141,15 @@ def searches(seed: int, trainings: int) -> Iterator[tuple[str, Search]]:
         yield "Ray, both objectives", Rays(seed, costs=True)
 
 
-def whole(surface: Surface, seed: int) -> dict[str, Any]:
-    """What is said of a study from its first trial to its verdict."""
+def whole_rows(surface: Surface, seed: int) -> Any:
+    """The result rows of a study from its first trial to its last test score."""
     with tempfile.TemporaryDirectory() as folder:
         search = Ours(seed, Path(folder), finalists=True, trials_per_method=12)
         spend(search, surface)
         study = search.study
         study.record_study_fact(TRIVIAL, {})  # there are no labels of which one is the most frequent
         second_stage.score_on_test(study, lambda jobs: enumerate(reading(surface, job) for job in jobs))
-        rows: Any = study_rows(study, "done", {"backbone": {}, "tasks": [{"name": "task"}]})
-        return said(rows)
+        return study_rows(study, "done", {"backbone": {}, "tasks": [{"name": "task"}]})
 
 
 def said(rows: Any) -> dict[str, Any]:
@@ -221,11 +220,11 @@ def reading(surface: Surface, job: dict[str, Any]) -> dict[str, Any]:
 
 def planted(seed: int) -> dict[str, Any]:
     method = METHODS[1 + seed % (len(METHODS) - 1)]
-    return {"planted": method, **whole(draw(seed, method, MARGIN), seed)}
+    return {"planted": method, **said(whole_rows(draw(seed, method, MARGIN), seed))}
 
 
 def null(seed: int) -> dict[str, Any]:
-    return whole(shuffled(seed), seed)
+    return said(whole_rows(shuffled(seed), seed))
 
 
 def interval(values: Sequence[float]) -> str:

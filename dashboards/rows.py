@@ -18,11 +18,12 @@ State = Literal["COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"]
 
 
 class Objective(TypedDict):
-    """The score: the mean of `metric` over the tasks."""
+    """The score: the mean of `metric` over the tasks. `range`: the least and the highest that it can be, if it has bounds."""
 
     metric: str
     direction: str
     over_tasks: NotRequired[Literal["mean", "worst"]]
+    range: NotRequired[tuple[float, float] | None]
 
 
 class Backbone(TypedDict):

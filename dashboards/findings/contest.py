@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
@@ -114,11 +115,11 @@ class Contest:
     def seeds_help(self) -> bool:
         """Whether more seeds would make differences surer. Variances alone decide it, not the differences."""
         parts = [max(self.joint.seeds_part(index)[0], 0.0) for index in range(len(self.contenders))]
-        found = chosen.errors(self.joint)
         return any(
-            parts[one] + parts[other] >= SEEDS_HELP * found[one, other] ** 2 > 0
-            for one in range(len(parts))
-            for other in range(one)
+            parts[one] + parts[other]
+            >= SEEDS_HELP * (self.joint.difference(one, other).error or 0.0) ** 2
+            > 0
+            for one, other in combinations(range(len(parts)), 2)
         )
 
     @cached_property
@@ -139,6 +140,13 @@ class Contest:
     def leader(self) -> Contender:
         """The one with the highest mean."""
         return self.contenders[self.standing.leader]
+
+    def within(self, score: Estimate) -> Estimate:
+        """The estimate of a score, whose interval ends where no score can be: Student's t knows no bounds."""
+        bounds = self.rows["objective"].get("range")
+        if bounds is None or score.ci_low is None or score.ci_high is None:
+            return score
+        return replace(score, ci_low=max(score.ci_low, bounds[0]), ci_high=min(score.ci_high, bounds[1]))
 
     def pair(self, one: str, other: str) -> Pair | None:
         """The comparison of two methods; None if one is no contender."""

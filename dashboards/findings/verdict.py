@@ -5,7 +5,7 @@ could be the best (dashboards/statistics/standing.py). The decision is
 
     best              one method could be the best, and it is shown to be better than each of the others;
     tied              several could be; recommended is the cheapest of them whose shortfall against the leader is within one
-                      standard error of their difference (Breiman's rule), and what it may lose is said;
+                      standard error of the leader's score (Breiman's rule), and what it may lose is said;
     nothing learned   no method is shown to beat the trivial answer;
     none              nothing was tested.
 
@@ -137,7 +137,7 @@ def outcome(pair: Pair, epsilon: float) -> Outcome:
 
 def _score(found: Contest) -> dict[str, float | None]:
     """The recommended method's test score, corrected for its choice, with the mean that was found (`raw`)."""
-    estimate = chosen.corrected(found.joint, found.recommended)
+    estimate = found.within(chosen.corrected(found.joint, found.recommended))
     raw = found.contenders[found.recommended].mean
     return {"mean": estimate.mean, "ci_low": estimate.ci_low, "ci_high": estimate.ci_high, "raw": raw}
 

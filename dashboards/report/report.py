@@ -188,8 +188,10 @@ def _test(found: Contest, finalist: Finalist) -> dict[str, Any] | None:
     sample = tested_sample(found.rows, finalist)
     if sample is None:
         return None
-    place = next((i for i, c in enumerate(found.contenders) if c.method == finalist["method"]), None)
-    estimate = found.joint.mean(place) if place is not None and finalist["chosen"] else mean_interval(sample)
+    names = [each.method for each in found.contenders if finalist["chosen"]]
+    joint = finalist["method"] in names
+    estimate = found.joint.mean(names.index(finalist["method"])) if joint else mean_interval(sample)
+    estimate = found.within(estimate)
     return {
         "metric": found.rows["objective"]["metric"],
         "values": sample.values.tolist(),

@@ -16,30 +16,25 @@ DRAWS = 4000
 def recommended(
     means: FloatArray, errors: FloatArray, allowed: NDArray[np.bool_] | None = None
 ) -> FloatArray:
-    """[N] The cheapest method whose shortfall against the leader is within one standard error of their difference.
+    """[N] The cheapest method whose shortfall against the leader is within one standard error of the leader's score.
 
     Breiman, Friedman, Olshen & Stone, Classification and Regression Trees (1984), section 3.4.3.
 
     Args:
         means: [N, M] of N studies, the cheapest method first.
-        errors: [M, M] standard errors of the differences.
+        errors: [M] standard errors of the methods' scores, 0 where there is none.
         allowed: [M] whether a method may be recommended; None: all.
     """
     leader = means.argmax(axis=1)
     shortfall = means.max(axis=1)[:, None] - means
-    near = (shortfall <= errors[leader]) & (True if allowed is None else allowed)
+    near = (shortfall <= errors[leader][:, None]) & (True if allowed is None else allowed)
     near[np.arange(len(means)), leader] = True
     return np.asarray(near.argmax(axis=1))
 
 
 def errors(joint: Joint) -> FloatArray:
-    """[M, M] Standard errors of the differences; 0 where there is none."""
-    count = len(joint.samples)
-    found = np.zeros((count, count))
-    for one in range(count):
-        for other in range(one):
-            found[one, other] = found[other, one] = joint.difference(one, other).error or 0.0
-    return found
+    """[M] Standard errors of the methods' scores; 0 where there is none."""
+    return np.array([joint.mean(index).error or 0.0 for index in range(len(joint.samples))])
 
 
 def corrected(joint: Joint, index: int) -> Estimate:

@@ -7,10 +7,9 @@ from typing import Protocol
 
 from dashboards.statistics import power
 from search.config.study_config import StudyConfig
+from search.metrics.ranges import score_range
 
 LEADS = (0.02, 0.03, 0.05, 0.1)
-UNBOUNDED = ("neg_perplexity",)
-"""Metrics that are no shares, for which a lead of 0.05 means nothing."""
 
 
 class Sized(Protocol):
@@ -31,8 +30,10 @@ def can_show(config: StudyConfig, tasks: Sequence[Sized]) -> str | None:
         tasks: its tasks; one without a test split shows nothing.
     """
     units = [task.groups.get("test", task.rows.get("test", 0)) for task in tasks]
-    metrics = {task.metric for task in config.tasks}
-    if len(config.methods) < 2 or config.finalists.num_seeds < 2 or metrics & set(UNBOUNDED):
+    bounded = (
+        score_range(task.metric for task in config.tasks) is not None
+    )  # else a lead of 0.05 means nothing
+    if len(config.methods) < 2 or config.finalists.num_seeds < 2 or not bounded:
         return None
     if not units or min(units) < 2:
         return None

@@ -11,6 +11,7 @@ import pandas as pd
 
 import methods
 from search.job import COSTS, COUNTS
+from search.metrics.ranges import score_range
 from search.results import scored
 from search.seeds import derive
 from search.storage.trials import FrozenTrial
@@ -41,6 +42,7 @@ def study_rows(study: Study, outcome: str, provenance: Row) -> Row:
             "metric": metric(study),
             "direction": "maximize",
             "over_tasks": config.search.objective,
+            "range": score_range(task.metric for task in config.tasks),
         },
         "backbone": provenance["backbone"],
         "tasks": provenance["tasks"],

@@ -41,6 +41,36 @@ def test_contenders_are_ordered_by_all_that_is_deployed() -> None:
     assert found.contenders[0].mean >= found.contenders[1].mean
 
 
+def test_an_interval_ends_where_no_score_can_be() -> None:
+    """Before, two methods whose searches differ much had an interval of -0.10 to 0.40 in entity F1."""
+    rows = simulated(methods=2, seeds=3, rows=50, top=0.97, seed_std=0.03)
+    found = contest(rows)
+    estimate = found.joint.mean(0)
+    assert estimate.ci_low is not None
+    assert estimate.ci_high is not None
+    assert estimate.ci_high > 1
+    assert found.within(estimate) == estimate
+    rows["objective"]["range"] = (0.0, 1.0)
+    ends = (report := found.within(estimate)).ci_low, report.ci_high
+    assert ends == (estimate.ci_low, 1.0)
+    assert report.mean == estimate.mean
+
+
+def test_a_configuration_that_is_far_worse_adds_little() -> None:
+    """Before, one method whose second configuration had learned nothing made every interval as wide as its gap."""
+    rows = simulated(methods=5)
+    before = search_spread(rows)
+    other = next(f for f in rows["finalists"] if not f["chosen"])
+    for run in other["runs"]:
+        run["test"] -= 0.3
+        run["test_task_scores"]["task"] -= 0.3
+        run["examples"]["task"] = [hit - 0.3 for hit in run["examples"]["task"]]
+    after = search_spread(rows)
+    assert before is not None
+    assert after is not None
+    assert after.raw < 0.1 * 0.3**2 / 2 / 5
+
+
 def test_a_method_that_lost_seeds_is_compared_on_two() -> None:
     """Before, a dear method with one failed seed was not named, and another was better than every other method."""
     rows = simulated()
@@ -96,12 +126,13 @@ def test_a_metric_without_scores_per_example_covers_seeds_and_claims_nothing() -
 
 def test_the_search_is_part_of_an_interval() -> None:
     """Configurations that differ widen the intervals; before, three repeats of a study were .05 apart."""
-    narrow, wide = simulated(spread=0.0001, rows=2000), simulated(spread=0.2, rows=2000, top=0.9)
-    found = [search_spread(rows) for rows in (narrow, wide)]
-    assert found[0] is not None
-    assert found[1] is not None
-    assert 4 * found[0].variance < found[1].variance
-    assert contest(wide).joint.search == found[1]
+    narrow, wide = (
+        [simulated(seed, spread=spread, rows=2000, top=0.9) for seed in range(5)] for spread in (0.0001, 0.2)
+    )
+    found = [[spread.variance for rows in each if (spread := search_spread(rows))] for each in (narrow, wide)]
+    assert len(found[0]) == len(found[1]) == 5
+    assert 4 * sum(found[0]) < sum(found[1])
+    assert contest(wide[0]).joint.search == search_spread(wide[0])
     one = simulated()
     one["finalists"] = [f for f in one["finalists"] if f["chosen"]]
     assert search_spread(one) is None
