@@ -37,6 +37,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from search.config.study_config import StudyConfig
 from search.driver import rounds
+from search.driver.losses import Losses
 from search.driver.tune import HalvingScheduler, StudySearcher
 from search.study.study import Study
 from search.tracking.tracker import Tracker
@@ -81,8 +82,8 @@ class Meter:
 
 
 class MeasuredSearcher(StudySearcher):
-    def __init__(self, study: Study, meter: Meter) -> None:
-        super().__init__(study)
+    def __init__(self, study: Study, slots: int, meter: Meter) -> None:
+        super().__init__(study, Losses(study, slots, print))
         self._meter = meter
 
     def suggest(self, trial_id: str) -> Any:
@@ -117,8 +118,7 @@ class MeasuredTracker(Tracker):
 def run(given: argparse.Namespace, folder: Path) -> None:
     """Runs the made-up trials, and prints a line for each tenth of them."""
     meter = Meter()
-    searcher = MeasuredSearcher(Study(made_config(given, folder)), meter)
-    searcher.limit = given.slots
+    searcher = MeasuredSearcher(Study(made_config(given, folder)), given.slots, meter)
     scheduler = MeasuredScheduler(searcher, meter)
     tracker = None if given.no_mlflow else MeasuredTracker(searcher.study, meter)
     running: dict[str, Worker] = {}
@@ -136,7 +136,7 @@ def run(given: argparse.Namespace, folder: Path) -> None:
         for trial_id, worker in list(running.items()):
             decision = scheduler.on_trial_result(
                 None,
-                SimpleNamespace(trial_id=trial_id, run_metadata=SimpleNamespace(num_failures=0)),
+                SimpleNamespace(trial_id=trial_id),
                 worker.report(),
             )
             if decision == TrialScheduler.STOP or worker.step == given.reports:
@@ -159,8 +159,7 @@ def run_tune(given: argparse.Namespace, folder: Path) -> None:
     logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it misses the logs that the driver does without
     ray.init(num_cpus=given.slots, include_dashboard=False, log_to_driver=False)
     meter, reports = Meter(), given.reports
-    searcher = MeasuredSearcher(Study(made_config(given, folder)), meter)
-    searcher.limit = given.slots
+    searcher = MeasuredSearcher(Study(made_config(given, folder)), given.slots, meter)
 
     def trial(job: dict[str, Any]) -> None:
         worker = Worker(job, reports)

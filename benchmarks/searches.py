@@ -17,6 +17,7 @@ import methods
 from benchmarks.surface import EVAL_STEPS, MAX_STEPS, METHODS
 from methods.space import Choice, Float, Int
 from search.config.study_config import StudyConfig
+from search.driver.losses import Losses
 from search.driver.tune import HalvingScheduler, StudySearcher
 from search.seeds import derive
 from search.study.study import Study
@@ -44,8 +45,7 @@ class Ours:
 
     def __init__(self, seed: int, folder: Path, finalists: bool = False, **search: Any) -> None:
         self.study = Study(study_config(seed, folder, **search))
-        self._searcher = StudySearcher(self.study)
-        self._searcher.limit = SLOTS
+        self._searcher = StudySearcher(self.study, Losses(self.study, SLOTS, print))
         self._scheduler = HalvingScheduler(self._searcher)
         self._finalists = finalists
 
@@ -56,7 +56,7 @@ class Ours:
         return job["method"], job["config"], job["seed"]
 
     def report(self, name: str, step: int, score: float, cost: int) -> bool:
-        trial: Any = SimpleNamespace(trial_id=name, run_metadata=SimpleNamespace(num_failures=0))
+        trial: Any = SimpleNamespace(trial_id=name)
         return self._scheduler.on_trial_result(None, trial, evaluation(step, score, cost)) == "STOP"
 
     def end(self, name: str) -> None:

@@ -42,7 +42,7 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
         ClusterError: Ray cannot be reached.
         KeyboardInterrupt: SIGTERM arrived while connecting.
     """
-    address = address or os.environ.get("RAY_ADDRESS") or None
+    address = None if on_this_machine(address) else address or os.environ["RAY_ADDRESS"]
     if address is not None and address.startswith("ray://"):
         raise ClusterError(
             "RAY_ADDRESS must not be a ray:// address: its driver would run and write on the cluster. Submit the study "
@@ -71,6 +71,11 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
+
+
+def on_this_machine(address: str | None) -> bool:
+    """Whether `connected` starts Ray on this machine."""
+    return not address and not os.environ.get("RAY_ADDRESS")
 
 
 def cancel_alarm() -> None:

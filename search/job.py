@@ -72,6 +72,7 @@ class Report:
         resumed: whether an earlier process already reached this step.
         stops_study: whether every other trial would fail in the same way; this one can continue later.
         error: why the trial cannot continue.
+        out_of_memory: whether there was too little memory, perhaps because of what else runs on the machine.
     """
 
     step: int | None = None
@@ -90,6 +91,7 @@ class Report:
     resumed: bool = False
     stops_study: bool = False
     error: str | None = None
+    out_of_memory: bool = False
 
     def to_result(self) -> dict[str, Any]:
         """The report as Ray Tune takes it, always with every field: Tune stops if one is missing."""

@@ -17,11 +17,11 @@ from typing import Any
 
 from rich.console import Console
 
-from clusters.connect import connected, refuse_unshared
+from clusters.connect import connected, on_this_machine, refuse_unshared
 from search.config import places, study_file
 from search.config.study_config import StudyConfig
 from search.driver import lock, more_seeds, rounds, second_stage, signals
-from search.errors import HaltedError, NoStudyError, PromptfrontError, StorageError, StudyFileError
+from search.errors import HaltedError, NoStudyError, StorageError, StudyFileError
 from search.plan import check, resources
 from search.results import provenance
 from search.results.rows import study_rows, write_curves
@@ -160,28 +160,20 @@ def _run(
             raise StudyFileError(
                 f"a trial needs {request}, but the cluster has {there}: lower cluster.cpus_per_trial or gpus_per_trial"
             )
+        local = on_this_machine(config.cluster.address)
         with tracker.following():
             while True:
-                budget_ended = not study.finished() and rounds.train(
-                    study, console, request, at_once, interrupted
-                )
+                if not study.finished():
+                    rounds.train(study, console, request, at_once, interrupted, local)
                 if interrupted.is_set():
                     return Outcome.INTERRUPTED
                 if not study.finished():
-                    return _limit_reached(budget_ended or study.out_of_trials)
+                    return Outcome.BUDGET_ENDED
                 second_stage.score(study, request, interrupted, console)
                 if finalists.untested(study) or finalists.unmeasured(study):
                     return Outcome.INTERRUPTED
                 if not more_seeds.add(study, lambda: writer.undecided(_rows(study, Outcome.DONE)), console):
                     return _ended(study, Outcome.DONE)
-
-
-def _limit_reached(reached: bool) -> Outcome:
-    if not reached:
-        raise PromptfrontError(
-            "Ray Tune stopped before the study was finished. Nothing is lost: launch again to continue"
-        )
-    return Outcome.BUDGET_ENDED
 
 
 def _write(study: Study, tracker: Tracker, outcome: Outcome, writer: Writer) -> Launched:

@@ -5,6 +5,7 @@ The search and the finalists are one round. Extra seeds are decided on after a r
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from search.driver import trainable
 from search.driver.budget import Budget
 from search.driver.gauges import Gauges
+from search.driver.losses import Losses
 from search.driver.progress import Progress
 from search.driver.tune import HalvingScheduler, StudySearcher, StudyStopper
 from search.errors import HaltedError, PromptfrontError
@@ -27,16 +29,27 @@ SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DEDUP_LOGS": "0",
 }
 """Environment variables that Ray must find before it starts."""
 
 
+STARTS = 5
+"""How often Ray Tune is started in a round, if it ends before the study does."""
+_log = logging.getLogger("promptfront")
+
+
 def train(
-    study: Study, console: Console, request: dict[str, float], at_once: int, interrupted: threading.Event
-) -> bool:
-    """Runs the trials that the study asks for.
+    study: Study,
+    console: Console,
+    request: dict[str, float],
+    at_once: int,
+    interrupted: threading.Event,
+    local: bool = True,
+) -> None:
+    """Runs the trials that the study asks for, until none is left, hours or GPU-hours are used up, or a signal comes.
 
     Args:
         study: the study.
@@ -44,51 +57,64 @@ def train(
         request: the resources of a trial, as Ray names them.
         at_once: how many trials may run at once.
         interrupted: an event that a signal sets.
-
-    Returns:
-        Whether hours or GPU-hours were used up before the end.
+        local: whether trials run on this machine alone.
 
     Raises:
         HaltedError: no trial can continue.
+        PromptfrontError: Ray Tune ended too often before the study did.
     """
-    searcher = StudySearcher(study)
-    searcher.limit = at_once
+    losses = Losses(study, at_once, console.print, local=local, on_gpu="gpu" in request)
     budget = Budget(study, request.get("gpu", 0.0))
-    stopper = StudyStopper(searcher, interrupted, budget)
-    with tempfile.TemporaryDirectory() as folder, Progress(study, console) as progress:
-        _fit(searcher, stopper, progress, request, folder)
-    budget.keep()
-    if searcher.halted is not None:
-        raise HaltedError(searcher.halted)
-    return stopper.budget_ended
+    with Progress(study, console) as progress:
+        for start in range(1, STARTS + 1):
+            searcher = StudySearcher(study, losses)
+            stopper = StudyStopper(searcher, interrupted, budget)
+            ended = _fit(searcher, stopper, progress, request)
+            budget.keep()
+            if searcher.halted is not None:
+                raise HaltedError(searcher.halted)
+            if searcher.stopping or study.finished() or study.out_of_trials:
+                return
+            _log.warning("Ray Tune ended before the study (%d of %d times): %s", start, STARTS, ended)
+            for key in searcher.keys.values():
+                study.give_back(key)
+    raise PromptfrontError(
+        f"Ray Tune ended {STARTS} times before the study was finished. Nothing is lost: launch again to continue"
+    )
 
 
 def _fit(
-    searcher: StudySearcher, stopper: StudyStopper, progress: Progress, request: dict[str, float], folder: str
-) -> None:
-    tuner = tune.Tuner(
-        tune.with_resources(trainable.run, request),
-        tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=HalvingScheduler(searcher), num_samples=-1, reuse_actors=True
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=folder,
-            stop=stopper,
-            callbacks=[progress, Gauges(searcher.study)],
-            failure_config=tune.FailureConfig(max_failures=2),  # counted between two evaluations
-            verbose=0,
-        ),
-    )
-    try:
-        tuner.fit()
-    except Exception as error:
-        raise _ours(error) from error
+    searcher: StudySearcher, stopper: StudyStopper, progress: Progress, request: dict[str, float]
+) -> Exception | None:
+    """Runs Ray Tune to its end; returns the error with which it ended, unless it is one of ours, which is raised."""
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable.run, request),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, scheduler=HalvingScheduler(searcher), num_samples=-1, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=folder,
+                stop=stopper,
+                callbacks=[progress, Gauges(searcher.study)],
+                failure_config=tune.FailureConfig(max_failures=0),  # what is lost goes back to the study
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        except Exception as error:
+            ours = _ours(error)
+            if ours is not None:
+                raise ours from error
+            return error
+    return None
 
 
-def _ours(error: BaseException) -> BaseException:
-    """The PromptfrontError that Tune has wrapped, or else the error itself."""
+def _ours(error: BaseException) -> PromptfrontError | None:
+    """The PromptfrontError that Tune has wrapped, if there is one."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, PromptfrontError):
         found = found.__cause__ or found.__context__
-    return found or error
+    return found

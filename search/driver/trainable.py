@@ -27,7 +27,8 @@ def run(job: dict[str, Any]) -> None:
         _report(Report(error=str(error), stops_study=True))
     except Exception as error:
         if out_of_memory(error):
-            _report(Report(error=f"out of memory even with one row at a time: {error}"))
+            text = f"out of memory even with one row at a time: {error}"
+            _report(Report(error=text, out_of_memory=True))
         else:
             _report(Report(error=f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"))
 

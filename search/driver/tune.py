@@ -9,12 +9,14 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from ray.exceptions import NodeDiedError, OutOfMemoryError
 from ray.tune import Stopper
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.driver.budget import Budget
+from search.driver.losses import Losses
 from search.job import Report
 from search.storage.trials import TrialState
 from search.strategy.early_stopping import SuccessiveHalving
@@ -38,18 +40,18 @@ class StudySearcher(_NotPickled, Searcher):
         study: the study.
 
     Attributes:
-        limit: how many trials may run at once.
         stopping: whether to start no more trials; running ones are left to be resumed.
         halted: why no trial can continue; None as long as they can.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, losses: Losses) -> None:
         super().__init__(metric=METRIC, mode="max")
         self.study = study
+        self.losses = losses
         self.keys: dict[str, Key] = {}
         self.pruned: set[Key] = set()
         self.errors: dict[Key, str] = {}
-        self.limit = 1
+        self.causes: dict[Key, Exception | None] = {}
         self.stopping = False
         self.halted: str | None = None
 
@@ -57,7 +59,7 @@ class StudySearcher(_NotPickled, Searcher):
         """The next job as a dict; None: ask again later; `Searcher.FINISHED`: no more."""
         if self.stopping:
             return Searcher.FINISHED
-        if len(self.keys) >= self.limit:
+        if not self.losses.may_start(len(self.keys)):
             return None
         assignment = self.study.next()
         if assignment == "wait":
@@ -74,7 +76,8 @@ class StudySearcher(_NotPickled, Searcher):
             self.halted, self.stopping = report.error, True
             return key
         if report.error is not None:
-            self.errors[key] = report.error
+            if not report.out_of_memory:
+                self.errors[key] = report.error
             return key
         assert report.step is not None, "an evaluation has its step"
         known = self.study.trial(key).user_attrs
@@ -84,6 +87,8 @@ class StudySearcher(_NotPickled, Searcher):
         if report.resumed:
             facts["resumed"] = [*known.get("resumed", ()), report.step]
         self.study.record_evaluation(key, report.step, report.evaluation, **facts)
+        if not report.resumed:
+            self.losses.moved_on(key)
         return key
 
     def on_trial_complete(
@@ -104,17 +109,34 @@ class StudySearcher(_NotPickled, Searcher):
             assert last is not None
             self.study.tell(key, TrialState.COMPLETE, last["validation"])
         elif not self.stopping:
-            self.study.tell(
-                key,
-                TrialState.FAIL,
-                error="its worker process died three times between two evaluations; the machine may be out of memory",
-            )
+            self._lost(key)
+            return
+        self.losses.ended()
+
+    def _lost(self, key: Key) -> None:
+        """The trial's process or node is gone, or had no memory: it starts again, unless the trial itself is the reason."""
+        why, counts = reason(self.causes.pop(key, None))
+        failed = self.losses.lost(key, why, len(self.keys), counts)
+        if failed is None:
+            self.study.give_back(key)
+        else:
+            self.study.tell(key, TrialState.FAIL, error=failed)
 
     def save(self, checkpoint_path: str) -> None:
         """Does nothing: the storage keeps all state."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Does nothing: the storage keeps all state."""
+
+
+def reason(cause: Exception | None) -> tuple[str, bool]:
+    """Why a trial was lost, in words, and whether it may be the reason itself."""
+    text = str(cause)
+    if isinstance(cause, NodeDiedError) or "node has died" in text or "node was terminated" in text:
+        return "its node is gone", False
+    if cause is None or isinstance(cause, OutOfMemoryError) or "running low on memory" in text:
+        return "there was no memory left for it", True
+    return "its process ended", True
 
 
 class HalvingScheduler(_NotPickled, FIFOScheduler):
@@ -133,13 +155,14 @@ class HalvingScheduler(_NotPickled, FIFOScheduler):
         key = self._searcher.record(trial.trial_id, report)
         if report.error is not None:
             return TrialScheduler.CONTINUE
-        if not report.resumed:
-            # The trial made progress, so Tune counts its failures from 0 again: max_failures is for one step.
-            trial.run_metadata.num_failures = 0
         if not self._falls_behind(key, report):
             return TrialScheduler.CONTINUE
         self._searcher.pruned.add(key)
         return TrialScheduler.STOP
+
+    def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
+        self._searcher.causes[self._searcher.keys[trial.trial_id]] = trial.get_pickled_error()
+        super().on_trial_error(tune_controller, trial)
 
     def _falls_behind(self, key: Key, report: Report) -> bool:
         if key.stage != "search":
@@ -169,13 +192,11 @@ class StudyStopper(_NotPickled, Stopper):
         self._searcher = searcher
         self._interrupted = interrupted
         self._budget = budget
-        self.budget_ended = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        self.budget_ended = self._budget.used_up(len(self._searcher.keys)) or self.budget_ended
-        if self._interrupted.is_set() or self.budget_ended:
+        if self._budget.used_up(len(self._searcher.keys)) or self._interrupted.is_set():
             self._searcher.stopping = True
         return self._searcher.stopping

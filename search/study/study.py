@@ -221,6 +221,11 @@ class Study(Records):
             self._proposals[method] = made
         return self._proposals[method]
 
+    def give_back(self, key: Key) -> None:
+        """Takes back a trial that was lost while it ran: it is the next to start again."""
+        self._running.discard(key)
+        self._interrupted.append(key)
+
     def tell(self, key: Key, state: TrialState, validation: float | None = None, **facts: Any) -> None:
         """Ends a trial as COMPLETE (with its validation score), PRUNED, or FAIL (with the fact `error`)."""
         super().tell(key, state, validation, **facts)
