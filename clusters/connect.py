@@ -7,10 +7,12 @@ import logging
 import os
 import secrets
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import ray
 from ray.exceptions import AuthenticationError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -19,6 +21,8 @@ _IMPORTABLE = str(Path(__file__).resolve().parent.parent)
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray in a job
 _LOOKING_SECONDS = 120
 _SHOWING_SECONDS = 10
+_WATCHING_SECONDS = 1
+_SERVERS = ("raylet", "gcs_server")
 
 
 class ClusterError(Exception):
@@ -28,12 +32,14 @@ class ClusterError(Exception):
 
 
 @contextlib.contextmanager
-def connected(address: str | None) -> Iterator[dict[str, float]]:
+def connected(address: str | None, died: Callable[[], None] | None = None) -> Iterator[dict[str, float]]:
     """Connects to Ray for the length of a `with`.
 
     Args:
         address: `auto` or host:port joins a running cluster. None takes RAY_ADDRESS; without it, Ray is started on this
             machine, without a dashboard, and stopped at the end.
+        died: called, from another thread, if the Ray that was started on this machine dies; the connected process would hang,
+            or be ended by Ray within a minute.
 
     Yields:
         The cluster's resources: "CPU", "GPU", ...
@@ -67,10 +73,36 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         what = f"reach a Ray cluster at {address}" if address else "start Ray on this machine"
         raise ClusterError(f"cannot {what}: {error}") from error
-    try:
+    with _watching(died if address is None else None):
         yield ray.cluster_resources()
+
+
+@contextlib.contextmanager
+def _watching(died: Callable[[], None] | None) -> Iterator[None]:
+    """Looks every second whether Ray's servers, which this process has started, are alive; stops Ray at the end."""
+    ended = threading.Event()
+    servers = [process for process in psutil.Process().children() if process.name() in _SERVERS]
+
+    def watch(died: Callable[[], None]) -> None:
+        while not ended.wait(_WATCHING_SECONDS):
+            if not all(map(_alive, servers)):
+                died()
+                return
+
+    if died is not None:
+        threading.Thread(target=watch, args=(died,), daemon=True).start()
+    try:
+        yield
     finally:
+        ended.set()
         ray.shutdown()
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def on_this_machine(address: str | None) -> bool:

@@ -127,6 +127,11 @@ def check(study: StudyFile, set_: Overrides = None, address: Address = None) -> 
 @app.command(epilog="Example: promptfront launch examples/quickstart.yaml --set search.trials_per_method=20")
 def launch(study: StudyFile, set_: Overrides = None, address: Address = None) -> None:
     """Run a study, or continue it."""
+    from search.driver import supervisor
+
+    if not supervisor.supervised():
+        raise typer.Exit(supervisor.run(sys.argv[1:], console))
+    supervisor.die_with_supervisor()
     config, overrides = _load(study, set_, address)
     record = OUTPUTS / config.study / SUBMITTED
     if config.cluster.jobs:

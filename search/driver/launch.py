@@ -20,7 +20,7 @@ from rich.console import Console
 from clusters.connect import connected, on_this_machine, refuse_unshared
 from search.config import places, study_file
 from search.config.study_config import StudyConfig
-from search.driver import lock, more_seeds, rounds, second_stage, signals
+from search.driver import lock, more_seeds, rounds, second_stage, signals, supervisor
 from search.errors import HaltedError, NoStudyError, StorageError, StudyFileError
 from search.plan import check, resources
 from search.results import provenance
@@ -91,6 +91,8 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
 
 def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Writer) -> Launched:
     config = study.config
+    if again := study.retry_lost():
+        console.print(f"Trying {again} trials again that an earlier launch lost.", highlight=False)
     (config.folder / "config.yaml").write_text(study_file.dump(config), encoding="utf-8")
     scored = study.finished() and not finalists.untested(study) and not finalists.unmeasured(study)
     ended_before = scored and not undecided_yet(study)
@@ -150,7 +152,8 @@ def _run(
     """Runs the search and the second stage, and adds seeds to methods that cannot be told apart."""
     os.environ.update(rounds.SETTINGS)
     config = study.config
-    with connected(config.cluster.address) as there:
+    died = supervisor.ray_is_gone if supervisor.supervised() else None
+    with connected(config.cluster.address, died) as there:
         signals.install_handlers(interrupted)  # again: Ray has replaced our handler
         if "://" not in (checkpoints := places.checkpoint_place(config)):
             refuse_unshared(Path(checkpoints))

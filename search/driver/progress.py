@@ -14,7 +14,7 @@ from rich.table import Table
 
 from search.storage.trials import FrozenTrial, TrialState
 from search.study import finalists
-from search.study.records import Key
+from search.study.records import Key, Stage
 from search.study.study import Study, best
 
 _INTERVAL = 1.0  # seconds between two updates
@@ -60,8 +60,8 @@ class Progress(tune.Callback):
         for name in ("done", "running", "stopped", "failed", "finalists", "best"):
             table.add_column(name, justify="right")
         for method in self._study.config.methods:
-            states = Counter(t.state for t in self._study.of(method, "search"))
-            retrained = self._study.of(method, "finalists")
+            searched, retrained = self._counted(method, "search"), self._counted(method, "finalists")
+            states = Counter(trial.state for trial in searched)
             score = best(self._study, method)
             table.add_row(
                 method,
@@ -92,11 +92,19 @@ class Progress(tune.Callback):
                         soft_wrap=True,
                     )
 
+    def _counted(self, method: str, stage: Stage) -> list[FrozenTrial]:
+        """The trials of a method without those that have a second try."""
+        return [
+            trial
+            for trial in self._study.of(method, stage)
+            if not self._study.replaced(Key(method, stage, trial.number))
+        ]
+
     def _left(self) -> str:
         """The number of ended trials, and the time left as estimated from the pace of this launch."""
         planned = ended = 0
         for method in self._study.config.methods:
-            search, retrained = self._study.of(method, "search"), self._study.of(method, "finalists")
+            search, retrained = self._counted(method, "search"), self._counted(method, "finalists")
             planned += self._study.planned(method) + finalists.expected(self._study, method)
             ended += sum(t.state.is_finished() for t in (*search, *retrained))
         done_now = ended - self._ended_before

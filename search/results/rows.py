@@ -49,7 +49,9 @@ def study_rows(study: Study, outcome: str, provenance: Row) -> Row:
         "search": _search(study),
         "methods": [_method(study, method) for method in config.methods],
         "trials": [
-            _trial(key, trial, runs.get(key)) for key, trial in study.trials() if key.stage == "search"
+            _trial(key, trial, runs.get(key))
+            for key, trial in study.trials()
+            if key.stage == "search" and not study.replaced(key)
         ],
         "finalists": _finalists(study, runs),
         "test_readings": study.test_readings,

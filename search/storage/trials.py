@@ -31,6 +31,8 @@ __all__ = ["BaseDistribution", "BaseStorage", "Directions", "FrozenTrial", "Tria
 
 Directions = list[Literal["maximize", "minimize"]]
 
+REPLACES = "replaces"
+"""Name of the fact of a trial that is another one's second try: the other's number."""
 STEP = "step:"
 """Prefix of the fact that holds the evaluation at a step."""
 
@@ -47,6 +49,7 @@ class Trials:
         states: how many trials are in each state.
         facts: facts of the whole study, and late facts of its trials under `<name>:<number>`.
         at_step: validation scores at each step, by trial number.
+        replaced: the numbers of trials that count no more, since another one is their second try.
     """
 
     def __init__(self, storage: BaseStorage, name: str, directions: Directions) -> None:
@@ -58,6 +61,7 @@ class Trials:
         self.facts: dict[str, Any] = dict(study.user_attrs)
         self.states: Counter[TrialState] = Counter()
         self.at_step: defaultdict[int, dict[int, float]] = defaultdict(dict)
+        self.replaced: set[int] = set()
         self._all: list[FrozenTrial] = []
         for trial in sorted(storage.get_all_trials(self._id, deepcopy=False), key=lambda t: t.number):
             self._put(trial)
@@ -67,6 +71,11 @@ class Trials:
 
     def __getitem__(self, number: int) -> FrozenTrial:
         return self._all[number]
+
+    @property
+    def started(self) -> int:
+        """The number of started trials; enqueued ones, such as the default, are waiting, and replaced ones do not count."""
+        return len(self) - self.states[TrialState.WAITING] - len(self.replaced)
 
     def all(self) -> list[FrozenTrial]:
         """All trials in the order of their numbers; the objects do not change later."""
@@ -181,6 +190,8 @@ class Trials:
             assert trial.number == len(self._all), "numbers have no gaps"
             self._all.append(trial)
         self.states[trial.state] += 1
+        if REPLACES in trial.user_attrs:
+            self.replaced.add(trial.user_attrs[REPLACES])
         for name, value in trial.user_attrs.items():
             if name.startswith(STEP) and "validation" in value:
                 self.at_step[int(name[len(STEP) :])][trial.number] = value["validation"]

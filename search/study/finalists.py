@@ -128,6 +128,8 @@ def _runs(study: Records, method: str, counts: Mapping[int, int]) -> dict[int, l
     """The runs of the first seeds of search trials, as many as `counts` says."""
     found: dict[int, list[FrozenTrial]] = {number: [] for number in counts}
     for trial in study.of(method, "finalists"):
+        if study.replaced(Key(method, "finalists", trial.number)):
+            continue
         if trial.user_attrs["seed_index"] < counts.get(trial.user_attrs["from"], 0):
             found[trial.user_attrs["from"]].append(trial)
     return found

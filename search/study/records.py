@@ -182,6 +182,10 @@ class Records:
         """The trials of one method and stage in the order of their numbers."""
         return self._trials[method, stage].all()
 
+    def replaced(self, key: Key) -> bool:
+        """Whether the trial counts no more, since another one is its second try."""
+        return key.number in self._trials[key.method, key.stage].replaced
+
     def scores_at(self, method: str, step: int) -> Mapping[int, float]:
         """Validation scores of the method's search trials at a step, by number."""
         return self._trials[method, "search"].at_step[step]

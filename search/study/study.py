@@ -11,7 +11,7 @@ from search.config.places import checkpoint_place
 from search.config.study_config import StudyConfig
 from search.job import Job
 from search.seeds import derive
-from search.storage.trials import Trials, TrialState
+from search.storage.trials import REPLACES, TrialState
 from search.strategy import allocation
 from search.strategy.sampling import Proposals
 from search.study import finalists
@@ -19,6 +19,12 @@ from search.study.records import Key, Records
 
 ENDED_EARLY = "ended_early"
 """Name of the fact that says why a method's search ended before its budget was used up."""
+
+
+LOST = "its worker process died three times"
+"""How the error begins with which earlier versions ended a trial that was lost from outside."""
+_OF_A_TRY = ("config", "loss_weights", "seed", "from", "seed_index", "role", "origin", finalists.RACE)
+"""Names of the facts that a second try has too."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,22 @@ class Study(Records):
         self._running.add(assignment.key)
         return assignment
 
+    def retry_lost(self) -> int:
+        """Enqueues second tries of trials that failed because of what happened around them; returns how many.
+
+        Only earlier versions ended such trials. A second try has the same configuration and seed.
+        """
+        lost = [
+            key
+            for key, trial in self.trials()
+            if str(trial.user_attrs.get("error", "")).startswith(LOST) and not self.replaced(key)
+        ]
+        for key in lost:
+            trial = self.trial(key)
+            facts = {name: trial.user_attrs[name] for name in _OF_A_TRY if name in trial.user_attrs}
+            self._trials[key.method, key.stage].enqueue(trial.params, **facts, **{REPLACES: key.number})
+        return len(lost)
+
     def finished(self) -> bool:
         """Whether no trial is left to run; the test split may still be unread."""
         if self._interrupted or self._running:
@@ -88,7 +110,7 @@ class Study(Records):
     def out_of_trials(self) -> bool:
         """Whether `search.max_trials` is used up."""
         limit = self.config.search.max_trials
-        return limit is not None and sum(map(_started, self._trials.values())) >= limit
+        return limit is not None and sum(trials.started for trials in self._trials.values()) >= limit
 
     def ended_early(self, method: str) -> dict[str, Any] | None:
         """Why a method's search ended before its budget was used up, or None.
@@ -103,7 +125,7 @@ class Study(Records):
 
     def planned(self, method: str) -> int:
         """The planned number of search trials of a method; fewer than its budget if its search ended early."""
-        started = _started(self._trials[method, "search"])
+        started = self._trials[method, "search"].started
         if self.ended_early(method) is not None:
             return started
         return max(started, self.config.search.trials_per_method)
@@ -114,7 +136,7 @@ class Study(Records):
 
     def _left(self) -> int:
         """The search trials of all methods together that have not started."""
-        return self._planned - sum(_started(self._trials[method, "search"]) for method in self.config.methods)
+        return self._planned - sum(self._trials[method, "search"].started for method in self.config.methods)
 
     def _open_to_trials(self, method: str) -> bool:
         """Whether the method gets more search trials."""
@@ -122,7 +144,7 @@ class Study(Records):
             return False
         if self.config.search.allocation == "adaptive":
             return self._left() > 0
-        return _started(self._trials[method, "search"]) < self.config.search.trials_per_method
+        return self._trials[method, "search"].started < self.config.search.trials_per_method
 
     def _searched(self, method: str) -> bool:
         """Whether the method's search has ended."""
@@ -138,7 +160,7 @@ class Study(Records):
         if self.config.search.allocation == "adaptive":
             self._drop_out()
         while open_ := [method for method in self.config.methods if self._open_to_trials(method)]:
-            method = min(open_, key=lambda name: _started(self._trials[name, "search"]))
+            method = min(open_, key=lambda name: self._trials[name, "search"].started)
             trials = self._trials[method, "search"]
             if (given := trials.waiting()) is not None:
                 return self._start(Key(method, "search", given.number))
@@ -232,11 +254,6 @@ class Study(Records):
         self._running.discard(key)
         if key.stage == "search" and key.method in self._proposals:
             self._proposals[key.method].learn(self.trial(key))
-
-
-def _started(trials: Trials) -> int:
-    """The number of started trials (enqueued ones, such as the default, are waiting)."""
-    return len(trials) - trials.states[TrialState.WAITING]
 
 
 def metric(study: Study) -> str:

@@ -12,9 +12,10 @@ from optuna.trial import TrialState
 from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StorageError, StudyChangedError
+from search.results.rows import study_rows
 from search.study import finalists
 from search.study.records import Key, curve
-from search.study.study import Assignment, Study
+from search.study.study import LOST, Assignment, Study
 from tests.search.conftest import write_study
 from tests.search.studies import by_rate, end, load, run
 
@@ -253,3 +254,36 @@ def test_objectives_have_names_for_optunas_own_tools(study: dict[str, Any], tmp_
         assert names[f"{config.study}/{method}/finalists"].directions == [
             optuna.study.StudyDirection.MAXIMIZE
         ]
+
+
+@pytest.mark.parametrize("stage", ["search", "finalists"])
+def test_what_an_earlier_version_lost_is_tried_again(config: StudyConfig, stage: str) -> None:
+    """Same configuration, same seed, and the first try counts no more; a trial that failed by itself stays failed."""
+    study = Study(config)
+    lost: list[Assignment] = []
+    while isinstance(found := study.next(), Assignment):
+        if found.key.stage == stage and len(lost) < 2:
+            error = f"{LOST} between two evaluations; the machine may be out of memory"
+            study.tell(found.key, TrialState.FAIL, error=error if not lost else "diverged: nan")
+            lost.append(found)
+        else:
+            end(study, found, *by_rate(found))
+    again = Study(config)
+    assert again.finished()
+    assert again.retry_lost() == 1
+    assert not again.finished()
+    second = again.next()
+    assert isinstance(second, Assignment)
+    assert (second.config, second.seed) == (lost[0].config, lost[0].seed)
+    end(again, second, *by_rate(second))
+    while isinstance(found := again.next(), Assignment):  # a race may have another winner now
+        end(again, found, *by_rate(found))
+    assert again.replaced(lost[0].key)
+    assert again.finished()
+    assert again.retry_lost() == 0
+    assert Study(config).retry_lost() == 0
+    if stage == "search":
+        assert all(again.planned(method) == 3 for method in config.methods)
+        rows = study_rows(again, "done", {"backbone": {}, "tasks": []})["trials"]
+        assert len(rows) == 9
+        assert [row["state"] for row in rows].count("FAIL") == 1

@@ -1,0 +1,64 @@
+"""The servers of a local Ray are killed, and signals reach a whole process group: the launch goes on, or ends cleanly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.search.conftest import write_study
+from tests.search.launches import assert_whole, progress, start, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+METHODS = ("head_only", "prompt_tuning")
+
+
+@pytest.fixture
+def folder(study: dict[str, Any], tmp_path: Path) -> Path:
+    study["output_dir"] = "outputs"
+    study["methods"] = {name: study["methods"][name] for name in METHODS}
+    study["training"] = {**study["training"], "max_steps": 800, "eval_steps": 40}
+    study["search"] = {"trials_per_method": 4, "early_stopping": False}
+    write_study(study, tmp_path)
+    return tmp_path
+
+
+def processes(launch: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(launch.pid).children(recursive=True)
+
+
+def test_a_launch_outlives_its_ray(folder: Path) -> None:
+    """Before, it hung for good without its raylet, and was ended without a word without its GCS."""
+    launch = start("launch", "study.yaml", cwd=folder)
+    session = set[int]()
+    for server in ("raylet", "gcs_server"):
+        wait_until(progress(folder), launch, 300)
+        session |= {process.pid for process in processes(launch)}
+        (found,) = (process for process in processes(launch) if process.name() == server)
+        found.kill()
+    assert launch.wait(400) == 0, (folder / "launch.log").read_text()
+    said = (folder / "launch.log").read_text()
+    assert said.count("Ray has died; starting again") == 2
+    assert "Traceback" not in said
+    assert_whole(folder, METHODS, each=4)
+    assert not [number for number in session if psutil.pid_exists(number)], "no process is left"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_ends_cleanly(folder: Path, number: signal.Signals) -> None:
+    """As `timeout`, systemd, Slurm and a closing terminal send it. Before, the driver died later, without report or word."""
+    launch = start("launch", "study.yaml", cwd=folder)
+    wait_until(progress(folder), launch, 300)
+    mine = {process.pid for process in processes(launch)}
+    os.killpg(launch.pid, number)
+    assert launch.wait(120) == 130, (folder / "launch.log").read_text()
+    said = (folder / "launch.log").read_text()
+    assert "Interrupted; nothing is lost" in said
+    assert (folder / "outputs/tiny/report/report.json").exists()
+    assert not [pid for pid in mine if psutil.pid_exists(pid)], "no process is left"
