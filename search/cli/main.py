@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import signal
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from search.cli import commands
 from search.cli.commands import OUTPUTS, SUBMITTED, console
-from search.errors import PromptfrontError
+from search.errors import NoStudyError, PromptfrontError
 
 if TYPE_CHECKING:
     from search.config.study_config import StudyConfig
@@ -120,8 +121,12 @@ def check(study: StudyFile, set_: Overrides = None, address: Address = None) -> 
         return
     from search.cli import plan_table
     from search.plan import check
+    from search.study.study import Study
 
-    plan_table.render(check.check(config, test=True), console)
+    plan = check.check(config, test=True)
+    with contextlib.suppress(NoStudyError):
+        Study(config, must_exist=True)  # refuses settings other than those it was begun with
+    plan_table.render(plan, console)
 
 
 @app.command(epilog="Example: promptfront launch examples/quickstart.yaml --set search.trials_per_method=20")

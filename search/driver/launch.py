@@ -21,6 +21,7 @@ from clusters.connect import connected, on_this_machine, refuse_unshared
 from search.config import places, study_file
 from search.config.study_config import StudyConfig
 from search.driver import lock, more_seeds, rounds, second_stage, signals, supervisor
+from search.driver.log import log_file
 from search.errors import HaltedError, NoStudyError, StorageError, StudyFileError
 from search.plan import check, resources
 from search.results import provenance
@@ -101,7 +102,7 @@ def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Write
     tracker = Tracker(study, facts["backbone"]["parameters"])
     if ended_before:
         return _write(study, tracker, _ended(study, Outcome.NOTHING_TO_DO), writer)
-    with signals.handling_signals() as interrupted:
+    with log_file(config.folder), signals.handling_signals() as interrupted:
         try:
             outcome = _run(study, tracker, console, writer, interrupted)
         except KeyboardInterrupt:

@@ -5,6 +5,7 @@ The search and the finalists are one round. Extra seeds are decided on after a r
 
 from __future__ import annotations
 
+import functools
 import logging
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from rich.console import Console
 from search.driver import trainable
 from search.driver.budget import Budget
 from search.driver.gauges import Gauges
+from search.driver.log import NAME
 from search.driver.losses import Losses
 from search.driver.progress import Progress
 from search.driver.tune import HalvingScheduler, StudySearcher, StudyStopper
@@ -38,7 +40,7 @@ SETTINGS = {
 
 STARTS = 5
 """How often Ray Tune is started in a round, if it ends before the study does."""
-_log = logging.getLogger("promptfront")
+_LONGEST = 100
 
 
 def train(
@@ -60,10 +62,10 @@ def train(
         local: whether trials run on this machine alone.
 
     Raises:
-        HaltedError: no trial can continue.
-        PromptfrontError: Ray Tune ended too often before the study did.
+        HaltedError: no trial can continue, or Ray Tune ended too often before the study did.
     """
-    losses = Losses(study, at_once, console.print, local=local, on_gpu="gpu" in request)
+    say = functools.partial(console.print, soft_wrap=True, highlight=False, markup=False)
+    losses = Losses(study, at_once, say, local=local, on_gpu="gpu" in request)
     budget = Budget(study, request.get("gpu", 0.0))
     with Progress(study, console) as progress:
         for start in range(1, STARTS + 1):
@@ -75,10 +77,12 @@ def train(
                 raise HaltedError(searcher.halted)
             if searcher.stopping or study.finished() or study.out_of_trials:
                 return
-            _log.warning("Ray Tune ended before the study (%d of %d times): %s", start, STARTS, ended)
+            logging.getLogger("ray").error("Ray Tune ended before the study: %s", ended)
+            why = f"Ray Tune ended before the study ({_short(ended)}; more in {study.config.folder / NAME})"
+            say(f"{why}; starting it again ({start} of {STARTS - 1})" if start < STARTS else why)
             for key in searcher.keys.values():
                 study.give_back(key)
-    raise PromptfrontError(
+    raise HaltedError(
         f"Ray Tune ended {STARTS} times before the study was finished. Nothing is lost: launch again to continue"
     )
 
@@ -110,6 +114,12 @@ def _fit(
                 raise ours from error
             return error
     return None
+
+
+def _short(error: Exception | None) -> str:
+    """The first line of an error, cut."""
+    first = str(error or "without an error").partition("\n")[0].removeprefix("Caught unexpected exception: ")
+    return first if len(first) <= _LONGEST else first[: _LONGEST - 3] + "..."
 
 
 def _ours(error: BaseException) -> PromptfrontError | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 
 from search.config.study_config import StudyConfig
-from search.plan import resources
+from search.plan import memory, resources
 from search.strategy import early_stopping
 
+_ENOUGH_ROWS = {"train": 10, "validation": 20, "test": 30}
+"""With fewer rows little is learned, and a score has steps of several points."""
+_ENOUGH_DISK = 2 * 2**30
 _FEW_GROUPS = 20
 """With fewer groups than this in test, intervals for new groups are rough."""
 
@@ -19,6 +23,38 @@ def of_groups(groups: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
             yield (
                 f"task {task}: test has {counts['test']} groups, so intervals will be rough: use {_FEW_GROUPS} or more"
             )
+
+
+def of_rows(rows: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Yields a note on each split that is too small to show anything; `rows` are counts by task and split."""
+    for task, counts in rows.items():
+        for split, enough in _ENOUGH_ROWS.items():
+            if counts.get(split, enough) < enough:
+                yield f"task {task}: {counts[split]} rows of {split} show little: use {enough} or more"
+
+
+def of_room(config: StudyConfig, trial_bytes: int, parallel: int) -> Iterator[str]:
+    """Yields a note where memory or disk is short now, on a machine that runs the trials itself.
+
+    Args:
+        config: the study.
+        trial_bytes: the estimated memory of its largest trial.
+        parallel: how many trials run at once.
+    """
+    if config.cluster.address is None:
+        there = memory.free()
+        if trial_bytes * parallel > there:
+            fit, who = there // trial_bytes, memory.largest_other()
+            cure = f"set cluster.max_concurrent_trials: {fit}" if fit else "free some, or the study waits"
+            holds = f" ({who})" if who else ""
+            yield (
+                f"{parallel} trials may need {memory.gigabytes(trial_bytes * parallel)} of memory, and "
+                f"{memory.gigabytes(there)} are free{holds}: {cure}"
+            )
+    place = next(each for each in (config.folder, *config.folder.absolute().parents) if each.exists())
+    free = shutil.disk_usage(place).free
+    if free < _ENOUGH_DISK:
+        yield f"the disk of {config.folder} has {memory.gigabytes(free)} free: use {memory.gigabytes(_ENOUGH_DISK)} or more"
 
 
 def of_settings(config: StudyConfig) -> Iterator[str]:

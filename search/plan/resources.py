@@ -47,10 +47,14 @@ def of_this_machine() -> dict[str, float]:
 
 
 def problems(config: StudyConfig) -> list[Problem]:
-    """Finds settings that ask for more than this machine has; such a trial would wait forever."""
-    if config.cluster.address is not None:
-        return []
+    """Finds settings that ask for more than this machine has, where a trial would wait forever, and an output that is shut."""
     found = []
+    place = next(each for each in (config.folder, *config.folder.absolute().parents) if each.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        what = "is not a folder" if not place.is_dir() else "cannot be written to by this user"
+        found.append(Problem("output_dir", f"must be a folder that can be written to; {place} {what}"))
+    if config.cluster.address is not None:
+        return found
     there, cluster = of_this_machine(), config.cluster
     for name, asked, kind, what in (
         ("cpus_per_trial", cluster.cpus_per_trial, "CPU", "cores"),

@@ -173,9 +173,9 @@ class _Hub:
             if "Unknown split" in str(error):
                 there_are = str(error).partition("Should be one of ")[2].strip("[].").replace("'", "")
                 raise _no_split(field, split, there_are.split(", ")) from error
-            raise _cannot_load(path, error) from error
+            raise _cannot_load(path, arguments, error) from error
         except (OSError, RuntimeError, ImportError, datasets.exceptions.DatasetsError) as error:
-            raise _cannot_load(path, error) from error
+            raise _cannot_load(path, arguments, error) from error
 
 
 def fingerprint(rows: Iterable[Sequence[str | None]]) -> str:
@@ -227,6 +227,16 @@ def _no_split(field: str, split: str, there: Iterable[str]) -> StudyFileError:
     return StudyFileError(f"{field}: no split {split!r}{hint}; there are: {', '.join(there)}{advice}")
 
 
-def _cannot_load(path: str, error: Exception) -> StudyFileError:
+_EMPTY = ("corresponds to no data", "No columns to parse from file")
+"""What datasets and pandas say of files without rows, and of files of zero bytes."""
+
+
+def _cannot_load(path: str, arguments: Mapping[str, Any], error: Exception) -> StudyFileError:
     cause = error.__cause__ or error  # datasets wraps the parser's error in one without details
-    return StudyFileError(f"data.path: datasets cannot load {path!r}: {type(cause).__name__}: {cause}")
+    place, what = "data.path", f"datasets cannot load {path!r}"
+    if "data_files" in arguments:
+        ((split, file),) = arguments["data_files"].items()
+        place, what = f"data.data_files.{split}", f"datasets cannot load {file} as {path!r}"
+        if any(text in str(cause) for text in _EMPTY):
+            return StudyFileError(f"{place}: {file} has no rows")
+    return StudyFileError(f"{place}: {what}: {type(cause).__name__}: {cause}")

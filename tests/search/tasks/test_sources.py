@@ -110,8 +110,14 @@ def test_file_mistakes(files: dict[str, str], tmp_path: Path) -> None:
         read(DataConfig(path=str(tmp_path / "none.py")))
     broken = tmp_path / "broken.csv"
     broken.write_text('a,b\n"1,2\n3,4,5\n')
-    with pytest.raises(StudyFileError, match=r"data\.path: datasets cannot load 'csv'"):
+    with pytest.raises(
+        StudyFileError, match=r"data\.data_files\.train: datasets cannot load .*broken.csv as 'csv'"
+    ):
         read(DataConfig(path="csv", data_files={"train": str(broken)}))
+    for content in ("", "text,label\n"):
+        broken.write_text(content)
+        with pytest.raises(StudyFileError, match=r"data\.data_files\.train: .*broken.csv has no rows"):
+            read(DataConfig(path="csv", data_files={"train": str(broken)}))
 
 
 def test_a_folder_and_a_wrong_split_in_it(files: dict[str, str], tmp_path: Path) -> None:
