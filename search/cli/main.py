@@ -200,6 +200,15 @@ def _tell(config: StudyConfig, launched: Launched, report: dict[str, Any], study
         raise typer.Exit(code)
 
 
+@app.command(epilog="Example: promptfront doctor")
+def doctor(output_dir: commands.OutputDir = OUTPUTS) -> None:
+    """Show what a maintainer would ask for: versions, memory, disk, Ray, stores, ports, and what is odd."""
+    from search.plan import doctor
+
+    for name, text in doctor.report(output_dir):
+        console.print(f"{name:12} {text}", soft_wrap=True, highlight=False, markup=False)
+
+
 @app.command(epilog="Example: promptfront methods")
 def methods() -> None:
     """List the methods with their hyperparameters and ranges."""

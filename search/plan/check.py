@@ -156,9 +156,8 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         can_show=evidence.can_show(config, task_plans),
         warnings=(
             *(f"task {task.name}: {warning}" for task in loaded for warning in task.warnings),
-            *notes.of_rows({plan.name: plan.rows for plan in task_plans}),
+            *notes.of_tasks(task_plans),
             *notes.of_room(config, max(plan.memory_bytes for plan in plans), parallel),
-            *notes.of_groups({plan.name: plan.groups for plan in task_plans}),
             *notes.of_settings(config),
         ),
     )

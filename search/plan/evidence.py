@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from dashboards.statistics import power
 from search.config.study_config import StudyConfig
 from search.metrics.ranges import score_range
+from search.plan.notes import Counted
 
 LEADS = (0.02, 0.03, 0.05, 0.1)
 
 
-class Sized(Protocol):
-    """A task whose test examples, and groups of them, are counted."""
-
-    @property
-    def rows(self) -> dict[str, int]: ...
-
-    @property
-    def groups(self) -> dict[str, int]: ...
-
-
-def can_show(config: StudyConfig, tasks: Sequence[Sized]) -> str | None:
+def can_show(config: StudyConfig, tasks: Sequence[Counted]) -> str | None:
     """A sentence on the leads that the study would find; None where it cannot be told.
 
     Args:

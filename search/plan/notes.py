@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from search.config.study_config import StudyConfig
 from search.plan import memory, resources
@@ -16,21 +17,29 @@ _FEW_GROUPS = 20
 """With fewer groups than this in test, intervals for new groups are rough."""
 
 
-def of_groups(groups: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    """Yields a note on each task with few groups in test; `groups` are their numbers by task and split."""
-    for task, counts in groups.items():
-        if counts.get("test", _FEW_GROUPS) < _FEW_GROUPS:
-            yield (
-                f"task {task}: test has {counts['test']} groups, so intervals will be rough: use {_FEW_GROUPS} or more"
-            )
+class Counted(Protocol):
+    """A task whose examples, and groups of them, are counted by split."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def rows(self) -> dict[str, int]: ...
+
+    @property
+    def groups(self) -> dict[str, int]: ...
 
 
-def of_rows(rows: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    """Yields a note on each split that is too small to show anything; `rows` are counts by task and split."""
-    for task, counts in rows.items():
+def of_tasks(tasks: Sequence[Counted]) -> Iterator[str]:
+    """Yields a note on each split that is too small to show anything, and on each task with few groups in test."""
+    for task in tasks:
         for split, enough in _ENOUGH_ROWS.items():
-            if counts.get(split, enough) < enough:
-                yield f"task {task}: {counts[split]} rows of {split} show little: use {enough} or more"
+            if task.rows.get(split, enough) < enough:
+                yield f"task {task.name}: {task.rows[split]} rows of {split} show little: use {enough} or more"
+        if (groups := task.groups.get("test", _FEW_GROUPS)) < _FEW_GROUPS:
+            yield (
+                f"task {task.name}: test has {groups} groups, so intervals will be rough: use {_FEW_GROUPS} or more"
+            )
 
 
 def of_room(config: StudyConfig, trial_bytes: int, parallel: int) -> Iterator[str]:

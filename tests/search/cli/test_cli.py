@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,17 +10,27 @@ from typing import Any
 
 import pytest
 
+from search.config import study_file
+from search.study.study import Study
 from tests.search.conftest import write_study
 
 COMMANDS = (
-    *("init", "check", "launch", "methods", "cluster"),
+    *("init", "check", "launch", "methods", "cluster", "doctor"),
     *("status", "logs", "stop", "report", "export", "ui"),
 )
 
 
-def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from search.cli.main import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=240, check=False)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | environment,
+        timeout=240,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -163,3 +174,27 @@ def test_cluster_writes_a_file_once(tmp_path: Path) -> None:
     missing = run("cluster", "aws", "--out", "aws.yaml", cwd=tmp_path)
     assert missing.returncode == 2
     assert "region: where the machines are" in missing.stderr
+
+
+def test_the_doctor_says_ten_lines(tmp_path: Path) -> None:
+    done = run("doctor", cwd=tmp_path, MLFLOW_TRACKING_URI="postgresql://me:secret@host/runs")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "promptfront", "packages", "torch", "cores", "memory", "disk", "Ray", "stores", "ports", "odd",
+    ]  # fmt: skip
+    assert "secret" not in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_refuses_settings_that_the_study_was_not_begun_with(
+    study: dict[str, Any], tmp_path: Path
+) -> None:
+    """Before, only launch did."""
+    config = study_file.load(write_study(study, tmp_path))
+    config.output_dir.mkdir(parents=True, exist_ok=True)
+    Study(config)
+    assert run("check", "study.yaml", cwd=tmp_path).returncode == 0
+    done = run("check", "study.yaml", "--set", "training.max_steps=9", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "max_steps" in done.stderr
