@@ -73,6 +73,8 @@ def connected(address: str | None, died: Callable[[], None] | None = None) -> It
     except (ConnectionError, RuntimeError, ValueError) as error:
         what = f"reach a Ray cluster at {address}" if address else "start Ray on this machine"
         raise ClusterError(f"cannot {what}: {error}") from error
+    if address is None:
+        _keep_token_private()
     with _watching(died if address is None else None):
         yield ray.cluster_resources()
 
@@ -108,6 +110,14 @@ def _alive(process: psutil.Process) -> bool:
 def on_this_machine(address: str | None) -> bool:
     """Whether `connected` starts Ray on this machine."""
     return not address and not os.environ.get("RAY_ADDRESS")
+
+
+def _keep_token_private() -> None:
+    """Takes away everybody else's right to read the token that Ray makes for clusters on this machine."""
+    token = Path.home() / ".ray" / "auth_token"
+    if token.is_file():
+        with contextlib.suppress(PermissionError):  # another user's home: it is not ours to keep
+            token.chmod(0o600)
 
 
 def cancel_alarm() -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.config.places import password_hint, without_passwords
 from search.errors import NoStudyError, StorageError
 from search.storage import sqlite
-from search.storage.retrying import RetryingStorage
+from search.storage.retrying import RetryingStorage, damage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -53,6 +53,11 @@ def study_names(storage: BaseStorage) -> list[str]:
     return list(optuna.get_all_study_names(storage))
 
 
+def file_of(url: str) -> Path | None:
+    """The file of a SQLite database, or None for another one."""
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
 def connect(url: str, create: bool = True) -> BaseStorage:
     """Connects to the Optuna storage at a URL.
 
@@ -60,8 +65,8 @@ def connect(url: str, create: bool = True) -> BaseStorage:
         NoStudyError: the SQLite file does not exist and must not be created.
         StorageError: the storage cannot be reached.
     """
-    file = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else None
-    if file is not None and not create and not Path(file).exists():
+    file = file_of(url)
+    if file is not None and not create and not file.exists():
         raise NoStudyError(
             f"there is no file {file}; start a study with promptfront launch, from the same folder"
         )
@@ -70,9 +75,11 @@ def connect(url: str, create: bool = True) -> BaseStorage:
         options = {"connect_args": {"timeout": 60, "factory": sqlite.Connection}}
     try:
         if file is not None:
-            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
         found = _IdempotentStorage(url, engine_kwargs=options)  # without a cache, since `Trials` is one
     except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
+        if file is not None and sqlite.damaged(error):
+            raise StorageError(damage(str(file), error)) from error
         text = without_passwords(f"cannot reach the Optuna storage {url}: {error}", url)
         raise StorageError(text + password_hint(text)) from error
     retrying: BaseStorage = RetryingStorage(found, without_passwords(url, url))

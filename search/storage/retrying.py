@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -12,6 +14,7 @@ from optuna.storages import BaseStorage
 from sqlalchemy.exc import DBAPIError
 
 from search.errors import HaltedError, StorageError
+from search.storage import sqlite
 
 _PATIENCE = 600.0
 """Seconds that a database may be away."""
@@ -19,6 +22,18 @@ _LONGEST_PAUSE = 5.0
 _FULL = "database or disk is full"
 """SQLite's message when the disk is full. We do not wait then: nobody may be there to free space."""
 _log = logging.getLogger("promptfront")
+
+
+def damage(file: str, reason: object) -> str:
+    """What to do about a SQLite database whose file is damaged."""
+    copy = sqlite.copy_of(Path(file))
+    cure = (
+        f"The last whole copy is {copy}, of {datetime.fromtimestamp(copy.stat().st_mtime):%Y-%m-%d %H:%M}: move it to {file} "
+        "and launch again; what ended after it is trained again"
+        if copy.exists()
+        else "There is no copy of it: launch the study under another name"
+    )
+    return f"the file of the Optuna storage, {file}, is damaged ({str(reason).splitlines()[0]}). {cure}"
 
 
 def _waiting(name: str) -> Callable[..., Any]:
@@ -44,6 +59,8 @@ def _waiting(name: str) -> Callable[..., Any]:
                         f"the disk of the Optuna storage {self.place} is full: {reason}. What was recorded is safe: free some "
                         "space and launch again to continue"
                     ) from error
+                if sqlite.damaged(reason):
+                    raise StorageError(damage(self.place.removeprefix("sqlite:///"), reason)) from error
                 now = time.monotonic()
                 if deadline is None:
                     deadline = now + _PATIENCE

@@ -10,11 +10,13 @@ disk at every commit.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 _OF_ONE_MACHINE = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay"})
+_log = logging.getLogger("promptfront")
 _MOUNTS = Path("/proc/self/mounts")
 
 
@@ -26,6 +28,37 @@ class Connection(sqlite3.Connection):
         if file_system(Path(database)) in _OF_ONE_MACHINE:
             self.execute("PRAGMA journal_mode = WAL")
             self.execute("PRAGMA synchronous = NORMAL")
+
+
+_DAMAGED = ("malformed", "not a database")
+"""What SQLite says of a file that something else has written to, or cut."""
+
+
+def damaged(error: object) -> bool:
+    """Whether an error says that a database's file is damaged: waiting would not help."""
+    return any(text in str(error) for text in _DAMAGED)
+
+
+def copy_of(path: Path) -> Path:
+    """The file that `back_up` writes."""
+    return path.with_name(f"{path.name}.backup")
+
+
+def back_up(path: Path) -> None:
+    """Writes a whole copy of a database beside it, while others use it (SQLite's online backup); replaces the last copy."""
+    half = path.with_name(f"{path.name}.backup.half")
+    half.unlink(missing_ok=True)
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(path, timeout=60)) as source,
+            contextlib.closing(sqlite3.connect(half)) as copy,
+        ):
+            source.backup(copy)
+        half.replace(copy_of(path))
+    except (sqlite3.Error, OSError) as error:  # the study goes on without a copy
+        _log.warning("%s could not be copied: %s", path, error)
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
 
 
 def keep_log(path: Path) -> None:

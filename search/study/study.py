@@ -11,6 +11,7 @@ from search.config.places import checkpoint_place
 from search.config.study_config import StudyConfig
 from search.job import Job
 from search.seeds import derive
+from search.storage import optuna_storage, sqlite
 from search.storage.trials import REPLACES, TrialState
 from search.strategy import allocation
 from search.strategy.sampling import Proposals
@@ -200,6 +201,8 @@ class Study(Records):
             if not self._searched(method):
                 continue
             trials = self._trials[method, "finalists"]
+            if not len(trials) and (file := optuna_storage.file_of(self.config.storage_url)):
+                sqlite.back_up(file)  # the search of a method has ended: worth a copy
             for role, number, index in finalists.missing(self, method):
                 origin = self._trials[method, "search"][number].user_attrs
                 facts = {name: origin[name] for name in ("config", "loss_weights")}
