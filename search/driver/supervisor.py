@@ -28,6 +28,7 @@ STARTS = 3
 _DIED = {-number for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGKILL, signal.SIGSEGV)}
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
+_ENDING_SECONDS = 5
 
 
 def supervised() -> bool:
@@ -88,8 +89,11 @@ def _passing_signals(process: subprocess.Popen[Any]) -> Iterator[list[int]]:
 
 
 def _end_session(session: int) -> None:
-    """Ends what is left of a session."""
+    """Ends what is left of a session, and waits until it is gone."""
+    left = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             if os.getsid(process.pid) == session:
                 process.kill()
+                left.append(process)
+    psutil.wait_procs(left, timeout=_ENDING_SECONDS)
