@@ -41,10 +41,10 @@ demo: .venv/installed
 	$(BIN)/promptfront launch examples/quickstart.yaml
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not release"
 
 test-release: .venv/installed
 	$(BIN)/python -m pytest -m release -s

@@ -84,6 +84,7 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
         ClusterError: Ray cannot be reached.
     """
     with lock.folder_lock(config.folder):
+        console.print("Reading the model and the data ...", highlight=False)
         facts = _facts(config)
         with lock.study_lease(Study(config), console.print):
             study = Study(config)  # read again: the driver we waited for may have changed it
@@ -153,6 +154,10 @@ def _run(
     """Runs the search and the second stage, and adds seeds to methods that cannot be told apart."""
     os.environ.update(rounds.SETTINGS)
     config = study.config
+    local = on_this_machine(config.cluster.address)
+    ended = sum(trial.state.is_finished() for _, trial in study.trials())
+    going_on = f"; going on: {ended} trials have ended before" if ended else ""
+    console.print(f"{'Starting' if local else 'Joining'} Ray{going_on} ...", highlight=False)
     died = supervisor.ray_is_gone if supervisor.supervised() else None
     with connected(config.cluster.address, died) as there:
         signals.install_handlers(interrupted)  # again: Ray has replaced our handler
@@ -164,7 +169,6 @@ def _run(
             raise StudyFileError(
                 f"a trial needs {request}, but the cluster has {there}: lower cluster.cpus_per_trial or gpus_per_trial"
             )
-        local = on_this_machine(config.cluster.address)
         with tracker.following():
             while True:
                 if not study.finished():

@@ -12,13 +12,17 @@ import contextlib
 import ctypes
 import os
 import signal
+import site
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 from rich.console import Console
+
+from search.errors import StorageError
 
 SUPERVISED = "PROMPTFRONT_SUPERVISED"
 """Environment variable that a supervised process finds, with the number of its start."""
@@ -38,10 +42,12 @@ def supervised() -> bool:
 
 def run(arguments: list[str], console: Console) -> int:
     """Runs the command line with these arguments, again if it dies, and returns its exit code."""
+    console.print("Starting ...", highlight=False)  # the libraries take seconds to import
     for start in range(1, STARTS + 1):
         process = subprocess.Popen(
-            [sys.executable, "-m", "search.cli", *arguments],
-            env=os.environ | {SUPERVISED: str(start)},
+            # -P: a folder `search` where the user stands is not ours
+            [sys.executable, "-P", "-m", "search.cli", *arguments],
+            env=os.environ | {SUPERVISED: str(start), "PYTHONPATH": _importable()},
             start_new_session=True,
         )
         with _passing_signals(process) as asked_to_stop:
@@ -56,7 +62,15 @@ def run(arguments: list[str], console: Console) -> int:
         console.print(f"[yellow]warning:[/] {why}{more}", highlight=False)
     if code == RAY_IS_GONE or code in _DIED:
         console.print("Nothing is lost: launch again to continue.", highlight=False)
+        return StorageError.exit_code
     return code if code >= 0 else 128 - code
+
+
+def _importable() -> str:
+    """PYTHONPATH, with the folder of this package first where it is not installed."""
+    path = str(Path(__file__).resolve().parents[2])
+    mine = None if path in site.getsitepackages() else path
+    return os.pathsep.join(filter(None, [mine, os.environ.get("PYTHONPATH")]))
 
 
 def ray_is_gone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel
 from optuna.trial import FrozenTrial
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from search.config.places import password_hint, without_passwords
 from search.errors import NoStudyError, StorageError
@@ -19,6 +20,7 @@ from search.storage.retrying import RetryingStorage, damage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+_LOCKED_SECONDS = 60
 MADE = "promptfront:made"
 """System attribute that tells whether a trial was already created by the same call."""
 
@@ -53,6 +55,21 @@ def study_names(storage: BaseStorage) -> list[str]:
     return list(optuna.get_all_study_names(storage))
 
 
+def _opened(url: str, options: dict[str, Any]) -> BaseStorage:
+    """Opens a storage, without a cache, since `Trials` is one.
+
+    While another process makes the tables of a new SQLite file, it is locked in a way that SQLite's own timeout does not wait for.
+    """
+    deadline = time.monotonic() + _LOCKED_SECONDS
+    while True:
+        try:
+            return _IdempotentStorage(url, engine_kwargs=options)
+        except OperationalError as error:
+            if "database is locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
 def file_of(url: str) -> Path | None:
     """The file of a SQLite database, or None for another one."""
     return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
@@ -76,7 +93,7 @@ def connect(url: str, create: bool = True) -> BaseStorage:
     try:
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-        found = _IdempotentStorage(url, engine_kwargs=options)  # without a cache, since `Trials` is one
+        found = _opened(url, options)
     except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
         if file is not None and sqlite.damaged(error):
             raise StorageError(damage(str(file), error)) from error

@@ -28,6 +28,10 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
+_SERVED = ("postgresql", "mysql", "mssql")
+"""Databases behind a server."""
+
+
 class TrackingError(StorageError):
     """MLflow cannot be reached, or refuses to write."""
 
@@ -45,7 +49,18 @@ def connect(address: str) -> MlflowClient:
         if not file.exists():
             _make(file)
         sqlite.keep_log(file)
+    elif address.partition(":")[0].partition("+")[0] in _SERVED:
+        _try_out(address)
     return MlflowClient(tracking_uri=address)
+
+
+def _try_out(address: str) -> None:
+    """Connects to a database once: MLflow itself would try ten times, which takes 100 s with a wrong password too."""
+    engine = create_engine(address)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def _make(file: Path) -> None:

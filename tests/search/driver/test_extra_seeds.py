@@ -100,6 +100,7 @@ def test_seeds_are_added_until_methods_can_be_told_apart(folder: Path) -> None:
     assert report(folder)["test_readings"] == 3
 
 
+@pytest.mark.release
 def test_a_decision_outlives_a_limit_and_a_kill(folder: Path) -> None:
     """Of 4 trials, 8 runs and 2 times 2 extra seeds, one extra seed is trained before the limit."""
     slow = ("training.max_steps=200", "training.eval_steps=20", "cluster.max_concurrent_trials=1")
