@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import ray
@@ -54,6 +55,7 @@ def connected(address: str | None, died: Callable[[], None] | None = None) -> It
             "RAY_ADDRESS must not be a ray:// address: its driver would run and write on the cluster. Submit the study "
             "through Ray Jobs instead: --address http://HOST:8265"
         )
+    _log_what_ray_prints()
     try:
         ray.init(
             address=address or "local",
@@ -110,6 +112,18 @@ def _alive(process: psutil.Process) -> bool:
 def on_this_machine(address: str | None) -> bool:
     """Whether `connected` starts Ray on this machine."""
     return not address and not os.environ.get("RAY_ADDRESS")
+
+
+def _log_what_ray_prints() -> None:
+    """Sends what Ray's servers tell every driver, such as pages about a node that is gone, into Ray's log.
+
+    Ray prints it on the terminal, `log_to_driver=False` or not.
+    """
+
+    def log(batch: dict[str, Any], *given: Any, **named: Any) -> None:
+        logging.getLogger("ray").warning("%s", "\n".join(batch["lines"]))
+
+    ray._private.worker.print_to_stdstream = log
 
 
 def _keep_token_private() -> None:

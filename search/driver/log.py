@@ -11,10 +11,21 @@ NAME = "launch.log"
 _LIBRARIES = ("ray", "mlflow", "alembic", "optuna")
 
 
+class _Log(logging.FileHandler):
+    """A log that a full disk does not make an error of the study's."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 @contextlib.contextmanager
 def log_file(folder: Path) -> Iterator[None]:
     """Sends what the libraries log, warnings and worse, to `launch.log` in a study's folder."""
-    handler = logging.FileHandler(folder / NAME, encoding="utf-8", delay=True)
+    handler = _Log(folder / NAME, encoding="utf-8", delay=True)
     handler.setLevel(logging.WARNING)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in _LIBRARIES]

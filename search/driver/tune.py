@@ -7,9 +7,9 @@ stopped early is complete, keep no evaluations and not resume safely, and Tune's
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
-from ray.exceptions import NodeDiedError, OutOfMemoryError
 from ray.tune import Stopper
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -51,7 +51,7 @@ class StudySearcher(_NotPickled, Searcher):
         self.keys: dict[str, Key] = {}
         self.pruned: set[Key] = set()
         self.errors: dict[Key, str] = {}
-        self.causes: dict[Key, Exception | None] = {}
+        self.causes: dict[Key, str] = {}
         self.stopping = False
         self.halted: str | None = None
 
@@ -129,13 +129,16 @@ class StudySearcher(_NotPickled, Searcher):
         """Does nothing: the storage keeps all state."""
 
 
-def reason(cause: Exception | None) -> tuple[str, bool]:
-    """Why a trial was lost, in words, and whether it may be the reason itself."""
-    text = str(cause)
-    if isinstance(cause, NodeDiedError) or "node has died" in text or "node was terminated" in text:
-        return "its node is gone", False
-    if cause is None or isinstance(cause, OutOfMemoryError) or "running low on memory" in text:
+def reason(cause: str | None) -> tuple[str, bool]:
+    """Why a trial was lost, in words, and whether it may be the reason itself.
+
+    Args:
+        cause: what Ray says of it; None if the trial itself has said that there is no memory.
+    """
+    if cause is None or "running low on memory" in cause:
         return "there was no memory left for it", True
+    if "node has died" in cause or "node was terminated" in cause or "node died" in cause:
+        return "its node is gone", False
     return "its process ended", True
 
 
@@ -161,7 +164,9 @@ class HalvingScheduler(_NotPickled, FIFOScheduler):
         return TrialScheduler.STOP
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
-        self._searcher.causes[self._searcher.keys[trial.trial_id]] = trial.get_pickled_error()
+        told = Path(trial.error_file) if trial.error_file else None
+        text = told.read_text(encoding="utf-8") if told is not None and told.exists() else ""
+        self._searcher.causes[self._searcher.keys[trial.trial_id]] = text
         super().on_trial_error(tune_controller, trial)
 
     def _falls_behind(self, key: Key, report: Report) -> bool:

@@ -119,7 +119,8 @@ def test_a_predictor_has_the_number_type_of_training(
         [" ".join(f"w{number}" for number in row) for row in ids.tolist()], "topics"
     )
     rows = [made[0](run(backbone, method, ids[i : i + 1], mask[:1], [0]), mask[:1]) for i in range(len(ids))]
-    assert torch.equal(found, torch.cat(rows))
+    # some processors round otherwise in batches of other sizes; the wrong type is off by 1e-3
+    torch.testing.assert_close(found, torch.cat(rows), rtol=0, atol=1e-5)
 
 
 def test_a_folder_without_a_number_type_has_float32(model: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError
 
 from search.config import study_file
 from search.driver import losses as module
@@ -144,14 +143,14 @@ def test_a_lost_trial_is_the_next(study_: Study) -> None:
 @pytest.mark.parametrize(
     ("cause", "said", "counts"),
     [
-        (OutOfMemoryError("Task was killed due to the node running low on memory."), "no memory left", True),
-        (NodeDiedError("the node died"), "its node is gone", False),
-        (RayActorError(error_msg="The actor died because its node has died."), "its node is gone", False),
-        (RayActorError(error_msg="The actor is dead: worker exit"), "its process ended", True),
+        ("Task was killed due to the node running low on memory.", "no memory left", True),
+        ("the node died", "its node is gone", False),
+        ("The actor died because its node has died.", "its node is gone", False),
+        ("The actor is dead: worker exit", "its process ended", True),
         (None, "no memory left", True),
     ],
 )
-def test_reasons(cause: Exception | None, said: str, counts: bool) -> None:
+def test_reasons(cause: str | None, said: str, counts: bool) -> None:
     found, may = reason(cause)
     assert said in found
     assert may == counts

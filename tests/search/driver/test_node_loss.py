@@ -107,6 +107,9 @@ def test_a_trial_goes_on_elsewhere_from_its_checkpoint(folder: Path, cluster: Cl
     cluster.remove_node(lost, allow_graceful=False)
     assert process.wait(300) == 0, (folder / "launch.log").read_text()
 
+    said = (folder / "launch.log").read_text()
+    assert "(raylet)" not in said, "Ray's own words are in the study's log"
+    assert said.count("was lost: ") == 2
     assert_whole(folder, METHODS, each=2)
     assert runs <= set(mlflow_runs(folder)), "the runs are the same ones"
     for cut in (killed, bereft):
