@@ -27,6 +27,8 @@ _FLOAT = re.compile(
     r"|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
 )
 _ELSEWHERE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+_MOST = 100_000
+"""Values in a study file, aliases written out; a few lines of them can stand for billions."""
 _HYPERPARAMETERS: TypeAdapter[dict[str, HyperparameterConfig]] = TypeAdapter(dict[str, HyperparameterConfig])
 
 
@@ -121,14 +123,37 @@ def _read(path: Path) -> dict[str, Any]:
         raise StudyFileError(f"cannot read the study file {path}: {error}") from None
     try:
         content = yaml.load(text, Loader=_Loader)
+        size = _size(content, _MOST)
     except yaml.YAMLError as error:
         raise StudyFileError(f"{path} is not valid YAML: {error}") from None
+    except ValueError as error:  # a number of thousands of digits, a date of the 40th of May
+        raise StudyFileError(f"{path} has a value that cannot be read: {error}") from None
+    except RecursionError:
+        raise StudyFileError(
+            f"{path} is nested too deeply, or an alias (*name) stands in what it names"
+        ) from None
+    if size > _MOST:
+        raise StudyFileError(
+            f"{path} has more than {_MOST:,} values once its aliases (*name) are written out"
+        )
     if not isinstance(content, dict):
         raise StudyFileError(
             f"{path} must have sections such as model: and tasks:, not {errors.show(content)}"
         )
     unshared: dict[str, Any] = _unshared(content)
     return unshared
+
+
+def _size(value: Any, most: int) -> int:
+    """How many values there are, each as often as aliases repeat it; counts no further than one above `most`."""
+    if most < 0 or not isinstance(value, dict | list):
+        return 1
+    count = 1
+    for item in value.values() if isinstance(value, dict) else value:
+        count += _size(item, most - count)
+        if count > most:
+            break
+    return count
 
 
 def _unshared(value: Any) -> Any:

@@ -43,9 +43,8 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return make_tokenizer()
 
 
-@pytest.fixture(scope="session")
-def _model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+def save_model(folder: Path) -> None:
+    """Saves a random BERT (2 layers, width 16, 40 positions) and its tokenizer."""
     tokenizer = make_tokenizer()
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -59,6 +58,12 @@ def _model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def _model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+    save_model(folder)
     return folder
 
 

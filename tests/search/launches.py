@@ -38,7 +38,7 @@ def start(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[st
         )
 
 
-def run(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str]:
+def run(*arguments: str, cwd: Path, seconds: float = 500, **environment: str) -> tuple[int, str]:
     """Exit code of a command, and what it printed."""
     done = subprocess.run(
         [*PROGRAM, *arguments],
@@ -46,7 +46,7 @@ def run(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str]:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=seconds,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
@@ -81,6 +81,14 @@ def trials(folder: Path, storage: str | None = None) -> dict[tuple[str, int], Fr
         if (folder / "outputs/tiny/report/report.json").exists():
             raise
         return {}
+
+
+def outcomes(folder: Path, output_dir: str) -> tuple[Any, Any]:
+    """What every trial tried and scored, and the recommended method."""
+    found = trials(folder, f"sqlite:///{folder}/{output_dir}/optuna.db")
+    content = json.loads((folder / output_dir / "tiny/report/report.json").read_text())
+    scored = {where: (each.params, each.values, each.state) for where, each in found.items()}
+    return scored, content["verdict"]["method"]
 
 
 def states(folder: Path, storage: str | None = None) -> Counter[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from search.driver.supervisor import SUPERVISED
 from tests.search.conftest import write_study
 from tests.search.launches import mlflow_runs, report, trials, wait_until
 
@@ -48,7 +49,8 @@ def start(folder: Path, answers: list[list[str]], *overrides: str) -> subprocess
         return subprocess.Popen(
             [*command, *(word for override in overrides for word in ("--set", override))],
             cwd=folder,
-            env=dict(os.environ),
+            # watched already: a supervisor would start a process that knows nothing of the answers
+            env=os.environ | {SUPERVISED: "1"},
             stdout=log,
             stderr=subprocess.STDOUT,
             text=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ import pytest
 
 from search.plan import memory
 from tests.search.conftest import write_study
-from tests.search.launches import run, start, states, trials, wait_until
+from tests.search.launches import outcomes, run, start, states, wait_until
 
 pytestmark = [pytest.mark.release, pytest.mark.timeout(1200)]
 
@@ -50,11 +49,3 @@ def test_a_spike_of_a_neighbour_loses_nothing(study: dict[str, Any], tmp_path: P
     assert "FAIL" not in states(tmp_path, storage)
     assert outcomes(tmp_path, "quiet") == outcomes(tmp_path, "spike")
     assert len(said.read_text().splitlines()) <= len(quiet.splitlines()) + 10
-
-
-def outcomes(folder: Path, name: str) -> tuple[Any, Any]:
-    """What every trial tried and scored, and the recommended method."""
-    found = trials(folder, f"sqlite:///{folder}/{name}/optuna.db")
-    report = json.loads((folder / name / "tiny/report/report.json").read_text())
-    scored = {where: (each.params, each.values, each.state) for where, each in found.items()}
-    return scored, report["verdict"]["method"]
