@@ -25,7 +25,7 @@ import psutil
 import yaml
 from transformers.utils import logging
 
-from methods.registry import names
+from methods.registry import get, names
 from tests.search.conftest import ROWS, make_rows, save_model
 
 DRAWN = "return performance.timing.loadEventEnd - performance.timing.navigationStart"
@@ -76,7 +76,12 @@ def write_study(folder: Path, trials: int, steps: int) -> None:
                 },
             }
         ],
-        "methods": {name: {} for name in names()},
+        "methods": {
+            name: {"num_virtual_tokens": {"min": 2, "max": 6}}
+            if "num_virtual_tokens" in get(name).Config.fields()
+            else {}
+            for name in names()
+        },
         "search": {"trials_per_method": trials, "early_stopping": False},
         "training": {"max_steps": steps, "eval_steps": steps // 2, "per_device_train_batch_size": 8},
         "finalists": {"num_seeds": 2, "max_seeds": 2},

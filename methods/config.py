@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from methods.space import Allowed, Choice, Float, Int, Range, Scalar
 
@@ -87,6 +87,21 @@ class MethodConfig:
             for name, field in self.fields().items()
             if all(getattr(self, other) == value for other, value in field.metadata["where"].items())
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Makes the configuration of `to_dict`'s result, which may come from anywhere.
+
+        Raises:
+            ValueError: a name is unknown, or a value has another type than the field's default.
+        """
+        if unknown := values.keys() - cls.fields().keys():
+            raise ValueError(f"unknown hyperparameters: {', '.join(sorted(unknown))}")
+        for name, value in values.items():
+            wanted = type(cls.fields()[name].default)
+            if type(value) not in ((int, float) if wanted is float else (wanted,)):
+                raise ValueError(f"{name} must be of type {wanted.__name__}, not {type(value).__name__}")
+        return cls(**values)
 
     def problems(self, shape: Shape, max_length: int) -> list[str]:
         """Finds reasons why this configuration cannot run.

@@ -39,14 +39,24 @@ def load_state(method: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: names or shapes do not fit the method.
     """
-    mine = {name: p for name, p in method.named_parameters() if p.requires_grad}
+    check_state(method, tensors)
+    with torch.no_grad():
+        for name, parameter in state(method).items():
+            parameter.copy_(tensors[name])
+
+
+def check_state(method: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Checks that a method has parameters of these names and shapes.
+
+    Raises:
+        ValueError: it does not.
+    """
+    mine = state(method)
     if mine.keys() != tensors.keys():
         odd = sorted(mine.keys() ^ tensors.keys())
         raise ValueError(
             f"expected the tensors {', '.join(mine) or 'none'}; missing or unknown: {', '.join(odd)}"
         )
-    with torch.no_grad():
-        for name, parameter in mine.items():
-            if parameter.shape != tensors[name].shape:
-                raise ValueError(f"{name} must be {tuple(parameter.shape)}, not {tuple(tensors[name].shape)}")
-            parameter.copy_(tensors[name])
+    for name, parameter in mine.items():
+        if parameter.shape != tensors[name].shape:
+            raise ValueError(f"{name} must be {tuple(parameter.shape)}, not {tuple(tensors[name].shape)}")

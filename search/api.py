@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from search.errors import PromptfrontError, StorageError
+from search.terminal import Terminal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ def run(config: StudyConfig | dict[str, Any] | Path | str, console: Console | No
         parsed = study_file.parse(config)
     else:
         parsed = config if isinstance(config, StudyConfig) else study_file.load(Path(config))
-    launched, report, warnings = launch(parsed, console or Console())
+    launched, report, warnings = launch(parsed, console or Terminal())
     return Results(
         outcome=launched.outcome,
         verdict=report["verdict"],

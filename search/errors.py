@@ -9,11 +9,16 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from search.terminal import printable
+
 
 class PromptfrontError(Exception):
     """Base class of the errors a user can meet; the command line prints the message, not the traceback."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class StudyFileError(PromptfrontError):

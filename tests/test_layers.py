@@ -38,6 +38,7 @@ FLOORS = (
     ("search.config",),
     ("search.job",),
     ("search.errors", "search.seeds"),
+    ("search.terminal",),
     ("clusters", "dashboards.statistics"),
     ("methods",),
     ("methods.saved",),

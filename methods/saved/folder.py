@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from safetensors.torch import save_file
 from torch import nn
@@ -16,6 +17,9 @@ from methods.answers.trained import SavedTask
 from methods.method import Method
 
 FORMAT = 4
+_LONGEST = 300
+
+Dtype = Literal["float32", "bfloat16"]
 
 _ANSWERS_OF_FORMAT_3 = {
     "sequence_classification": "label",
@@ -54,7 +58,7 @@ class Saved:
     model: str
     model_sha256: str
     max_length: int
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
 
 
 def save(folder: Path, saved: Saved, form: Method, task_heads: nn.ModuleList) -> None:
@@ -71,7 +75,7 @@ def save(folder: Path, saved: Saved, form: Method, task_heads: nn.ModuleList) ->
     tensors |= {f"heads.{name}": tensor for name, tensor in parameters.state(task_heads).items()}
     path = folder / "method.safetensors"
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-    content = {"format": FORMAT, "sha256": _sha256(path), **asdict(saved)}
+    content = {"format": FORMAT, "sha256": sha256(path), **asdict(saved)}
     (folder / "method.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -97,14 +101,46 @@ def read(folder: Path) -> Saved:
             for task in content["tasks"]
         )
         saved = Saved(**content)
-        found = _sha256(folder / "method.safetensors")
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise SavedError(f"{folder} has no readable method: {error}") from error
+        if not (folder / "method.safetensors").is_file():  # a pipe or a device would never end
+            raise SavedError(f"{folder / 'method.safetensors'} is not a file; export it again")
+        found = sha256(folder / "method.safetensors")
+    except SavedError:
+        raise
+    except (OSError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise SavedError(f"{folder} has no readable method: {_line(error)}") from error
+    if wrong := list(_wrong(saved)):
+        raise SavedError(f"{folder / 'method.json'} has a value of the wrong kind: {', '.join(wrong)}")
     if found != digest:
         raise SavedError(f"{folder / 'method.safetensors'} was changed after it was saved; export it again")
     return saved
 
 
-def _sha256(path: Path) -> str:
+def _wrong(saved: Saved) -> Iterator[str]:
+    """The names of values that nothing of ours has written: a folder may come from anywhere."""
+    texts = {name: getattr(saved, name) for name in ("method", "form", "model", "model_sha256")}
+    yield from (name for name, value in texts.items() if not isinstance(value, str))
+    yield from (name for name in ("config", "form_config") if not isinstance(getattr(saved, name), dict))
+    if type(saved.max_length) is not int or saved.max_length < 1:
+        yield "max_length"
+    if saved.dtype not in get_args(Dtype):
+        yield "dtype"
+    if not saved.tasks:
+        yield "tasks"
+    for task in saved.tasks:
+        if not all(isinstance(text, str) for text in (task.name, *task.labels)):
+            yield "labels"
+        if task.answer not in _ANSWERS_OF_FORMAT_3.values():
+            yield "answer"
+        if not isinstance(task.settings, dict):
+            yield "settings"
+
+
+def _line(error: Exception) -> str:
+    """An error as one line."""
+    return " ".join((str(error) or type(error).__name__).split())[:_LONGEST]
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,7 +16,9 @@ from methods import answers, parameters, registry
 from methods.answers import label
 from methods.answers.trained import SavedTask, TrainedModel
 from methods.backbone.backbone import Backbone
+from methods.config import MethodConfig
 from methods.method import Method
+from methods.registry import UnknownMethodError
 from methods.saved.folder import Saved, SavedError, read
 
 
@@ -92,18 +94,12 @@ def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -
         raise SavedError(
             f"the weights of {path} are not those that {folder} was trained on; give the right model with model=..."
         )
-    module = registry.get(saved.form)
-    method: Method = module.Method(module.Config(**saved.form_config), backbone, len(saved.tasks))
-    readout, used = saved.form_config["readout"], method.own_backbone or backbone
-    made = nn.ModuleList(
-        answers.get(task.answer).head(readout, task.labels, task.settings, used) for task in saved.tasks
-    )
     try:
         tensors = load_file(folder / "method.safetensors")
+        method, made = _build(saved, backbone, tensors)
         for prefix, part in (("method.", method), ("heads.", made)):
-            mine = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
-            parameters.load_state(part, mine)
-    except (SafetensorError, ValueError) as error:
+            parameters.load_state(part, _under(prefix, tensors))
+    except (SafetensorError, UnknownMethodError, KeyError, TypeError, ValueError) as error:
         raise SavedError(
             f"{folder / 'method.safetensors'} does not fit {folder / 'method.json'}: {error}"
         ) from error
@@ -111,3 +107,35 @@ def load(folder: Path | str, *, model: str | None = None, device: str = "cpu") -
     form = method.to(device).deployed(backbone)
     trained = TrainedModel(saved.tasks, backbone, tokenizer, form, made.to(device), saved.max_length)
     return Predictor(saved, trained)
+
+
+def _build(saved: Saved, backbone: Backbone, tensors: dict[str, Tensor]) -> tuple[Method, nn.ModuleList]:
+    """Makes the method and its heads; takes no memory for what the tensors do not fill.
+
+    Raises:
+        UnknownMethodError: no method has the saved one's name.
+        ValueError: hyperparameters or tensors cannot be those of a trained method.
+    """
+    for name, tensor in tensors.items():
+        if not name.startswith(("method.", "heads.")):
+            raise ValueError(f"the tensor {name} is neither the method's nor a head's")
+        if not (tensor.is_floating_point() and bool(tensor.isfinite().all())):
+            raise ValueError(f"the tensor {name} must have finite numbers")
+    module = registry.get(saved.form)
+    config: MethodConfig = module.Config.from_dict(saved.form_config)
+    if problems := config.problems(backbone.shape, saved.max_length):
+        raise ValueError("; ".join(problems))
+    with torch.device("meta"):  # shapes without memory
+        parameters.check_state(module.Method(config, backbone, len(saved.tasks)), _under("method.", tensors))
+    method: Method = module.Method(config, backbone, len(saved.tasks))
+    used = method.own_backbone or backbone
+    made = (
+        answers.get(task.answer).head(config.readout, task.labels, task.settings, used)
+        for task in saved.tasks
+    )
+    return method, nn.ModuleList(made)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

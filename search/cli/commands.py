@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from search.errors import NoStudyError
+from search.terminal import Terminal
 
 if TYPE_CHECKING:
     from dashboards.rows import Rows
     from search.config.study_config import StudyConfig
 
 app = typer.Typer()
-console = Console()
+console = Terminal()
 
 OUTPUTS = Path("outputs")
 SUBMITTED = "submitted.yaml"

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from search.cli import commands
 from search.cli.commands import OUTPUTS, SUBMITTED, console
 from search.errors import NoStudyError, PromptfrontError
+from search.terminal import Terminal
 
 if TYPE_CHECKING:
     from search.config.study_config import StudyConfig
@@ -54,7 +54,7 @@ def main() -> None:
         code = getattr(error, "exit_code", 1 if _of_a_named_path(error) else None)
         if code is None:
             raise
-        Console(stderr=True).print(
+        Terminal(stderr=True).print(
             f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True, highlight=False
         )
         sys.exit(code)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -174,8 +175,8 @@ def _run(config: StudyConfig, command: str) -> tuple[int, str]:
 
 def _show(code: int, printed: str, console: Console) -> None:
     """Prints the output of a command on the cluster; if it failed, exits with its code."""
-    stream = Console(stderr=True, soft_wrap=True) if code else console
-    stream.file.write(printed)
+    stream = sys.stderr if code else console.file
+    stream.write(printed)
     if code:
         raise typer.Exit(code)
 

@@ -7,6 +7,7 @@ rest.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -250,4 +251,4 @@ def _with_paths(config: StudyConfig, folder: Path, place: Callable[[Path, str], 
 
 
 def _absolute(folder: Path, path: str) -> str:
-    return path if _ELSEWHERE.match(path) else str((folder / Path(path).expanduser()).resolve())
+    return path if _ELSEWHERE.match(path) else os.path.realpath(folder / Path(path).expanduser())

@@ -174,7 +174,14 @@ class _Hub:
                 there_are = str(error).partition("Should be one of ")[2].strip("[].").replace("'", "")
                 raise _no_split(field, split, there_are.split(", ")) from error
             raise _cannot_load(path, arguments, error) from error
-        except (OSError, RuntimeError, ImportError, datasets.exceptions.DatasetsError) as error:
+        # StopIteration: what its reader of JSON raises where a file has no line to begin with
+        except (
+            OSError,
+            RuntimeError,
+            ImportError,
+            StopIteration,
+            datasets.exceptions.DatasetsError,
+        ) as error:
             raise _cannot_load(path, arguments, error) from error
 
 
@@ -237,6 +244,6 @@ def _cannot_load(path: str, arguments: Mapping[str, Any], error: Exception) -> S
     if "data_files" in arguments:
         ((split, file),) = arguments["data_files"].items()
         place, what = f"data.data_files.{split}", f"datasets cannot load {file} as {path!r}"
-        if any(text in str(cause) for text in _EMPTY):
+        if isinstance(error, StopIteration) or any(text in str(cause) for text in _EMPTY):
             return StudyFileError(f"{place}: {file} has no rows")
     return StudyFileError(f"{place}: {what}: {type(cause).__name__}: {cause}")
