@@ -57,13 +57,14 @@ def connected(address: str | None, died: Callable[[], None] | None = None) -> It
         )
     _log_what_ray_prints()
     try:
-        ray.init(
-            address=address or "local",
-            runtime_env=_environment(),
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with contextlib.nullcontext() if address else _on_loopback():
+            ray.init(
+                address=address or "local",
+                runtime_env=_environment(),
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except AuthenticationError as error:
         raise ClusterError(
             f"the Ray cluster at {address} needs a token, or refuses the one that was sent: set RAY_AUTH_MODE=token and "
@@ -112,6 +113,24 @@ def _alive(process: psutil.Process) -> bool:
 def on_this_machine(address: str | None) -> bool:
     """Whether `connected` starts Ray on this machine."""
     return not address and not os.environ.get("RAY_ADDRESS")
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Makes a Ray that starts listen on the loopback interface alone, as Ray itself does on macOS and Windows.
+
+    Ray reads the variable when it is imported; its servers and workers inherit it.
+    """
+    constants, name = ray._private.ray_constants, ray._private.ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = constants.ENABLE_RAY_CLUSTER, os.environ.get(name)
+    constants.ENABLE_RAY_CLUSTER, os.environ[name] = False, "0"
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before[0]
+        del os.environ[name]
+        if before[1] is not None:
+            os.environ[name] = before[1]
 
 
 def _log_what_ray_prints() -> None:

@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Any
 
 from ray import tune
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from search.storage.trials import FrozenTrial, TrialState
@@ -18,6 +19,7 @@ from search.study.records import Key, Stage
 from search.study.study import Study, best
 
 _INTERVAL = 1.0  # seconds between two updates
+_BAR = 60  # columns
 
 
 class Progress(tune.Callback):
@@ -80,7 +82,9 @@ class Progress(tune.Callback):
     def _look(self) -> None:
         self._looked = time.monotonic()
         if self._live is not None:
-            self._live.update(self.table(), refresh=True)
+            ended, planned = self._counts()
+            bar = ProgressBar(total=planned, completed=ended, width=_BAR)
+            self._live.update(Group(self.table(), bar), refresh=True)
         else:
             for key, trial in self._study.trials():
                 if trial.state.is_finished() and key not in self._told:
@@ -100,13 +104,18 @@ class Progress(tune.Callback):
             if not self._study.replaced(Key(method, stage, trial.number))
         ]
 
-    def _left(self) -> str:
-        """The number of ended trials, and the time left as estimated from the pace of this launch."""
+    def _counts(self) -> tuple[int, int]:
+        """How many trials and finalists have ended, and how many there will be about."""
         planned = ended = 0
         for method in self._study.config.methods:
             search, retrained = self._counted(method, "search"), self._counted(method, "finalists")
             planned += self._study.planned(method) + finalists.expected(self._study, method)
             ended += sum(t.state.is_finished() for t in (*search, *retrained))
+        return ended, planned
+
+    def _left(self) -> str:
+        """The number of ended trials, and the time left as estimated from the pace of this launch."""
+        ended, planned = self._counts()
         done_now = ended - self._ended_before
         if ended >= planned:
             return f"{ended} trials ended"
