@@ -32,6 +32,10 @@ from dashboards.statistics.joint import Joint, mean_interval
 
 SCHEMA_VERSION = 3
 
+_FORMULA = tuple(
+    "=+-@\t\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
+)
+
 Report = dict[str, Any]
 
 
@@ -244,7 +248,10 @@ def _plain(value: Any) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    """A value for a spreadsheet. Text like a formula gets a leading apostrophe."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value
+    """A value for a spreadsheet. Text like a formula gets a leading apostrophe, as OWASP's "CSV Injection" asks."""
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace(
+        "\r", "\n"
+    )  # csv would leave a lone return unquoted: the end of a line
+    return "'" + text if text.startswith(_FORMULA) else text
