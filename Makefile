@@ -17,7 +17,7 @@ help:
 	@echo "make demo       install, search on real text (examples/quickstart.yaml), print the verdict"
 	@echo "make test       the fast tests"
 	@echo "make test-slow  tests that kill processes, start clusters or browsers"
-	@echo "make test-release  what takes long: a driver killed ten times, a trial lost five times, a bucket that goes away"
+	@echo "make test-release  what takes long: a study killed 100 times, memory that a neighbour takes, a full disk, a bucket that goes away"
 	@echo "make check      what CI runs first: format, lint, types, fast tests"
 	@echo "make format     format the source"
 	@echo "make docs       write docs/study_file.md anew from the settings' descriptions"

@@ -23,7 +23,7 @@ def next_steps(found: Contest, verdict: Verdict) -> list[Step]:
     """Each step's `why` and `command`; the command is None where data are what is missing."""
     steps: list[Step] = []
     if verdict.mends or found.rows["partial"]:
-        why = MEND if verdict.provisional else "To train longer"
+        why = MEND if verdict.provisional else "To train longer" if verdict.mends else "To finish the study"
         if any("failed" in reason for reason in verdict.provisional):
             why = "Mend the cause of the failures, then launch again"
         steps.append({"why": why, "command": _launch(found, verdict.mends)})

@@ -48,13 +48,13 @@ def html(report: Report, rows: Rows) -> str:
         method["method"]: slices.slices(report, method, trials, index)
         for index, method in enumerate(rows["methods"])
     }
-    explained = [m for m in methods if m["path"] or m["importances"] or sliced[m["method"]]]
+    explained = [m for m in methods if len(m["path"]) > 1 or m["importances"] or sliced[m["method"]]]
     shown = {
         "value": shared["wishes"] or shared["probes"],
-        "pareto": pareto,
+        "pareto": pareto and shared["compared"],
         "methods": trials or rows["finalists"],
         "pairs": report["comparisons"],
-        "enough": trials,
+        "enough": shared["searched"],
         "why": explained,
         "playbook": any(shared["playbook"].values()),
         "curves": curves,
@@ -128,6 +128,8 @@ def _shared(report: Report) -> dict[str, Any]:
         "wishes": _wishes(report),
         "probes": [(name, found["probe"]) for name, found in finalists if found and found["probe"]],
         "tested": [method for method in methods if (found := chosen(method["finalists"])) and found["test"]],
+        "compared": len([method for method in methods if method["completed"]]) > 1,
+        "searched": any(method["completed"] > 1 for method in methods),
         "judged": len(judged),
         "more": sum(method["more_trials"] for method in judged),
         "checks": [(method["method"], check) for method in methods for check in method["rungs"]],

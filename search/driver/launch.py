@@ -156,7 +156,8 @@ def _run(
     config = study.config
     local = on_this_machine(config.cluster.address)
     ended = sum(trial.state.is_finished() for _, trial in study.trials())
-    going_on = f"; going on: {ended} trials have ended before" if ended else ""
+    has = "trial has" if ended == 1 else "trials have"
+    going_on = f"; going on: {ended} {has} ended before" if ended else ""
     console.print(f"{'Starting' if local else 'Joining'} Ray{going_on} ...", highlight=False)
     died = supervisor.ray_is_gone if supervisor.supervised() else None
     with connected(config.cluster.address, died) as there:

@@ -138,6 +138,7 @@ def lonely_node(laptop: tuple[Laptop, str], tmp_path: Path) -> Iterator[Path]:
         started.wait(60)
 
 
+@pytest.mark.release
 def test_nodes_that_do_not_share_the_folder_are_refused_without_a_bucket(
     laptop: tuple[Laptop, str],
     lonely_node: Path,

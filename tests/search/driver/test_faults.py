@@ -176,7 +176,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(config: StudyConfig, tmp_path: 
         assert one.step == 0
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(400)
 def test_a_study_whose_disk_is_full_stops_and_goes_on_once_there_is_space(
     study: dict[str, Any], tmp_path: Path

@@ -60,7 +60,8 @@ def test_a_launch_outlives_its_ray(folder: Path) -> None:
     assert not left(session)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.release)])
+@pytest.mark.release
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_whole_group_ends_cleanly(folder: Path, number: signal.Signals) -> None:
     """As `timeout`, systemd, Slurm and a closing terminal send it. Before, the driver died later, without report or word."""
     launch = start("launch", "study.yaml", cwd=folder)
