@@ -1,6 +1,6 @@
 """A long study: 9 methods of 200 trials, launched for real, and looked at from outside.
 
-    python benchmarks/long_study.py [--trials 200] [--steps 4] [--keep FOLDER]
+    python -m benchmarks.long_study [--trials 200] [--steps 4] [--keep FOLDER]
 
 Every trial trains a random BERT (2 layers, width 16) on 60 short texts in Ray's workers, so what takes the time is what a trial
 costs besides its training. Every second it reads the driver's memory (resident bytes of the process that trains) and how many
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def write_study(folder: Path, trials: int, steps: int) -> None:
             }
         ],
         "methods": {
-            name: {"num_virtual_tokens": {"min": 2, "max": 6}}
+            name: {"num_virtual_tokens": {"min": 2, "max": 4}}
             if "num_virtual_tokens" in get(name).Config.fields()
             else {}
             for name in names()
@@ -154,7 +155,8 @@ def seconds_to_draw(page: Path) -> float:
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
         options.add_argument(argument)
-    browser = webdriver.Chrome(options=options)
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    browser = webdriver.Chrome(options=options, service=service)
     try:
         browser.get(page.as_uri())
         return float(browser.execute_script(DRAWN)) / 1000

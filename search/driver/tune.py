@@ -15,13 +15,15 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from search.config.places import checkpoint_place
 from search.driver.budget import Budget
 from search.driver.losses import Losses
 from search.job import Report
-from search.storage.trials import TrialState
+from search.storage.trials import FrozenTrial, TrialState
 from search.strategy.early_stopping import SuccessiveHalving
 from search.study.records import Key, curve
-from search.study.study import Study
+from search.study.study import Study, best_trial
+from search.training.checkpoint_folder import CheckpointFolder
 
 METRIC = "validation"
 
@@ -101,6 +103,7 @@ class StudySearcher(_NotPickled, Searcher):
         done = curve(self.study.trial(key))
         last = done[max(done)] if done else None
         complete = last is not None and max(done) >= self.study.config.training.max_steps
+        best = best_trial(self.study, key.method)
         if key in self.errors:
             self.study.tell(key, TrialState.FAIL, error=self.errors.pop(key))
         elif key in self.pruned:
@@ -111,7 +114,30 @@ class StudySearcher(_NotPickled, Searcher):
         elif not self.stopping:
             self._lost(key)
             return
+        self._remove_checkpoints(key, best)
         self.losses.ended()
+
+    def _remove_checkpoints(self, key: Key, best: FrozenTrial | None) -> None:
+        """Removes what nothing reads any more once a trial has ended.
+
+        Of a search trial only the method's best is read, by an export before there are finalists; of a finalist's run the last
+        checkpoint.
+
+        Args:
+            key: the trial.
+            best: the method's best search trial before this one ended.
+        """
+        if not self.study.trial(key).state.is_finished():
+            return
+        if key.stage == "finalists":
+            self._folder(key).keep(1)
+            return
+        now = best_trial(self.study, key.method)
+        for number in {key.number} | ({best.number} if best else set()):
+            self._folder(Key(key.method, "search", number)).keep(1 if now and number == now.number else 0)
+
+    def _folder(self, key: Key) -> CheckpointFolder:
+        return CheckpointFolder(checkpoint_place(self.study.config, str(key)))
 
     def _lost(self, key: Key) -> None:
         """The trial's process or node is gone, or had no memory: it starts again, unless the trial itself is the reason."""

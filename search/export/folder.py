@@ -19,7 +19,7 @@ from search.export.peft_folder import NotForPeftError
 from search.storage.trials import TrialState
 from search.study import finalists
 from search.study.records import Key
-from search.study.study import Assignment, Study
+from search.study.study import Assignment, Study, best_trial
 from search.training import checkpoint, model_files
 from search.training.checkpoint_folder import CheckpointFolder
 from search.training.trial import Trial
@@ -161,9 +161,11 @@ def _count(path: Path) -> int:
 def _trained(study: Study, method: str) -> Key:
     """The chosen finalist's run with the best validation score; without a finalist, the search's best trial."""
     number = finalists.choose(study, method)
-    runs = finalists.runs(study, method)[number] if number is not None else study.of(method, "search")
-    done = [run for run in runs if run.state == TrialState.COMPLETE]
-    if not done:
+    if number is None:
+        best = best_trial(study, method)
+    else:
+        done = [run for run in finalists.runs(study, method)[number] if run.state == TrialState.COMPLETE]
+        best = max(done, key=lambda run: run.values[0], default=None)
+    if best is None:
         raise NoStudyError(f"no trial of {method} in study {study.config.study!r} is complete yet")
-    best = max(done, key=lambda run: run.values[0])
     return Key(method, "search" if number is None else "finalists", best.number)

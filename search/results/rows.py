@@ -18,7 +18,7 @@ from search.storage.trials import FrozenTrial
 from search.strategy.importances import importances
 from search.study import extra_seeds, finalists
 from search.study.records import Key, curve, known_of, loss_weights
-from search.study.study import Study, metric
+from search.study.study import Study, best_trial, metric
 
 Row = dict[str, Any]
 
@@ -33,6 +33,11 @@ def study_rows(study: Study, outcome: str, provenance: Row) -> Row:
     """
     config = study.config
     runs = study.facts_of_trials("mlflow_run_id")
+    best = {  # the only ended search trials whose checkpoints are kept
+        Key(method, "search", found.number)
+        for method in config.methods
+        if (found := best_trial(study, method)) is not None
+    }
     return {
         "study": config.study,
         "partial": outcome != "done",
@@ -49,7 +54,7 @@ def study_rows(study: Study, outcome: str, provenance: Row) -> Row:
         "search": _search(study),
         "methods": [_method(study, method) for method in config.methods],
         "trials": [
-            _trial(key, trial, runs.get(key))
+            _trial(key, trial, runs.get(key), not trial.state.is_finished() or key in best)
             for key, trial in study.trials()
             if key.stage == "search" and not study.replaced(key)
         ],
@@ -120,7 +125,8 @@ def _method(study: Study, method: str) -> Row:
     }
 
 
-def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
+def _trial(key: Key, trial: FrozenTrial, run_id: str | None, kept: bool) -> Row:
+    """A row of `trials`, or what runs of finalists share with one; `kept`: whether its checkpoint is still there."""
     points = curve(trial)
     facts = known_of(trial)
     last = points[max(points)] if points else None
@@ -139,7 +145,7 @@ def _trial(key: Key, trial: FrozenTrial, run_id: str | None) -> Row:
         "error": facts.get("error"),
         "origin": facts.get("origin"),
         "unmeasured": facts.get("unmeasured", []),
-        "checkpoint": last["checkpoint"] if last else None,
+        "checkpoint": last["checkpoint"] if last and kept else None,
         "mlflow_run_id": run_id,
         "curve": [
             {"step": step, **{name: value[name] for name in ("loss", "validation", "seconds")}}
@@ -181,7 +187,7 @@ def _finalists(study: Study, run_ids: dict[Key, str]) -> list[Row]:
 
 
 def _run(study: Study, key: Key, trial: FrozenTrial, tests: dict[Key, Row], run_ids: dict[Key, str]) -> Row:
-    row = _trial(key, trial, run_ids.get(key))
+    row = _trial(key, trial, run_ids.get(key), kept=True)
     test = tests.get(key)
     kept = (
         "seed",

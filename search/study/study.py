@@ -12,7 +12,7 @@ from search.config.study_config import StudyConfig
 from search.job import Job
 from search.seeds import derive
 from search.storage import optuna_storage, sqlite
-from search.storage.trials import REPLACES, TrialState
+from search.storage.trials import REPLACES, FrozenTrial, TrialState
 from search.strategy import allocation
 from search.strategy.sampling import Proposals
 from search.study import finalists
@@ -267,7 +267,13 @@ def metric(study: Study) -> str:
     return f"{objective} score"
 
 
+def best_trial(study: Study, method: str) -> FrozenTrial | None:
+    """The completed search trial of a method with the best validation score, the first of several."""
+    complete = [trial for trial in study.of(method, "search") if trial.state == TrialState.COMPLETE]
+    return max(complete, key=lambda trial: trial.values[0], default=None)
+
+
 def best(study: Study, method: str) -> float | None:
     """The best validation score of a method's completed search trials."""
-    scores = [t.values[0] for t in study.of(method, "search") if t.state == TrialState.COMPLETE]
-    return max(scores, default=None)
+    found = best_trial(study, method)
+    return None if found is None else float(found.values[0])

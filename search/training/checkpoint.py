@@ -1,6 +1,6 @@
 """Saves and restores a trial's checkpoint, one safetensors file from which it continues exactly as before.
 
-The last two are kept, so that a damaged file costs only one evaluation interval.
+The last two are kept while it runs, so that a damaged file costs only one evaluation interval.
 """
 
 from __future__ import annotations
@@ -55,8 +55,7 @@ def save(trial: Trial, folder: CheckpointFolder, report: Report | None = None) -
     written = folder.write(
         f"step-{trial.step:08d}.safetensors", lambda path: save_file(content, path, metadata=facts)
     )
-    for old in folder.names()[:-_KEPT]:
-        folder.remove(old)
+    folder.keep(_KEPT)
     return written
 
 

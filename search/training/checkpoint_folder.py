@@ -117,8 +117,15 @@ class CheckpointFolder:
                 raise self._error("read from", error) from error
             yield Path(near, name)
 
+    def keep(self, latest: int) -> None:
+        """Removes all checkpoints but the latest ones; ignores errors, since an extra checkpoint does no harm."""
+        with contextlib.suppress(OSError, CheckpointFolderError):
+            names = self.names()
+            for name in names[: len(names) - latest]:
+                self.remove(name)
+
     def remove(self, name: str) -> None:
-        """Removes a checkpoint; ignores errors, since an extra checkpoint does no harm."""
+        """Removes a file; ignores errors."""
         with contextlib.suppress(OSError):
             self._system.delete_file(f"{self._path}/{name}")
 

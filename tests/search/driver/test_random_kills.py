@@ -46,7 +46,7 @@ def victims(launch: subprocess.Popen[str], what: str) -> list[psutil.Process]:
 def test_a_hundred_random_kills(study: dict[str, Any], tmp_path: Path) -> None:
     """From the first seconds to the scoring of finalists: nothing is lost or doubled, and the results are those of no kill."""
     study["methods"] = {name: study["methods"][name] for name in METHODS}
-    study["training"] = {**study["training"], "max_steps": 60 * KILLS, "eval_steps": 2 * KILLS}
+    study["training"] = {**study["training"], "max_steps": 25 * KILLS, "eval_steps": KILLS}
     study["search"] = {"trials_per_method": 6, "early_stopping": False}
     study["finalists"] = {"num_seeds": 2, "max_seeds": 2}
     study["cluster"] = {"max_concurrent_trials": 2}
