@@ -40,6 +40,9 @@ def render(plan: Plan, console: Console) -> None:
     console.print(table)
     runs = [sum(each) for each in zip(*(method.finalist_runs for method in plan.methods), strict=True)]
     console.print(f"Finalists: {runs[0]} runs or fewer{_with_extra(plan, str(runs[1]))}.", highlight=False)
+    console.print(
+        f"Checkpoints: {_size(plan.checkpoint_bytes)} on the disk at any time, or less.", highlight=False
+    )
     at_once = "1 trial" if plan.parallel_trials == 1 else f"{plan.parallel_trials} trials"
     if plan.seconds is not None:
         low, high = map(_duration, plan.seconds)
@@ -68,6 +71,10 @@ def _groups(task: TaskPlan, split: str) -> str:
 def _between(ends: tuple[int, int]) -> str:
     low, high = ends
     return f"{low:,}" if low == high else f"{low:,} - {high:,}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 0.1 * 2**30 else f"{max(1, round(count / 2**20))} MiB"
 
 
 def _duration(seconds: float | None) -> str:

@@ -78,6 +78,7 @@ class Plan:
         seconds: upper bounds for the whole study, without and with extra seeds; None without a probe.
         gpu_seconds: the same bounds of GPUs times seconds in use; None without a probe or a GPU.
         parallel_trials: how many trials run at once on this machine.
+        checkpoint_bytes: the most that lies on the disk at any time.
         can_show: how often the study would find a lead, in words; None where that cannot be told.
     """
 
@@ -92,6 +93,7 @@ class Plan:
     max_seeds: int | None
     seconds: Bounds | None
     gpu_seconds: Bounds | None
+    checkpoint_bytes: int
     can_show: str | None
     warnings: tuple[str, ...]
 
@@ -140,12 +142,16 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
     )
     parallel = max(1, resources.at_once(config, resources.of_this_machine()))
     seconds = _seconds(plans, parallel)
+    heads = _head_parameters(loaded, backbone)
+    checkpoints = estimates.checkpoint_bytes(
+        ((plan.trained_parameters[1], plan.finalist_runs[1]) for plan in plans), heads, parallel
+    )
     settings = config.finalists
     return Plan(
         study=config.study,
         model=model.path,
         shape=backbone.shape,
-        head_parameters=_head_parameters(loaded, backbone),
+        head_parameters=heads,
         tasks=task_plans,
         loaded=tuple(loaded),
         methods=plans,
@@ -153,11 +159,12 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         max_seeds=settings.most_seeds if settings.most_seeds > settings.num_seeds else None,
         seconds=seconds,
         gpu_seconds=_gpu_seconds(config, seconds, parallel),
+        checkpoint_bytes=checkpoints,
         can_show=evidence.can_show(config, task_plans),
         warnings=(
             *(f"task {task.name}: {warning}" for task in loaded for warning in task.warnings),
             *notes.of_tasks(task_plans),
-            *notes.of_room(config, max(plan.memory_bytes for plan in plans), parallel),
+            *notes.of_room(config, max(plan.memory_bytes for plan in plans), parallel, checkpoints),
             *notes.of_settings(config),
         ),
     )

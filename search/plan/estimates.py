@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -96,6 +96,21 @@ def finalist_runs(settings: FinalistsConfig, trials: int) -> Runs:
     runs = raced * settings.race_seeds + settings.num_seeds - settings.race_seeds
     runs += settings.num_seeds if settings.default else 0
     return runs, runs + settings.most_seeds - settings.num_seeds
+
+
+def checkpoint_bytes(methods: Iterable[tuple[int, int]], heads: int, parallel: int) -> int:
+    """The most bytes of checkpoints that lie on the disk at any time.
+
+    A checkpoint has each trained scalar and AdamW's two averages of it, all float32. A trial that runs keeps two and writes a
+    third; afterwards each method keeps that of its best trial, and one of each finalist's run.
+
+    Args:
+        methods: for each method the most trained scalars of a trial, heads left out, and the most runs of its second stage.
+        heads: the scalars of the heads.
+        parallel: how many trials run at once.
+    """
+    sizes = [(12 * (trained + heads), runs) for trained, runs in methods]
+    return 3 * parallel * max(size for size, _ in sizes) + sum(size * (1 + runs) for size, runs in sizes)
 
 
 def memory_bytes(

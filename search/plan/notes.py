@@ -42,13 +42,14 @@ def of_tasks(tasks: Sequence[Counted]) -> Iterator[str]:
             )
 
 
-def of_room(config: StudyConfig, trial_bytes: int, parallel: int) -> Iterator[str]:
+def of_room(config: StudyConfig, trial_bytes: int, parallel: int, checkpoint_bytes: int) -> Iterator[str]:
     """Yields a note where memory or disk is short now, on a machine that runs the trials itself.
 
     Args:
         config: the study.
         trial_bytes: the estimated memory of its largest trial.
         parallel: how many trials run at once.
+        checkpoint_bytes: the most that checkpoints take.
     """
     if config.cluster.address is None:
         there = memory.free()
@@ -62,8 +63,11 @@ def of_room(config: StudyConfig, trial_bytes: int, parallel: int) -> Iterator[st
             )
     place = next(each for each in (config.folder, *config.folder.absolute().parents) if each.exists())
     free = shutil.disk_usage(place).free
-    if free < _ENOUGH_DISK:
-        yield f"the disk of {config.folder} has {memory.gigabytes(free)} free: use {memory.gigabytes(_ENOUGH_DISK)} or more"
+    enough = _ENOUGH_DISK
+    if "://" not in (config.tracking.checkpoints or ""):
+        enough += checkpoint_bytes
+    if free < enough:
+        yield f"the disk of {config.folder} has {memory.gigabytes(free)} free: use {memory.gigabytes(enough)} or more"
 
 
 def of_settings(config: StudyConfig) -> Iterator[str]:

@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 import methods
+from search.config.study_file import load
+from search.plan import check
 from tests.search.conftest import make_rows, teach, write_study
 from tests.search.launches import (
     assert_whole,
@@ -98,6 +100,7 @@ def test_a_study_from_launch_to_prediction(folder: Path) -> None:
     predictions = pd.read_parquet(next((results / "predictions").glob("*.parquet")))
     assert list(predictions["prediction"] == predictions["target"]) == [s == 1 for s in predictions["score"]]
 
+    assert_few_checkpoints(folder)
     runs = mlflow_runs(folder)
     before = report(folder)
     code, output = run("launch", "study.yaml", "--set", "search.eta=3", cwd=folder)
@@ -130,6 +133,31 @@ def test_a_study_from_launch_to_prediction(folder: Path) -> None:
     assert code == 0, output
     both = json.loads((folder / "both/comparison.json").read_text())
     assert all(fact["same"] for fact in both["facts"] if None not in fact["values"])
+
+
+def assert_few_checkpoints(folder: Path) -> None:
+    """One of each method's best trial and one of each finalist's run are left, and no more bytes than `check` says."""
+    files = list((folder / "outputs/tiny/checkpoints").rglob("step-*"))
+    best = [trial for trial in report(folder)["trials"] if trial["checkpoint"] is not None]
+    assert [trial["method"] for trial in best] == [method["method"] for method in report(folder)["methods"]]
+    assert all(
+        trial["validation"]
+        == max(
+            t["validation"]
+            for t in report(folder)["trials"]
+            if t["method"] == trial["method"] and t["state"] == "COMPLETE"
+        )
+        for trial in best
+    )
+    assert all(Path(trial["checkpoint"]).exists() for trial in best)
+    expected = {f"{trial['method']}-{trial['number']:03d}" for trial in best}
+    for method in report(folder)["methods"]:
+        runs = sum(len(each["seeds"]) for each in method["finalists"])
+        expected |= {f"{method['method']}-final-{number:03d}" for number in range(runs)}
+    assert sorted(file.parent.name for file in files) == sorted(expected)
+    headers = 10_000 * len(files)
+    size = sum(file.stat().st_size for file in files)
+    assert size <= check.check(load(folder / "study.yaml"), probe=False).checkpoint_bytes + headers
 
 
 def predictions_of(results: Path, content: dict[str, Any]) -> list[str]:
