@@ -11,7 +11,7 @@ import pandas as pd
 import ray
 from rich.console import Console
 
-from search.errors import PromptfrontError
+from search.errors import HaltedError, PromptfrontError
 from search.job import Job
 from search.study.finalists import PROBE, TEST, TRIVIAL, predictions_path, unmeasured, untested
 from search.study.records import Key
@@ -94,7 +94,7 @@ def score_all(
         ready, _ = ray.wait(list(pending), timeout=1)
         for done in ready:
             try:
-                yield pending.pop(done), ray.get(done)
+                yield pending.pop(done), _result(done)
             except ray.exceptions.RayTaskError as error:
                 # An error for the user is shown without the worker's traceback.
                 raise error.cause if isinstance(error.cause, PromptfrontError) else error from None
@@ -113,9 +113,27 @@ def measure_all(
             ray.cancel(pending, force=True)
             return
         try:
-            yield index, ray.get(pending)
-        except ray.exceptions.RayError as error:
+            yield index, _result(pending)
+        except ray.exceptions.RayTaskError as error:
             yield index, {"error": str(error)}
+
+
+def _result(done: ray.ObjectRef[Any]) -> Any:
+    """The result of a task; one that was lost from outside, after Ray's own retries, is no result.
+
+    Raises:
+        HaltedError: the task's process or node is gone.
+        RayTaskError: the task itself has failed.
+    """
+    try:
+        return ray.get(done)
+    except ray.exceptions.RayTaskError:
+        raise
+    except ray.exceptions.RayError as error:
+        why = str(error).partition("\n")[0]
+        raise HaltedError(
+            f"Ray has lost what ran on it ({why}). Nothing else is: launch again to continue"
+        ) from error
 
 
 def _job(study: Study, key: Key) -> Job:

@@ -206,6 +206,7 @@ def test_interrupted_in_every_way_a_study_loses_nothing(long_folder: Path) -> No
     assert runs <= set(mlflow_runs(long_folder)), "the runs from before are the same runs"
 
 
+@pytest.mark.release
 def test_a_diverging_trial_fails_and_the_study_goes_on(study: dict[str, Any], tmp_path: Path) -> None:
     study["output_dir"] = "outputs"
     study["methods"] = {

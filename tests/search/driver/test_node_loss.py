@@ -25,12 +25,12 @@ EVAL_STEPS, MAX_STEPS = 40, 400
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A head without a GPU, and two nodes with one each; a node that is gone is missed after two seconds."""
+    """A head without a GPU, and two nodes with one each; a node that is gone is missed after ten seconds (a busy machine would lose others sooner)."""
     small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
     health = {
         "health_check_initial_delay_ms": 0,
-        "health_check_period_ms": 500,
-        "health_check_failure_threshold": 4,
+        "health_check_period_ms": 1000,
+        "health_check_failure_threshold": 10,
     }
     head = {**small, "num_cpus": 1, "num_gpus": 0, "_system_config": health}
     found = Cluster(initialize_head=True, head_node_args=head)
