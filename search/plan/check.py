@@ -23,8 +23,6 @@ from search.config.study_config import StudyConfig
 from search.errors import Problem, StudyFileError
 from search.plan import estimates, evidence, notes, resources
 from search.plan.estimates import Timer
-from search.strategy import grid
-from search.strategy.sampling import fingerprint
 from search.tasks import Task
 from search.training import checkpoint_folder, model_files
 from search.training.model_files import ModelFiles
@@ -253,7 +251,7 @@ def _method_plan(
             trained.append(trained_parameters(built))
             deployed.append(deployed_parameters(built, backbone))
     virtual = max(getattr(method_config, "row_tokens", 0) for method_config in configs)
-    trials = _trials(config, method, space)
+    trials = estimates.trials(config, method, space)
     return MethodPlan(
         method=method,
         trials=trials,
@@ -265,20 +263,6 @@ def _method_plan(
         ),
         seconds_per_trial=timer.seconds_per_trial(method, space) if timer else None,
     )
-
-
-def _trials(config: StudyConfig, method: str, space: Space) -> int:
-    """The number of trials: the budget, or fewer if the space is smaller; adaptive allocation may change it later."""
-    budget, weights = config.search.trials_per_method, spaces.loss_weights(config.tasks)
-    ranges = {**space.ranges, **weights.ranges}
-    if grid.size(ranges) is None:
-        return budget
-    different = set()
-    for params in grid.points(ranges):
-        different.add(fingerprint(spaces.resolved(method, params, space, weights)))
-        if len(different) == budget:
-            break
-    return len(different)
 
 
 def _gpu_seconds(config: StudyConfig, seconds: Bounds | None, parallel: int) -> Bounds | None:

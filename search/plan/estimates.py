@@ -1,4 +1,4 @@
-"""Estimates what a trial costs: its time from a few real steps, its memory from a formula."""
+"""Estimates how many trials there are and what they cost: time from a few real steps, memory and disk from formulas."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from search.config import spaces
 from search.config.finalists_config import FinalistsConfig
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
+from search.strategy import grid
+from search.strategy.sampling import fingerprint
 from search.tasks import Split, Task
 from search.training.evaluation import predict
 from search.training.pack import Pack
@@ -96,6 +98,20 @@ def finalist_runs(settings: FinalistsConfig, trials: int) -> Runs:
     runs = raced * settings.race_seeds + settings.num_seeds - settings.race_seeds
     runs += settings.num_seeds if settings.default else 0
     return runs, runs + settings.most_seeds - settings.num_seeds
+
+
+def trials(config: StudyConfig, method: str, space: Space) -> int:
+    """The number of trials: the budget, or fewer if the space is smaller; adaptive allocation may change it later."""
+    budget, weights = config.search.trials_per_method, spaces.loss_weights(config.tasks)
+    ranges = {**space.ranges, **weights.ranges}
+    if grid.size(ranges) is None:
+        return budget
+    different = set()
+    for params in grid.points(ranges):
+        different.add(fingerprint(spaces.resolved(method, params, space, weights)))
+        if len(different) == budget:
+            break
+    return len(different)
 
 
 def checkpoint_bytes(methods: Iterable[tuple[int, int]], heads: int, parallel: int) -> int:
