@@ -251,7 +251,6 @@ def _cell(value: Any) -> Any:
     """A value for a spreadsheet. Text like a formula gets a leading apostrophe, as OWASP's "CSV Injection" asks."""
     if not isinstance(value, str):
         return value
-    text = value.replace("\r\n", "\n").replace(
-        "\r", "\n"
-    )  # csv would leave a lone return unquoted: the end of a line
+    # the csv module leaves a lone return unquoted, and to a reader it ends the line
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
     return "'" + text if text.startswith(_FORMULA) else text

@@ -121,7 +121,7 @@ class CheckpointFolder:
         """Removes all checkpoints but the latest ones; ignores errors, since an extra checkpoint does no harm."""
         with contextlib.suppress(OSError, CheckpointFolderError):
             names = self.names()
-            for name in names[: len(names) - latest]:
+            for name in names[: max(0, len(names) - latest)]:
                 self.remove(name)
 
     def remove(self, name: str) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import methods
-from tests.hostile.texts import TEXTS
+from tests.hostile.texts import FORMULA, TEXTS
 from tests.search.conftest import write_study
 from tests.search.launches import report, run
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TEXT, LABEL = '=1+1"<script>window.marked=true</script>', "\x1b[31m[red]label"
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-RUNS = ("=", "+", "-", "@", "\t", "\r", "\uff1d")
+SECRET = "5c1d9a7e-not-to-be-seen"
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory, _model_folder: Path) -> t
         "finalists": {"num_seeds": 2, "max_seeds": 2},
     }
     write_study(study, folder)
-    code, said = run("launch", "study.yaml", cwd=folder)
+    code, said = run("launch", "study.yaml", cwd=folder, HF_TOKEN=SECRET, AWS_SECRET_ACCESS_KEY=SECRET)
     assert code == 0, said
     return folder, said
 
@@ -87,7 +87,7 @@ def test_no_cell_is_a_formula(launched: tuple[Path, str]) -> None:
         with path.open(newline="", encoding="utf-8") as file:
             cells = [cell for row in csv.reader(file) for cell in row]
         for cell in cells:
-            assert not cell.startswith(RUNS) or _is_number(cell), (path, cell)
+            assert not cell.startswith(FORMULA) or _is_number(cell), (path, cell)
 
 
 def test_markdown_has_no_html_and_no_links_of_data(launched: tuple[Path, str]) -> None:
@@ -98,18 +98,29 @@ def test_markdown_has_no_html_and_no_links_of_data(launched: tuple[Path, str]) -
     assert "198.51" not in re.sub(r"`[^`]*`", "", prose)
 
 
-def test_mlflow_keeps_finite_numbers_and_the_texts_as_they_are(launched: tuple[Path, str]) -> None:
+def test_mlflow_gets_finite_numbers_and_an_inert_description(launched: tuple[Path, str]) -> None:
     with sqlite3.connect(launched[0] / "outputs/mlflow.db") as connection:
         assert connection.execute("select count(*) from metrics where is_nan").fetchone() == (0,)
-        assert connection.execute("select count(*) from runs").fetchone()[0] > 4
+        notes = connection.execute("select value from tags where key = 'mlflow.note.content'").fetchall()
+    assert notes
+    for (note,) in notes:
+        assert "<script" not in note
+        assert not STEERING.findall(note)
+
+
+def test_no_secret_of_the_environment_is_written(launched: tuple[Path, str]) -> None:
+    folder, said = launched
+    files = [path for path in (folder / "outputs").rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+    assert SECRET not in said
 
 
 def test_files_keep_every_label_as_it_is(launched: tuple[Path, str]) -> None:
     (task,) = report(launched[0])["tasks"]
-    if "labels" in task:
-        assert set(task["labels"]) == set(TEXTS.values())
+    assert set(task["labels"]) == set(TEXTS.values())
     for path in (launched[0] / "outputs/tiny/predictions").glob("*.parquet"):
-        assert len(pd.read_parquet(path)) == 2 * len(TEXTS)
+        assert sorted(pd.read_parquet(path)["target"]) == sorted([*TEXTS.values()] * 2)
 
 
 def test_an_export_answers_with_the_labels(launched: tuple[Path, str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d")
+"""What a cell of a spreadsheet must not begin with."""
 MARK = "window.marked=true"
 TEXTS = {
     "a script": f"<script>{MARK}</script>",

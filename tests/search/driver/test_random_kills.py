@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -32,15 +33,16 @@ EARLY = 0.25
 
 def victims(launch: subprocess.Popen[str], what: str) -> list[psutil.Process]:
     """The processes of a launch that are of one sort."""
-    mine = psutil.Process(launch.pid)
-    if what == "launch":
-        return [mine]
-    if what == "driver":
-        return mine.children()
-    names = {process: process.name() for process in mine.children(recursive=True)}
-    return [
-        p for p, name in names.items() if (name.startswith("ray::") if what == "worker" else name == what)
-    ]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        mine = psutil.Process(launch.pid)
+        if what == "launch":
+            return [mine]
+        if what == "driver":
+            return mine.children()
+        names = {process: process.name() for process in mine.children(recursive=True)}
+        wanted = "ray::Implicit" if what == "worker" else what  # Tune's name for a function that trains
+        return [process for process, name in names.items() if name.startswith(wanted)]
+    return []
 
 
 def test_a_hundred_random_kills(study: dict[str, Any], tmp_path: Path) -> None:
@@ -62,14 +64,13 @@ def test_a_hundred_random_kills(study: dict[str, Any], tmp_path: Path) -> None:
     while killed.total() < KILLS:
         what = draw.choices(list(VICTIMS), list(VICTIMS.values()))[0]
         trained, early, moment = progress(tmp_path), draw.random() < EARLY, draw.uniform(0, 2)
-        while launch.poll() is None and not ((early or trained()) and (found := victims(launch, what))):
+        while launch.poll() is None and not ((early or trained()) and victims(launch, what)):
             time.sleep(0.2)
         time.sleep(moment)
-        if launch.poll() is None:
-            for process in draw.sample(found, 1):
-                with_it = process.is_running()
-                process.kill()
-                killed[what] += with_it
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if there := victims(launch, what):
+                draw.choice(there).kill()
+                killed[what] += 1
         if what == "launch":
             launch.wait()
         if launch.poll() is not None:
