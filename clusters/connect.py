@@ -56,6 +56,13 @@ def connected(address: str | None, died: Callable[[], None] | None = None) -> It
             "through Ray Jobs instead: --address http://HOST:8265"
         )
     _log_what_ray_prints()
+    with _watching(died if address is None else None):
+        _init(address)
+        yield ray.cluster_resources()
+
+
+def _init(address: str | None) -> None:
+    """Joins the cluster at `address`, or starts Ray on this machine."""
     try:
         with contextlib.nullcontext() if address else _on_loopback():
             ray.init(
@@ -73,24 +80,24 @@ def connected(address: str | None, died: Callable[[], None] | None = None) -> It
     except SystemExit as error:  # from here on, Ray turns SIGTERM into this
         cancel_alarm()
         raise KeyboardInterrupt from error
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a server that does not start is a plain Exception
         what = f"reach a Ray cluster at {address}" if address else "start Ray on this machine"
         raise ClusterError(f"cannot {what}: {error}") from error
     if address is None:
         _keep_token_private()
-    with _watching(died if address is None else None):
-        yield ray.cluster_resources()
 
 
 @contextlib.contextmanager
 def _watching(died: Callable[[], None] | None) -> Iterator[None]:
-    """Looks every second whether Ray's servers, which this process has started, are alive; stops Ray at the end."""
+    """Looks every second whether Ray's servers, once this process has started them, are alive; stops Ray at the end."""
     ended = threading.Event()
-    servers = [process for process in psutil.Process().children() if process.name() in _SERVERS]
 
     def watch(died: Callable[[], None]) -> None:
+        servers: dict[str, psutil.Process] = {}
         while not ended.wait(_WATCHING_SECONDS):
-            if not all(map(_alive, servers)):
+            if len(servers) < len(_SERVERS):  # Ray is starting
+                servers |= {name: process for name, process in _children() if name in _SERVERS}
+            if not all(map(_alive, servers.values())):
                 died()
                 return
 
@@ -101,6 +108,13 @@ def _watching(died: Callable[[], None] | None) -> Iterator[None]:
     finally:
         ended.set()
         ray.shutdown()
+
+
+def _children() -> Iterator[tuple[str, psutil.Process]]:
+    """The processes that this one has started, with their names."""
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            yield process.name(), process
 
 
 def _alive(process: psutil.Process) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,24 @@ def test_a_launch_outlives_its_ray(folder: Path) -> None:
     assert "Traceback" not in said
     assert_whole(folder, METHODS, each=3)
     assert not left(session)
+
+
+@pytest.mark.release
+def test_a_launch_outlives_a_ray_that_does_not_start(folder: Path) -> None:
+    """Before, it waited for 30 s and ended with Ray's traceback."""
+    launch = start("launch", "study.yaml", cwd=folder)
+    killed = set[int]()
+    for server in ("raylet", "gcs_server"):
+        while not (found := [p for p in processes(launch) if p.name() == server and p.pid not in killed]):
+            time.sleep(0.05)
+        found[0].kill()
+        killed |= {process.pid for process in processes(launch)}
+    assert launch.wait(400) == 0, (folder / "launch.log").read_text()
+    said = (folder / "launch.log").read_text()
+    assert said.count("starting again") == 2
+    assert "Traceback" not in said
+    assert_whole(folder, METHODS, each=3)
+    assert not left(killed)
 
 
 @pytest.mark.release
