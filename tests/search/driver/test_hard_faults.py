@@ -32,10 +32,10 @@ SECONDS = 60
 
 @pytest.fixture
 def folder(study: dict[str, Any], tmp_path: Path) -> Path:
-    """A study of two methods, all of whose trials run to their end."""
+    """A study of two methods, all of whose trials run to their end, and none of which depends on which one ends first."""
     study["output_dir"] = "outputs"
     study["methods"] = {name: study["methods"][name] for name in TWO}
-    study["search"] = {"trials_per_method": 4, "early_stopping": False}
+    study["search"] = {"trials_per_method": 4, "early_stopping": False, "sampler": "random"}
     study["training"] = {**study["training"], "max_steps": 300, "eval_steps": 30}
     study["finalists"] = {"num_seeds": 2, "max_seeds": 2}
     write_study(study, tmp_path)
