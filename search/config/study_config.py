@@ -58,7 +58,8 @@ class SearchConfig(Section):
     )
     sampler: Literal["tpe", "random", "gp", "nsga2", "grid"] = Field(
         default="tpe",
-        description="Optuna sampler; gp takes seconds for each proposal; grid needs lists or whole numbers",
+        description="Optuna's tpe, random or nsga2; gp: a Gaussian process that starts around the published default, for the "
+        "score alone (and measured_costs); grid needs lists or whole numbers",
     )
     from_: str | None = Field(
         default=None,

@@ -21,6 +21,7 @@ from search.config.spaces import Space
 from search.config.study_config import SearchConfig
 from search.storage.trials import Directions
 from search.strategy import grid
+from search.strategy.gp_sampler import GPSampler
 
 Resolve = Callable[[Mapping[str, Scalar]], dict[str, Any]]
 
@@ -28,6 +29,9 @@ _ATTEMPTS = 5
 """How often the sampler is asked for a new configuration before one is drawn from the space."""
 _RANDOM_ATTEMPTS = 200
 _BEST, _LATEST = 100, 400
+_MOST_STARTUP = 4
+_DEPLOYED = 1
+"""The place of the deployed parameters among a trial's values."""
 
 
 class Proposal(NamedTuple):
@@ -43,7 +47,8 @@ class Proposals:
     Args:
         search: the study's section `search`.
         ranges: the hyperparameters that are searched, with their ranges.
-        directions: the directions of the objectives.
+        directions: the directions of a trial's values: the score, the deployed parameters, and measured costs.
+        default: the published default.
         resolve: turns parameters into the configuration and the loss weights of the trial.
         seed: takes further names and returns a seed for the method's sampler.
     """
@@ -53,11 +58,15 @@ class Proposals:
         search: SearchConfig,
         ranges: Mapping[str, Range],
         directions: Directions,
+        default: Mapping[str, Scalar],
         resolve: Resolve,
         seed: Callable[..., int],
     ) -> None:
-        self._search, self._ranges, self._directions = search, dict(ranges), directions
+        self._search, self._ranges, self._default = search, dict(ranges), dict(default)
         self._resolve, self._seed = resolve, seed
+        every = range(len(directions))
+        self._objectives = [n for n in every if n != _DEPLOYED or search.sampler != "gp"]
+        self._directions = [directions[n] for n in self._objectives]
         self._distributions = distributions(Space({}, self._ranges))
         self._tried: set[str] = set()
         self._known: dict[int, FrozenTrial] = {}
@@ -67,16 +76,19 @@ class Proposals:
             None if grid.size(self._ranges) is None else grid.points(self._ranges)
         )
 
-    def learn(self, trial: FrozenTrial) -> None:
-        """Tells the sampler about a trial that was started or has ended."""
+    def learn(self, trial: FrozenTrial, curve: Mapping[int, float]) -> None:
+        """Tells the sampler about a trial that was started or has ended, with its validation scores by step."""
         if "config" in trial.user_attrs:
             facts = {name: trial.user_attrs[name] for name in ("config", "loss_weights")}
             self._tried.add(fingerprint(facts))
-        self._known[trial.number] = _bare(trial)
+        known = self._known[trial.number] = self._bare(trial, curve)
         if trial.number in self._copies and trial.state.is_finished():
-            self._copy._storage.set_trial_state_values(self._copies[trial.number], trial.state, trial.values)
+            storage, number = self._copy._storage, self._copies[trial.number]
+            for step, score in known.intermediate_values.items():
+                storage.set_trial_intermediate_value(number, step, score)
+            storage.set_trial_state_values(number, known.state, known.values)
         elif trial.number not in self._copies:
-            self._copies[trial.number] = self._add(trial)
+            self._copies[trial.number] = self._add(known)
         if len(self._known) > 1.2 * (_BEST + _LATEST):
             self._forget()
 
@@ -88,8 +100,7 @@ class Proposals:
                 repeat the first proposals.
         """
         if self._search.sampler != "grid":
-            # A Gaussian process finds the same point with every seed and takes seconds: ask it once.
-            for attempt in range(1 if self._search.sampler == "gp" else _ATTEMPTS):
+            for attempt in range(_ATTEMPTS):
                 if self._is_new((proposal := self._ask(count, attempt)).params):
                     return proposal
         params = self._untried(count)
@@ -99,7 +110,7 @@ class Proposals:
         self._copy.sampler = self._sampler(self._seed(count, attempt) if attempt else self._seed(count))
         asked = self._copy.ask(self._distributions)
         frozen = self._copy._storage.get_trial(asked._trial_id)
-        # Drop it from the copy: `learn` adds it again under its own number, unless it was tried already.
+        # Drop it from the copy, where no other trial has failed: `learn` adds it again, unless it was tried already.
         self._copy._storage.set_trial_state_values(asked._trial_id, TrialState.FAIL)
         return Proposal(dict(frozen.params), dict(frozen.system_attrs))
 
@@ -108,7 +119,7 @@ class Proposals:
         startup = min(10, budget // 3)
         match self._search.sampler:
             case "gp":
-                return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup)
+                return GPSampler(self._distributions, self._default, min(_MOST_STARTUP, startup), seed)
             case "nsga2":  # the budget must hold several generations
                 return optuna.samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, budget // 5)))
             case "tpe":
@@ -138,15 +149,37 @@ class Proposals:
         return optuna.create_study(storage=optuna.storages.InMemoryStorage(), directions=self._directions)
 
     def _add(self, trial: FrozenTrial) -> int:
-        added: int = self._copy._storage.create_new_trial(self._copy._study_id, template_trial=_bare(trial))
+        added: int = self._copy._storage.create_new_trial(self._copy._study_id, template_trial=trial)
         return added
+
+    def _bare(self, trial: FrozenTrial, curve: Mapping[int, float]) -> FrozenTrial:
+        """A copy of a trial with only what samplers look at.
+
+        One that failed looks like one that was stopped before its first evaluation: its configuration is not to be repeated.
+        """
+        failed = trial.state == TrialState.FAIL
+        shown = trial.state.is_finished() and len(self._objectives) == 1
+        return FrozenTrial(
+            number=trial.number,
+            trial_id=-1,
+            state=TrialState.PRUNED if failed else trial.state,
+            value=None,
+            values=None if trial.values is None else [trial.values[n] for n in self._objectives],
+            datetime_start=trial.datetime_start,
+            datetime_complete=trial.datetime_complete,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs={},
+            system_attrs={k: v for k, v in trial.system_attrs.items() if k != "fixed_params"},
+            intermediate_values=dict(curve) if shown and not failed else {},
+        )
 
     def _forget(self) -> None:
         """Keeps in the copy only running trials, the best complete ones and the latest."""
         known = list(self._known.values())
         running = [trial for trial in known if not trial.state.is_finished()]
         best = sorted((t for t in known if t.state == TrialState.COMPLETE), key=lambda t: -t.values[0])
-        cheap = sorted(best, key=lambda t: (t.values[1], -t.values[0]))
+        cheap = sorted(best, key=lambda t: (t.values[1:2], -t.values[0]))
         kept = {t.number: t for t in itertools.chain(running, best[:_BEST], _front(cheap), known[-_LATEST:])}
         self._known = dict(sorted(kept.items()))
         self._copy = self._new_copy()
@@ -160,24 +193,6 @@ def _front(by_cost: list[FrozenTrial]) -> Iterator[FrozenTrial]:
         if trial.values[0] > best:
             best = trial.values[0]
             yield trial
-
-
-def _bare(trial: FrozenTrial) -> FrozenTrial:
-    """A copy of a trial with only what samplers look at."""
-    return FrozenTrial(
-        number=trial.number,
-        trial_id=-1,
-        state=trial.state,
-        value=None,
-        values=trial.values,
-        datetime_start=trial.datetime_start,
-        datetime_complete=trial.datetime_complete,
-        params=trial.params,
-        distributions=trial.distributions,
-        user_attrs={},
-        system_attrs={k: v for k, v in trial.system_attrs.items() if k != "fixed_params"},
-        intermediate_values={},
-    )
 
 
 _NO_TRIAL = optuna.trial.create_trial(state=TrialState.FAIL)

@@ -244,6 +244,11 @@ def curve(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
+def scores(trial: FrozenTrial) -> dict[int, float]:
+    """The trial's validation scores by step."""
+    return {step: evaluation["validation"] for step, evaluation in curve(trial).items()}
+
+
 def known_of(trial: FrozenTrial) -> dict[str, Any]:
     """The values of a trial's last evaluation, together with its facts."""
     done = curve(trial)

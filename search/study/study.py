@@ -16,7 +16,7 @@ from search.storage.trials import REPLACES, FrozenTrial, TrialState
 from search.strategy import allocation
 from search.strategy.sampling import Proposals
 from search.study import finalists
-from search.study.records import Key, Records
+from search.study.records import Key, Records, scores
 
 ENDED_EARLY = "ended_early"
 """Name of the fact that says why a method's search ended before its budget was used up."""
@@ -229,7 +229,7 @@ class Study(Records):
 
     def _started_assignment(self, key: Key) -> Assignment:
         if key.stage == "search" and key.method in self._proposals:
-            self._proposals[key.method].learn(self.trial(key))
+            self._proposals[key.method].learn(self.trial(key), scores(self.trial(key)))
         return Assignment.of(key, self.trial(key).user_attrs)
 
     def _proposals_of(self, method: str) -> Proposals:
@@ -238,11 +238,12 @@ class Study(Records):
                 self.config.search,
                 {**self.spaces[method].ranges, **self.loss_weights.ranges},
                 self._directions("search"),
+                self._defaults(method),
                 lambda params: self._resolved(method, params),
                 lambda *names: derive(self.config.seed, method, "sampler", *names),
             )
             for trial in self.of(method, "search"):
-                made.learn(trial)
+                made.learn(trial, scores(trial))
             self._proposals[method] = made
         return self._proposals[method]
 
@@ -256,7 +257,7 @@ class Study(Records):
         super().tell(key, state, validation, **facts)
         self._running.discard(key)
         if key.stage == "search" and key.method in self._proposals:
-            self._proposals[key.method].learn(self.trial(key))
+            self._proposals[key.method].learn(self.trial(key), scores(self.trial(key)))
 
 
 def metric(study: Study) -> str:

@@ -27,7 +27,7 @@ _NEIGHBOUR = (
 def test_a_spike_of_a_neighbour_loses_nothing(study: dict[str, Any], tmp_path: Path) -> None:
     """Before, half of the search failed within a minute, and the verdict was false."""
     study["training"] = {**study["training"], "max_steps": 600, "eval_steps": 60}
-    study["search"] = {"trials_per_method": 4, "early_stopping": False}
+    study["search"] = {"trials_per_method": 4, "early_stopping": False, "sampler": "random"}
     study["cluster"] = {"max_concurrent_trials": 2}
     write_study(study, tmp_path)
     code, quiet = run("launch", "study.yaml", "--set", "output_dir=quiet", cwd=tmp_path)

@@ -41,7 +41,7 @@ def configs(done: list[Assignment]) -> list[str]:
     return [json.dumps([a.config, a.loss_weights], sort_keys=True) for a in searched(done)]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
 def test_a_restart_proposes_what_it_would_have_proposed(
     sampler: str, study: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -112,7 +112,7 @@ def test_a_grid_of_a_range_is_refused_with_its_name(study: dict[str, Any], tmp_p
         load({**twice, "methods": {"prompt_tuning": FINITE}}, tmp_path, sampler="grid")
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
 def test_nothing_is_tried_twice(sampler: str, study: dict[str, Any], tmp_path: Path) -> None:
     opened = Study(load(one_method(study, FINITE), tmp_path, sampler=sampler, trials_per_method=50))
     done = run(opened, by_rate)
