@@ -82,7 +82,8 @@ def _init(address: str | None) -> None:
         raise KeyboardInterrupt from error
     except Exception as error:  # a server that does not start is a plain Exception
         what = f"reach a Ray cluster at {address}" if address else "start Ray on this machine"
-        raise ClusterError(f"cannot {what}: {error}") from error
+        looks = "" if address else ". promptfront doctor says what is odd about it"
+        raise ClusterError(f"cannot {what}: {error}{looks}") from error
     if address is None:
         _keep_token_private()
 

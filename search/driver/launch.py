@@ -94,7 +94,8 @@ def launch(config: StudyConfig, console: Console, writer: Writer) -> Launched:
 def _launch(study: Study, facts: dict[str, Any], console: Console, writer: Writer) -> Launched:
     config = study.config
     if again := study.retry_lost():
-        console.print(f"Trying {again} trials again that an earlier launch lost.", highlight=False)
+        what = "1 trial" if again == 1 else f"{again} trials"
+        console.print(f"Trying again what an earlier launch lost: {what}.", highlight=False)
     (config.folder / "config.yaml").write_text(study_file.dump(config), encoding="utf-8")
     scored = study.finished() and not finalists.untested(study) and not finalists.unmeasured(study)
     ended_before = scored and not undecided_yet(study)
@@ -168,7 +169,8 @@ def _run(
         at_once = resources.at_once(config, there)
         if at_once < 1:
             raise StudyFileError(
-                f"a trial needs {request}, but the cluster has {there}: lower cluster.cpus_per_trial or gpus_per_trial"
+                f"a trial needs {resources.shown(request)}, but the cluster has {resources.shown(there)}: lower "
+                "cluster.cpus_per_trial or gpus_per_trial"
             )
         with tracker.following():
             while True:

@@ -40,6 +40,13 @@ def at_once(config: StudyConfig, resources: dict[str, float]) -> int:
     return min(fit, config.cluster.max_concurrent_trials or fit)
 
 
+def shown(resources: dict[str, float]) -> str:
+    """CPU cores and GPUs in words, in Ray's form for a trial or a cluster."""
+    found = {name.upper(): amount for name, amount in resources.items()}
+    cores = f"{found.get('CPU', 0):g} CPU cores"
+    return f"{cores} and {found['GPU']:g} GPUs" if "GPU" in found else cores
+
+
 def of_this_machine() -> dict[str, float]:
     """The CPU cores that this process may use, and the GPUs."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
