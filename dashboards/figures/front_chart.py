@@ -101,7 +101,7 @@ def _scores(trials: Sequence[Point], tests: Sequence[dict[str, Any]]) -> list[fl
 def _trial(point: Point, on_front: bool, index: int, axis: Axis, x: Place, y: Scale) -> Markup:
     title = (
         f"{point['method']} trial {point['number']}\nvalidation {point['score']:.4g}\n"
-        f"{point['cost']:,} {axis.name}{'' if on_front else ' (not on the front)'}"
+        f"{point['cost']:,} {axis.name}"
     )
     kind = "point" if on_front else "dominated"
     return marker(x(point["cost"]), y(point["score"]), index, 4.2, kind, title)

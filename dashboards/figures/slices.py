@@ -41,7 +41,9 @@ def slices(report: Report, method: Method, trials: Sequence[Trial], index: int) 
         for trial, place, score in zip(own, places, scores, strict=True):
             if place is not None:
                 best = trial["number"] == entry["best_trial"]
-                title = f"trial {trial['number']}: {name} = {trial['config'].get(name)}, {score:.4g}"
+                value = trial["config"].get(name)
+                shown = f"{value:.4g}" if isinstance(value, float) else value
+                title = f"trial {trial['number']}: {shown}, {score:.4g}"
                 parts.append(
                     marker(
                         place, y(score), index, 6 if best else 3.6, "point" if best else "point faint", title

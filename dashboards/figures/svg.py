@@ -7,6 +7,7 @@ into dark mode. Everything that comes from data is escaped here.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ COLOURS = 10
 LARGEST = 1e300
 """Larger values are drawn at the edge: sums of them would be infinite."""
 
+_TITLE = re.compile("<title>[^<]*</title>")
 _SHAPES = (
     "circle",
     "M-1-1H1V1H-1Z",
@@ -73,9 +75,7 @@ def marker(x: float, y: float, index: int, size: float, class_: str, title: str 
     if shape == "circle":
         return element("circle", *inside, cx=float(x), cy=float(y), r=float(size), class_=names)
     place = f"translate({number(float(x))} {number(float(y))}) scale({number(float(size))})"
-    return element(
-        "path", *inside, d=shape, transform=place, class_=names, vector_effect="non-scaling-stroke"
-    )
+    return element("path", *inside, d=shape, transform=place, class_=names)
 
 
 def method_class(index: int) -> str:
@@ -112,8 +112,9 @@ PHONE = Frame(380, 330, 50, 372, 34, 276)
 
 
 def both(draw: Callable[[Frame], Markup]) -> Markup:
-    """A chart for screens and one for phones. The page shows one of them."""
-    return element("div", draw(SCREEN), class_="for-screen") + element("div", draw(PHONE), class_="for-phone")
+    """A chart for screens and one for phones. The page shows one of them; a phone has no pointer that would show titles."""
+    small = Markup(_TITLE.sub("", draw(PHONE)))
+    return element("div", draw(SCREEN), class_="for-screen") + element("div", small, class_="for-phone")
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,12 @@ def _blind(rows: Rows, trial: Trial) -> bool:
         return False
     budget = search["trials_per_method"]
     learned = min(10, budget // 3)
-    random = {"random": math.inf, "tpe": learned, "gp": learned, "nsga2": min(50, max(4, budget // 5))}
+    random = {
+        "random": math.inf,
+        "tpe": learned,
+        "gp": min(4, learned),
+        "nsga2": min(50, max(4, budget // 5)),
+    }
     return trial["number"] < random.get(search["sampler"], 0)
 
 

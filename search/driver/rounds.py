@@ -19,7 +19,7 @@ from search.driver.gauges import Gauges
 from search.driver.log import NAME
 from search.driver.losses import Losses
 from search.driver.progress import Progress
-from search.driver.tune import HalvingScheduler, StudySearcher, StudyStopper
+from search.driver.tune import Forgetting, HalvingScheduler, StudySearcher, StudyStopper
 from search.errors import HaltedError, PromptfrontError
 from search.study.study import Study
 
@@ -101,7 +101,7 @@ def _fit(
                 name="tune",
                 storage_path=folder,
                 stop=stopper,
-                callbacks=[progress, Gauges(searcher.study)],
+                callbacks=[progress, Gauges(searcher.study), Forgetting()],
                 failure_config=tune.FailureConfig(max_failures=0),  # what is lost goes back to the study
                 verbose=0,
             ),

@@ -50,7 +50,7 @@ class GPSampler(optuna.samplers.BaseSampler):
         self, distributions: Mapping[str, BaseDistribution], default: Params, n_startup_trials: int, seed: int
     ) -> None:
         self._distributions, self._default = dict(distributions), default
-        self._startup = n_startup_trials
+        self._n_startup_trials = n_startup_trials
         self._draw = np.random.default_rng(seed)
 
     def infer_relative_search_space(
@@ -58,7 +58,7 @@ class GPSampler(optuna.samplers.BaseSampler):
     ) -> dict[str, BaseDistribution]:
         trials = _others(study, trial)
         scored = any(each.state == TrialState.COMPLETE for each in trials)
-        return self._distributions if scored and len(trials) >= self._startup else {}
+        return self._distributions if scored and len(trials) >= self._n_startup_trials else {}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -146,7 +146,7 @@ def test_a_place_counts_where_it_has_an_effect(rows: Rows) -> None:
 @pytest.mark.parametrize("budget", [6, 30, 400])
 def test_searches_start_with_so_many_random_trials(rows: Rows, sampler: str, start: str, budget: int) -> None:
     search = SearchConfig.model_validate({"sampler": sampler, "trials_per_method": budget})
-    made = Proposals(search, {}, ["maximize"], dict, lambda *_: 0)._sampler(0)  # type: ignore[arg-type]
+    made = Proposals(search, {}, ["maximize"], {}, dict, lambda *_: 0)._sampler(0)  # type: ignore[arg-type]
     rows["search"] = {"sampler": sampler, "trials_per_method": budget}
     blind = [n for n in range(budget) if playbook._blind(rows, {"number": n})]  # type: ignore[arg-type, typeddict-item]
     assert blind == list(range(1, getattr(made, f"_{start}")))
