@@ -14,6 +14,7 @@ A verdict is provisional where its evidence is poor in a way that matters to the
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from dashboards.findings.contest import TOO_LARGE, Contender, Contest
 from dashboards.findings.more_seeds import would_decide
 from dashboards.findings.provisional import Finding, findings, longer, trivial_answer
 from dashboards.findings.stability import stability
-from dashboards.rows import STATES, Scalar, State
+from dashboards.rows import STATES, Rows, Scalar, State
 from dashboards.statistics import chosen
 from dashboards.statistics.joint import SEEDS
 from dashboards.statistics.standing import Pair
@@ -237,7 +238,7 @@ def _nothing_tested(found: Contest) -> str:
     if not states:
         return f"{opening}no trial has run."
     complete = states.count("COMPLETE")
-    text = f"{opening}{complete} of {len(states)} trials {'is' if complete == 1 else 'are'} complete"
+    text = f"{opening}{complete} of {_planned(found.rows)} trials {'is' if complete == 1 else 'are'} complete"
     others: tuple[State, ...] = ("PRUNED", "FAIL")
     for state in others:
         text += f", {states.count(state)} {STATES[state]}" if state in states else ""
@@ -248,6 +249,17 @@ def _nothing_tested(found: Contest) -> str:
     runs = [run["state"] for finalist in rows["finalists"] for run in finalist["runs"]]
     text += "; no finalist has been tested with two seeds"
     return f"{text} ({runs.count('FAIL')} of {len(runs)} runs failed)." if "FAIL" in runs else f"{text}."
+
+
+def _planned(rows: Rows) -> int:
+    """How many trials the search has, or will have as far as it is known."""
+    begun = Counter(trial["method"] for trial in rows["trials"])
+    return sum(
+        begun[each["method"]]
+        if each.get("ended_early")
+        else max(begun[each["method"]], each.get("budget", 0))
+        for each in rows["methods"]
+    )
 
 
 def _mends(reasons: list[Finding]) -> list[str]:
