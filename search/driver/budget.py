@@ -9,7 +9,7 @@ from search.study.records import curve
 from search.study.study import Study
 
 _KEEP_INTERVAL = 10.0
-"""Seconds between two records of the GPU time; a killed driver loses at most this much per GPU."""
+"""Seconds between two records of the time; a killed driver loses at most this much, and per GPU."""
 
 
 class Budget:
@@ -23,7 +23,7 @@ class Budget:
 
     def __init__(self, study: Study, gpus: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._study, self._gpus, self._clock = study, gpus, clock
-        self._seconds = seconds_used(study)
+        self._seconds = seconds_used(study)  # of earlier launches
         self._gpu_seconds = study.gpu_seconds
         self._started = self._looked = self._kept = clock()
 
@@ -45,22 +45,26 @@ class Budget:
         return ended
 
     def keep(self) -> None:
-        """Records the GPU time used so far."""
+        """Records the time used so far, which a wall clock that is set does not change."""
         self._kept = self._clock()
+        self._study.record_seconds(self._seconds + self._kept - self._started)
         if self._gpu_seconds > self._study.gpu_seconds:
             self._study.record_gpu_seconds(self._gpu_seconds)
 
 
 def seconds_used(study: Study) -> float:
-    """Seconds in which at least one trial of earlier launches ran."""
+    """Seconds in which trials of earlier launches ran.
+
+    An earlier version did not keep them: then those in which at least one trial ran, each from its start for as long as it
+    has measured.
+    """
+    if (kept := study.seconds) is not None:
+        return kept
     spans = []
     for _, each in study.trials():
         if each.datetime_start is not None:
             start = each.datetime_start.timestamp()
-            seconds = max((e["seconds"] for e in curve(each).values()), default=0.0)
-            spans.append(
-                (start, each.datetime_complete.timestamp() if each.datetime_complete else start + seconds)
-            )
+            spans.append((start, start + max((e["seconds"] for e in curve(each).values()), default=0.0)))
     used = end = 0.0
     for start, stop in sorted(spans):
         used += max(0.0, stop - max(start, end))

@@ -157,6 +157,16 @@ class Records:
         """How often the test split was read."""
         return max(len(trials.facts.get("test_readings", [])) for trials in self._trials.values())
 
+    def record_seconds(self, seconds: float) -> None:
+        """Keeps how long trials have run, in all launches."""
+        self.record_study_fact("seconds", seconds)
+
+    @property
+    def seconds(self) -> float | None:
+        """What `record_seconds` kept last; None if an earlier version ran the study."""
+        found: float | None = self.fact_of_study("seconds")
+        return found
+
     def record_gpu_seconds(self, seconds: float) -> None:
         """Keeps how long trials have held GPUs, in all launches, times their number."""
         self.record_study_fact("gpu_seconds", seconds)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from search.driver.budget import Budget, seconds_used
+from search.storage import trials
 from search.study.study import Assignment, Study
-from tests.search.studies import end, load
+from search.tracking.tracker import Tracker
+from tests.search.studies import by_rate, end, load, run
+from tests.search.tracking.runs import runs
 
 
 class Clock:
@@ -41,11 +47,25 @@ def test_hours_go_on_with_those_of_earlier_launches(study: dict[str, Any], tmp_p
     opened = Study(load(study, tmp_path, max_hours=1.0))
     clock = Clock()
     budget = Budget(opened, gpus=0.0, clock=clock)
-    clock.now += 3599
+    clock.now += 1800
     assert not budget.used_up(running=1)
-    clock.now += 2
-    assert budget.used_up(running=1)
+    budget.keep()
     assert opened.gpu_seconds == 0
+    later = Clock()
+    later.now = 5.0
+    resumed = Budget(Study(opened.config), gpus=0.0, clock=later)
+    later.now += 1799
+    assert not resumed.used_up(running=1)
+    later.now += 2
+    assert resumed.used_up(running=1)
+    assert seconds_used(Study(opened.config)) == 3601, "kept when it ends"
+
+
+def test_hours_of_an_earlier_version_are_what_its_trials_measured(
+    study: dict[str, Any], tmp_path: Path
+) -> None:
+    """It kept none. The night between two launches of a trial that was interrupted is not counted."""
+    opened = Study(load(study, tmp_path, max_hours=1.0))
     cut = opened.next()
     assert isinstance(cut, Assignment)
     opened.record_evaluation(cut.key, 2, {"validation": 0.4, "seconds": 3600.0})
@@ -54,6 +74,34 @@ def test_hours_go_on_with_those_of_earlier_launches(study: dict[str, Any], tmp_p
     resumed = Budget(Study(opened.config), gpus=0.0, clock=later)
     later.now += 1
     assert resumed.used_up(running=1)
+
+
+@pytest.mark.parametrize("hours", [-36, 36])
+def test_a_wall_clock_that_is_set_changes_no_result(
+    study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """It is set with every trial that starts; nothing but the times that are shown comes from it."""
+    quiet = Study(load({**study, "study": "quiet"}, tmp_path))
+    expected = [(each.key.method, each.config, each.seed) for each in run(quiet, by_rate)]
+
+    class Set(datetime):
+        jumps = 0
+
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            cls.jumps += 1
+            return datetime.now(tz) + timedelta(hours=hours * cls.jumps)
+
+    monkeypatch.setattr(trials, "datetime", Set)
+    config = load({**study, "study": "moved"}, tmp_path, max_hours=10.0)
+    budget = Budget(Study(config), gpus=0.0)
+    moved = run(Study(config), by_rate)
+    assert Set.jumps > 5
+    assert [(each.key.method, each.config) for each in moved] == [(m, c) for m, c, _ in expected]
+    budget.keep()
+    assert not Budget(Study(config), gpus=0.0).used_up(running=1), "no hour has passed"
+    Tracker(Study(config), backbone_parameters=1000).sync()
+    assert {each.info.status for name, each in runs(config).items() if name != "moved"} == {"FINISHED"}
 
 
 def test_without_limits_nothing_ends(study: dict[str, Any], tmp_path: Path) -> None:
