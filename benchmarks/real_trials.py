@@ -1,4 +1,4 @@
-"""Records trials of random configurations on real tasks, from which benchmarks/tables.py makes searches without training.
+"""Records trials of random configurations on real tasks, so that searches can be compared without training.
 
     python benchmarks/real_trials.py DIR [--trials 120] [--jobs 2] [--out benchmarks/recorded]
 
