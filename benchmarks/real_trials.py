@@ -65,9 +65,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/recorded"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    left = [
-        run for run in runs(given.trials) if run not in recorded(given.out / f"{run.task}.jsonl", run.task)
-    ]
+    done_before = {run for task in TASKS for run in recorded(given.out / f"{task}.jsonl", task)}
+    left = [run for run in runs(given.trials) if run not in done_before]
     print(f"{len(left)} runs to train", flush=True)
     with ProcessPoolExecutor(
         given.jobs, mp_context=get_context("spawn"), initializer=prepare, initargs=(given.data.resolve(),)

@@ -29,6 +29,7 @@ _BEST = 4
 _STEP, _SAME = 0.1, 0.8
 """Standard deviation of a number's change around a good configuration, and how often a choice stays."""
 _MOST_BEST, _MOST_LATEST = 50, 100
+"""Of more trials than these, the best and the latest make the process."""
 _CORNER = 0.05
 """Weight of the sum of the objectives beside the worst of them (Knowles 2006, section 4.1)."""
 

@@ -30,6 +30,7 @@ _ATTEMPTS = 5
 _RANDOM_ATTEMPTS = 200
 _BEST, _LATEST = 100, 400
 _MOST_STARTUP = 4
+"""Trials around the default before the Gaussian process proposes any, the default itself included."""
 _DEPLOYED = 1
 """The place of the deployed parameters among a trial's values."""
 

@@ -11,7 +11,7 @@ from mlflow.entities import Metric, Param
 
 from search.job import COSTS, COUNTS
 from search.storage.trials import FrozenTrial
-from search.study.records import Key, curve, known_of, loss_weights
+from search.study.records import Key, known_of, loss_weights, scores
 
 
 def params(key: Key, trial: FrozenTrial) -> list[Param]:
@@ -54,10 +54,9 @@ def final(trial: FrozenTrial, backbone_parameters: int | None, best: str) -> lis
     if backbone_parameters and final["deployed_parameters"] is not None:
         final["backbone_share"] = final["deployed_parameters"] / backbone_parameters
     metrics = [Metric(name, float(value), now, 0) for name, value in final.items() if value is not None]
-    scores = {step: evaluation["validation"] for step, evaluation in curve(trial).items()}
-    if scores:
-        step = max(scores)
-        metrics += [Metric(name, scores[step], now, step) for name in ("best_validation", best)]
+    if reached := scores(trial):
+        step = max(reached)
+        metrics += [Metric(name, reached[step], now, step) for name in ("best_validation", best)]
     return metrics
 
 
