@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -35,6 +36,18 @@ def processes(launch: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(launch.pid).children(recursive=True)
 
 
+def started(server: str, launch: subprocess.Popen[str], before: set[int]) -> psutil.Process:
+    """One of Ray's servers, once the launch has started another than those `before`."""
+    deadline = time.monotonic() + 300
+    while launch.poll() is None and time.monotonic() < deadline:
+        for process in processes(launch):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+                if process.pid not in before and process.name() == server:
+                    return process
+        time.sleep(0.05)
+    raise AssertionError(f"no {server} has started: {launch.poll()}")
+
+
 def left(numbers: set[int]) -> list[psutil.Process]:
     """The processes with these numbers that are alive."""
     return [
@@ -49,9 +62,9 @@ def test_a_launch_outlives_its_ray(folder: Path) -> None:
     launch = start("launch", "study.yaml", cwd=folder)
     session = set[int]()
     for server in ("raylet", "gcs_server"):
+        found = started(server, launch, session)
         wait_until(progress(folder), launch, 300)
         session |= {process.pid for process in processes(launch)}
-        (found,) = (process for process in processes(launch) if process.name() == server)
         found.kill()
     assert launch.wait(400) == 0, (folder / "launch.log").read_text()
     said = (folder / "launch.log").read_text()
@@ -67,9 +80,7 @@ def test_a_launch_outlives_a_ray_that_does_not_start(folder: Path) -> None:
     launch = start("launch", "study.yaml", cwd=folder)
     killed = set[int]()
     for server in ("raylet", "gcs_server"):
-        while not (found := [p for p in processes(launch) if p.name() == server and p.pid not in killed]):
-            time.sleep(0.05)
-        found[0].kill()
+        started(server, launch, killed).kill()
         killed |= {process.pid for process in processes(launch)}
     assert launch.wait(400) == 0, (folder / "launch.log").read_text()
     said = (folder / "launch.log").read_text()
