@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ from search.study.study import Study
 SLOTS = 4
 """Trials at once."""
 ETA = 3
+STEPS = range(EVAL_STEPS, MAX_STEPS + 1, EVAL_STEPS)
 
 
 class Search(Protocol):
@@ -43,8 +45,17 @@ class Search(Protocol):
 class Ours:
     """The product's searcher and scheduler, called as Ray Tune calls them; with `finalists`, the second stage too."""
 
-    def __init__(self, seed: int, folder: Path, finalists: bool = False, **search: Any) -> None:
-        self.study = Study(study_config(seed, folder, **search))
+    def __init__(
+        self,
+        seed: int,
+        folder: Path,
+        finalists: bool = False,
+        *,
+        methods: Sequence[str] = METHODS,
+        steps: Sequence[int] = STEPS,
+        **search: Any,
+    ) -> None:
+        self.study = Study(study_config(seed, folder, methods, steps, **search))
         self._searcher = StudySearcher(self.study, Losses(self.study, SLOTS, print))
         self._scheduler = HalvingScheduler(self._searcher)
         self._finalists = finalists
@@ -83,12 +94,14 @@ class Random:
 class Rays:
     """OptunaSearch and ASHAScheduler, called as Ray Tune calls them; with `costs`, OptunaSearch has both objectives."""
 
-    def __init__(self, seed: int, costs: bool) -> None:
+    def __init__(
+        self, seed: int, costs: bool, methods: Sequence[str] = METHODS, steps: Sequence[int] = STEPS
+    ) -> None:
         random.seed(seed)
         np.random.seed(seed)
         metric: Any = ["score", "cost"] if costs else "score"
         self._search = OptunaSearch(
-            space=lambda trial: dict(zip(("method", "config"), flat(trial), strict=True)),
+            space=lambda trial: dict(zip(("method", "config"), flat(trial, methods), strict=True)),
             metric=metric,
             mode=["max", "min"] if costs else "max",
             seed=seed,
@@ -97,8 +110,8 @@ class Rays:
             time_attr="training_iteration",
             metric="score",
             mode="max",
-            max_t=MAX_STEPS,
-            grace_period=EVAL_STEPS,
+            max_t=steps[-1],
+            grace_period=steps[0],
             reduction_factor=ETA,
         )
         self._trials: dict[str, Any] = {}
@@ -123,9 +136,9 @@ class Rays:
         self._scheduler.on_trial_complete(None, self._trials.pop(name), self._last.pop(name))  # type: ignore[arg-type]
 
 
-def flat(trial: Any) -> tuple[str, dict[str, Any]]:
+def flat(trial: Any, names: Sequence[str] = METHODS) -> tuple[str, dict[str, Any]]:
     """One space for all methods: a choice of the method, and then what it has."""
-    method = trial.suggest_categorical("method", METHODS)
+    method = trial.suggest_categorical("method", names)
     config: dict[str, Any] = {}
     for name, allowed in methods.get(method).Config.space().items():
         match allowed:
@@ -138,7 +151,9 @@ def flat(trial: Any) -> tuple[str, dict[str, Any]]:
     return method, config
 
 
-def study_config(seed: int, folder: Path, **search: Any) -> StudyConfig:
+def study_config(
+    seed: int, folder: Path, methods: Sequence[str] = METHODS, steps: Sequence[int] = STEPS, **search: Any
+) -> StudyConfig:
     task = {"name": "task", "text": "text", "label": "label"}
     data = {"path": "csv", "data_files": {"train": "none.csv", "test": "none.csv"}, "test_split": "test"}
     return StudyConfig.model_validate(
@@ -148,9 +163,9 @@ def study_config(seed: int, folder: Path, **search: Any) -> StudyConfig:
             "seed": seed,
             "model": {"name_or_path": "none"},
             "tasks": [{**task, "data": data}],
-            "methods": {name: {} for name in METHODS},
+            "methods": {name: {} for name in methods},
             "search": {"eta": ETA, **search},
-            "training": {"max_steps": MAX_STEPS, "eval_steps": EVAL_STEPS},
+            "training": {"max_steps": steps[-1], "eval_steps": steps[0]},
         }
     )
 

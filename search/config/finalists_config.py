@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from pydantic import Field, ValidationInfo, field_validator
 
 from search.config.values import Section
 
-SEEDS_TO_CHOOSE = 2
-"""Seeds with which the promoted configurations of a method race; only the chosen one is trained with more.
 
-Choosing between a few configurations needs fewer seeds than testing one: with five seeds, about nine runs of a method become
-seven.
+class Round(NamedTuple):
+    """A part of a race between configurations of a method.
+
+    Attributes:
+        configurations: how many race; all others are out.
+        seeds: how many each of them has at its end.
+    """
+
+    configurations: int
+    seeds: int
+
+
+RACE = (Round(4, 1), Round(2, 2))
+"""The rounds of a race: at most six runs, and nine with those that the chosen configuration gets up to five seeds.
+
+Choosing needs fewer seeds than testing does, and many configurations once tell more than few of them twice
+(docs/search_quality.md).
 """
 
 
@@ -39,10 +55,9 @@ class FinalistsConfig(Section):
             raise ValueError(f"must be at least num_seeds ({least}), or null, not {value}")
         return value
 
-    @property
-    def race_seeds(self) -> int:
-        """The seeds with which promoted configurations race."""
-        return min(SEEDS_TO_CHOOSE, self.num_seeds)
+    def race(self, rounds: Sequence[Round] = RACE) -> tuple[Round, ...]:
+        """The rounds of a race, none with more seeds than a finalist gets."""
+        return tuple(each._replace(seeds=min(each.seeds, self.num_seeds)) for each in rounds)
 
     @property
     def most_seeds(self) -> int:
@@ -60,3 +75,18 @@ class FinalistsConfig(Section):
         while found[-1] < self.most_seeds:
             found.append(min(2 * found[-1], self.most_seeds))
         return tuple(found)
+
+
+def race_runs(rounds: Sequence[Round], configurations: int, seeds: int = 0) -> int:
+    """The most runs of these rounds.
+
+    Args:
+        rounds: that are left.
+        configurations: how many there are to race.
+        seeds: how many each has before.
+    """
+    count = 0
+    for each in rounds:
+        count += min(each.configurations, configurations) * (each.seeds - seeds)
+        seeds = each.seeds
+    return count

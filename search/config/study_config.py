@@ -53,13 +53,13 @@ class SearchConfig(Section):
     )
     measured_costs: list[MeasuredCost] = Field(
         default=[],
-        description="Further costs that the sampler minimizes, besides the deployed parameters: seconds of training, "
+        description="Costs that the sampler minimizes, besides maximizing the score: seconds of training, "
         "peak_memory_bytes, latency_seconds of an answer. They are measured while other trials run, and never stop a trial",
     )
     sampler: Literal["tpe", "random", "gp", "nsga2", "grid"] = Field(
-        default="tpe",
-        description="Optuna's tpe, random or nsga2; gp: a Gaussian process that starts around the published default, for the "
-        "score alone (and measured_costs); grid needs lists or whole numbers",
+        default="gp",
+        description="gp: a Gaussian process that starts around the published default; or Optuna's tpe, random or nsga2, which "
+        "minimizes the deployed parameters too; grid needs lists or whole numbers",
     )
     from_: str | None = Field(
         default=None,

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 
 from search.study import extra_seeds
-from search.study.finalists import choose, planned_seeds
+from search.study.finalists import planned_seeds
+from search.study.race import choose
 from search.study.study import Study
 
 

@@ -17,7 +17,7 @@ from search.errors import NoStudyError, StudyFileError
 from search.export import peft_folder
 from search.export.peft_folder import NotForPeftError
 from search.storage.trials import TrialState
-from search.study import finalists
+from search.study import finalists, race
 from search.study.records import Key
 from search.study.study import Assignment, Study, best_trial
 from search.training import checkpoint, model_files
@@ -160,7 +160,7 @@ def _count(path: Path) -> int:
 
 def _trained(study: Study, method: str) -> Key:
     """The chosen finalist's run with the best validation score; without a finalist, the search's best trial."""
-    number = finalists.choose(study, method)
+    number = race.choose(study, method)
     if number is None:
         best = best_trial(study, method)
     else:

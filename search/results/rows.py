@@ -16,7 +16,7 @@ from search.results import scored
 from search.seeds import derive
 from search.storage.trials import FrozenTrial
 from search.strategy.importances import importances
-from search.study import extra_seeds, finalists
+from search.study import extra_seeds, finalists, race
 from search.study.records import Key, curve, known_of, loss_weights
 from search.study.study import Study, best_trial, metric
 
@@ -159,8 +159,8 @@ def _finalists(study: Study, run_ids: dict[Key, str]) -> list[Row]:
     counts = extra_seeds.reported_seeds(study)
     found = []
     for method in study.config.methods:
-        roles = finalists.promoted(study, method)
-        chosen = finalists.choose(study, method)
+        roles = race.promoted(study, method)
+        chosen = race.choose(study, method)
         search = study.of(method, "search")
         probed = finalists.probed(study, method)
         for number, retrained in finalists.runs(study, method).items():

@@ -9,8 +9,7 @@ were stopped early or failed count.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import mean
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from search.strategy.expectation import Ended, expected_scores, few
 from search.strategy.gaussian_process import Encoding, FloatArray, GaussianProcess, Params, at, unit
 
 _AROUND = 0.25
@@ -28,8 +28,6 @@ _ANYWHERE, _NEAR = 500, 60
 _BEST = 4
 _STEP, _SAME = 0.1, 0.8
 """Standard deviation of a number's change around a good configuration, and how often a choice stays."""
-_MOST_BEST, _MOST_LATEST = 50, 100
-"""Of more trials than these, the best and the latest make the process."""
 _CORNER = 0.05
 """Weight of the sum of the objectives beside the worst of them (Knowles 2006, section 4.1)."""
 
@@ -67,8 +65,9 @@ class GPSampler(optuna.samplers.BaseSampler):
         if not search_space:
             return {}
         trials = _others(study, trial)
-        scores = expected_scores(trials) if len(study.directions) == 1 else self._weighted(study, trials)
-        known = _few([each for each in trials if each.number in scores], scores)
+        ended = [_ended(each) for each in trials if each.state.is_finished()]
+        scores = expected_scores(ended) if len(study.directions) == 1 else self._weighted(study, trials)
+        known = few([each for each in ended if each.number in scores], scores)
         pending = [each.params for each in trials if each.state == TrialState.RUNNING]
         process = GaussianProcess(
             Encoding(search_space),
@@ -94,7 +93,7 @@ class GPSampler(optuna.samplers.BaseSampler):
             place = self._draw.normal(center, _AROUND)
         return at(param_distribution, place)
 
-    def _options(self, known: Sequence[FrozenTrial], scores: Mapping[int, float]) -> list[dict[str, Any]]:
+    def _options(self, known: Sequence[Ended], scores: Mapping[int, float]) -> list[dict[str, Any]]:
         """Configurations from the whole space, and around the best ones."""
         best = sorted(known, key=lambda trial: -scores[trial.number])[:_BEST]
         found = [self._anywhere() for _ in range(_ANYWHERE)]
@@ -132,28 +131,6 @@ class GPSampler(optuna.samplers.BaseSampler):
         return {each.number: float(score) for each, score in zip(complete, score_N, strict=True)}
 
 
-def expected_scores(trials: Iterable[FrozenTrial]) -> dict[int, float]:
-    """The score to be expected of each trial that has ended, by number; of one objective, higher is better.
-
-    A trial that was stopped early would have risen as much as the complete ones did from that step on. One without any score, since
-    it failed, counts as the worst. Empty if no trial has a score.
-    """
-    ended = [trial for trial in trials if trial.state.is_finished()]
-    complete = [trial for trial in ended if trial.state == TrialState.COMPLETE]
-    found = {trial.number: float(trial.values[0]) for trial in complete}
-    for trial in ended:
-        if trial.state != TrialState.COMPLETE and trial.intermediate_values:
-            step = max(trial.intermediate_values)
-            rises = [
-                other.values[0] - other.intermediate_values[step]
-                for other in complete
-                if step in other.intermediate_values
-            ]
-            found[trial.number] = trial.intermediate_values[step] + (mean(rises) if rises else 0.0)
-    worst = min(found.values(), default=None)
-    return found if worst is None else {trial.number: found.get(trial.number, worst) for trial in ended}
-
-
 def _loss(values: Sequence[float], direction: StudyDirection) -> FloatArray:
     """An objective as a loss from 0 to 1."""
     column = np.array(values, dtype=float)
@@ -161,11 +138,9 @@ def _loss(values: Sequence[float], direction: StudyDirection) -> FloatArray:
     return np.asarray((loss - loss.min()) / max(float(np.ptp(loss)), 1e-12))
 
 
-def _few(known: Sequence[FrozenTrial], scores: Mapping[int, float]) -> list[FrozenTrial]:
-    """The best and the latest of many trials, since a process takes time with the cube of their number."""
-    best = sorted(known, key=lambda trial: -scores[trial.number])[:_MOST_BEST]
-    kept = {each.number: each for each in (*best, *known[-_MOST_LATEST:])}
-    return [kept[number] for number in sorted(kept)]
+def _ended(trial: FrozenTrial) -> Ended:
+    score = float(trial.values[0]) if trial.state == TrialState.COMPLETE else None
+    return Ended(trial.number, trial.params, score, trial.intermediate_values)
 
 
 def _others(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:

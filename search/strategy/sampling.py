@@ -66,7 +66,7 @@ class Proposals:
         self._search, self._ranges, self._default = search, dict(ranges), dict(default)
         self._resolve, self._seed = resolve, seed
         every = range(len(directions))
-        self._objectives = [n for n in every if n != _DEPLOYED or search.sampler != "gp"]
+        self._objectives = [n for n in every if n != _DEPLOYED or search.sampler == "nsga2"]
         self._directions = [directions[n] for n in self._objectives]
         self._distributions = distributions(Space({}, self._ranges))
         self._tried: set[str] = set()
@@ -123,9 +123,8 @@ class Proposals:
                 return GPSampler(self._distributions, self._default, min(_MOST_STARTUP, startup), seed)
             case "nsga2":  # the budget must hold several generations
                 return optuna.samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, budget // 5)))
-            case "tpe":
-                # multivariate, since the best learning rate depends on the number of tokens
-                return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=True)
+            case "tpe":  # one hyperparameter at a time: with few trials this is better than jointly
+                return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=False)
             case _:
                 return optuna.samplers.RandomSampler(seed=seed)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from search.study import finalists
+from search.study import finalists, race
 from search.study.finalists import MORE_SEEDS
 from search.study.records import Records
 from search.study.study import Study
@@ -20,7 +20,7 @@ from search.study.study import Study
 def looks_of(study: Records) -> tuple[int, ...]:
     """The looks of a study; one that an earlier version began has more than one only on request."""
     settings = study.config.finalists
-    if settings.max_seeds is None and not all(finalists.raced(study, name) for name in study.config.methods):
+    if settings.max_seeds is None and None in [race.version(study, name) for name in study.config.methods]:
         return (settings.num_seeds,)
     return settings.looks
 
@@ -30,7 +30,7 @@ def next_look(study: Records) -> int | None:
     now = [
         finalists.planned_seeds(study, name)
         for name in study.config.methods
-        if finalists.choose(study, name) is not None
+        if race.choose(study, name) is not None
     ]
     return next((look for look in looks_of(study) if now and look > max(now)), None)
 
@@ -50,7 +50,7 @@ def decide(study: Records, methods: Sequence[str]) -> int | None:
     """
     look = next_look(study)
     assert look is not None, "nothing is decided after the last look"
-    assert all(finalists.choose(study, name) is not None for name in methods), "only a finalist gets seeds"
+    assert all(race.choose(study, name) is not None for name in methods), "only a finalist gets seeds"
     planned = {**_fact(study).get("seeds", {}), **dict.fromkeys(methods, look)}
     study.record_study_fact(MORE_SEEDS, {"seeds": planned, "seen": _seen(study)})
     return look if methods else None
@@ -78,7 +78,7 @@ def _fact(study: Records) -> dict[str, Any]:
 def _seen(study: Records) -> dict[str, Any]:
     names = study.config.methods
     return {
-        "chosen": {name: finalists.choose(study, name) for name in names},
+        "chosen": {name: race.choose(study, name) for name in names},
         "seeds": {name: finalists.planned_seeds(study, name) for name in names},
         "looks": list(looks_of(study)),
     }

@@ -1,24 +1,21 @@
 """The second stage: retrains the best configurations with fresh seeds and chooses one per method.
 
-The best validation score of a search is too high, because it was selected, so it alone decides nothing. For each
-method two configurations are promoted: the best, and the cheapest within epsilon of it or else the second best. They race with
-a few fresh seeds. The means over these seeds choose one: the cheaper, if it is still within epsilon of the other. Only this
-one is retrained with all seeds. The runs of the race are scored on test too, since the spread between configurations is part
-of what a comparison of methods does not know. On request the published default is retrained, for comparison only.
+Some configurations of each method race (`search/study/race.py`); only the one that is chosen is retrained with all seeds. The runs of
+the race's last round are scored on test too, since the spread between configurations is part of what a comparison of methods does
+not know. On request the published default is retrained, for comparison only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from statistics import mean
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from search.config.finalists_config import race_runs
 from search.config.study_config import StudyConfig
 from search.storage.trials import FrozenTrial, TrialState
+from search.study import race
+from search.study.race import Role, choose
 from search.study.records import Key, Records
-
-Role = Literal["best", "cheapest", "runner_up", "default"]
 
 TEST = "test"
 """Name of the fact that holds a trial's test scores."""
@@ -28,8 +25,6 @@ TRIVIAL = "trivial"
 """Name of the study's fact that holds the test scores of answers that need no model; empty if there are none."""
 MORE_SEEDS = "more_seeds"
 """Name of the study's fact about extra seeds; see `search/study/extra_seeds.py`."""
-RACE = "race"
-"""Name of the fact of a run whose configuration races. An earlier version trained all promoted ones with every seed."""
 
 
 class Missing(NamedTuple):
@@ -40,49 +35,11 @@ class Missing(NamedTuple):
     seed_index: int
 
 
-def promote(
-    trials: list[FrozenTrial], epsilon: float, default: bool = False, runner_up: bool = True
-) -> dict[int, Role]:
-    """The promoted search trials by number, with the reason; empty if no trial is complete.
-
-    With `runner_up` there are two if two trials are complete. With `default` the published default, which is the first trial,
-    is promoted too, even if it was stopped early. Ties go to fewer deployed parameters, then to the lower number.
-    """
-    done = sorted(
-        (t for t in trials if t.state == TrialState.COMPLETE),
-        key=lambda t: (-t.values[0], t.values[1], t.number),
-    )
-    if not done:
-        return {}
-    best = done[0]
-    close = [t for t in done if t.values[0] >= best.values[0] - epsilon]
-    cheapest = min(close, key=lambda t: (t.values[1], -t.values[0], t.number))
-    roles: dict[int, Role] = {best.number: "best"}
-    if cheapest.values[1] < best.values[1]:
-        roles[cheapest.number] = "cheapest"
-    elif runner_up and len(done) > 1:
-        roles[done[1].number] = "runner_up"
-    if default and trials[0].state != TrialState.FAIL:
-        roles.setdefault(trials[0].number, "default")
-    return roles
-
-
-def promoted(study: Records, method: str) -> dict[int, Role]:
-    """The promoted trials of a method, from its search trials as they are now."""
-    settings = study.config.finalists
-    return promote(study.of(method, "search"), settings.epsilon, settings.default, raced(study, method))
-
-
-def raced(study: Records, method: str) -> bool:
-    """Whether the method's configurations race, as they do unless an earlier version retrained them."""
-    retrained = study.of(method, "finalists")
-    return not retrained or RACE in retrained[0].user_attrs
-
-
 def seeds(study: Records, method: str) -> dict[int, int]:
     """How many seeds each promoted search trial gets, as far as is known: the race's, or all of them."""
     settings = study.config.finalists
-    found = dict.fromkeys(promoted(study, method), _race_seeds(study, method))
+    roles = race.promoted(study, method)
+    found = dict.fromkeys(roles, 0) | race.race(study, method).seeds
     if settings.default and 0 in found:
         found[0] = settings.num_seeds
     chosen = choose(study, method)
@@ -101,7 +58,7 @@ def planned_seeds(study: Records, method: str) -> int:
 def missing(study: Records, method: str) -> list[Missing]:
     """The runs of a method's promoted configurations that can start and are not enqueued yet."""
     there = {(t.user_attrs["from"], t.user_attrs["seed_index"]) for t in study.of(method, "finalists")}
-    roles = promoted(study, method)
+    roles = race.promoted(study, method)
     return [
         Missing(roles[number], number, index)
         for number, count in seeds(study, method).items()
@@ -112,61 +69,17 @@ def missing(study: Records, method: str) -> list[Missing]:
 
 def expected(study: Records, method: str) -> int:
     """The number of runs that the method's second stage will have, as far as it can be told."""
+    rounds, num_seeds = race.rounds(study, method), study.config.finalists.num_seeds
     known = len(study.of(method, "finalists")) + len(missing(study, method))
-    num_seeds, race = study.config.finalists.num_seeds, _race_seeds(study, method)
     if not known:
-        return race + num_seeds
-    return known + (num_seeds - race if _race(study, method) is None else 0)
+        return race_runs(rounds, study.config.search.trials_per_method) + num_seeds - rounds[-1].seeds
+    now = race.race(study, method)
+    return known + now.left + (num_seeds - rounds[-1].seeds if now.last is None else 0)
 
 
 def runs(study: Records, method: str) -> dict[int, list[FrozenTrial]]:
     """The retrained runs of each promoted search trial, by seed."""
-    return _runs(study, method, seeds(study, method))
-
-
-def _runs(study: Records, method: str, counts: Mapping[int, int]) -> dict[int, list[FrozenTrial]]:
-    """The runs of the first seeds of search trials, as many as `counts` says."""
-    found: dict[int, list[FrozenTrial]] = {number: [] for number in counts}
-    for trial in study.of(method, "finalists"):
-        if study.replaced(Key(method, "finalists", trial.number)):
-            continue
-        if trial.user_attrs["seed_index"] < counts.get(trial.user_attrs["from"], 0):
-            found[trial.user_attrs["from"]].append(trial)
-    return found
-
-
-def _race_seeds(study: Records, method: str) -> int:
-    settings = study.config.finalists
-    return settings.race_seeds if raced(study, method) else settings.num_seeds
-
-
-def _race(study: Records, method: str) -> dict[int, list[FrozenTrial]] | None:
-    """The runs of the race by search trial; None until all of them have ended."""
-    count = _race_seeds(study, method)
-    numbers = [number for number, role in promoted(study, method).items() if role != "default"]
-    found = _runs(study, method, dict.fromkeys(numbers, count))
-    ended = (len(each) == count and all(t.state.is_finished() for t in each) for each in found.values())
-    return found if found and all(ended) else None
-
-
-def choose(study: Records, method: str) -> int | None:
-    """The number of the search trial that is retrained with all seeds; None before the race has ended, or if all its runs failed.
-
-    Only the race decides, so that seeds that come later do not change the choice. A configuration that lost a seed is chosen
-    only if every one did, since the mean of the seeds that are left flatters it; then those with the most left compete.
-    """
-    race = _race(study, method) or {}
-    scores = {
-        number: [t.values[0] for t in each if t.state == TrialState.COMPLETE] for number, each in race.items()
-    }
-    most = max(map(len, scores.values()), default=0)
-    if not most:
-        return None
-    means = {number: mean(each) for number, each in scores.items() if len(each) == most}
-    search = study.of(method, "search")
-    enough = max(means.values()) - study.config.finalists.epsilon
-    close = [number for number in means if means[number] >= enough]
-    return min(close, key=lambda number: (search[number].values[1], -means[number], number))
+    return race.runs(study, method, seeds(study, method))
 
 
 def has_test(study: Records) -> bool:
@@ -183,16 +96,17 @@ def untested(study: Records) -> list[Key]:
 
 
 def _to_test(study: Records, method: str) -> list[Key]:
-    """The complete runs of the chosen finalist, and those of the configurations that it raced."""
+    """The complete runs of the chosen finalist, and those of the configuration that it raced in the last round."""
     chosen = choose(study, method)
     if chosen is None:
         return []
     counts = {chosen: planned_seeds(study, method)}
-    if raced(study, method):
-        counts = {**dict.fromkeys(_race(study, method) or (), _race_seeds(study, method)), **counts}
+    if race.version(study, method) is not None:
+        last = race.race(study, method).last or {}
+        counts = {number: len(each) for number, each in last.items()} | counts
     return [
         Key(method, "finalists", trial.number)
-        for each in _runs(study, method, counts).values()
+        for each in race.runs(study, method, counts).values()
         for trial in each
         if trial.state == TrialState.COMPLETE
     ]

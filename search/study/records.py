@@ -19,7 +19,7 @@ from search.config.study_config import StudyConfig
 from search.errors import NoStudyError
 from search.storage import optuna_storage
 from search.storage.trials import STEP, BaseDistribution, Directions, FrozenTrial, Trials, TrialState
-from search.strategy import sampling
+from search.strategy import expectation, sampling
 from search.study import identity, warm_start
 
 Stage = Literal["search", "finalists"]
@@ -63,6 +63,7 @@ class Records:
                 f"there is no study {config.study!r} in {config.storage_url}; start it with promptfront launch"
             )
         self._trials: dict[tuple[str, str], Trials] = {}
+        self._expected: dict[str, tuple[int, dict[int, float]]] = {}
         for method in config.methods:
             self._trials[method, "search"] = self._open(method, "search")
             self._trials[method, "finalists"] = self._open(method, "finalists")
@@ -200,6 +201,15 @@ class Records:
         """Validation scores of the method's search trials at a step, by number."""
         return self._trials[method, "search"].at_step[step]
 
+    def expected(self, method: str) -> dict[int, float]:
+        """What is to be expected of the method's complete search trials, by number; see search/strategy/expectation.py."""
+        trials = [trial for trial in self.of(method, "search") if trial.state.is_finished()]
+        count, known = self._expected.get(method, (-1, {}))
+        if count != len(trials):
+            known = expectation.expected_of_complete(map(_ended, trials), self._distributions(method))
+            self._expected[method] = len(trials), known
+        return known
+
     def _directions(self, stage: Stage) -> Directions:
         """The directions: the score up; in a search also the deployed parameters and the measured costs down."""
         costs = 1 + len(self.config.search.measured_costs) if stage == "search" else 0
@@ -257,6 +267,13 @@ def curve(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
 def scores(trial: FrozenTrial) -> dict[int, float]:
     """The trial's validation scores by step."""
     return {step: evaluation["validation"] for step, evaluation in curve(trial).items()}
+
+
+def _ended(trial: FrozenTrial) -> expectation.Ended:
+    """As the trials of a search are looked at; one that failed has no curve."""
+    score = trial.values[0] if trial.state == TrialState.COMPLETE else None
+    seen = {} if trial.state == TrialState.FAIL else scores(trial)
+    return expectation.Ended(trial.number, trial.params, score, seen)
 
 
 def known_of(trial: FrozenTrial) -> dict[str, Any]:

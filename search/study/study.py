@@ -15,7 +15,7 @@ from search.storage import optuna_storage, sqlite
 from search.storage.trials import REPLACES, FrozenTrial, TrialState
 from search.strategy import allocation
 from search.strategy.sampling import Proposals
-from search.study import finalists
+from search.study import finalists, race
 from search.study.records import Key, Records, scores
 
 ENDED_EARLY = "ended_early"
@@ -24,7 +24,7 @@ ENDED_EARLY = "ended_early"
 
 LOST = "its worker process died three times"
 """How the error begins with which earlier versions ended a trial that was lost from outside."""
-_OF_A_TRY = ("config", "loss_weights", "seed", "from", "seed_index", "role", "origin", finalists.RACE)
+_OF_A_TRY = ("config", "loss_weights", "seed", "from", "seed_index", "role", "origin", race.RACE)
 """Names of the facts that a second try has too."""
 
 
@@ -207,8 +207,8 @@ class Study(Records):
                 origin = self._trials[method, "search"][number].user_attrs
                 facts = {name: origin[name] for name in ("config", "loss_weights")}
                 seed = derive(self.config.seed, method, "finalist", number, index)
-                if finalists.raced(self, method):
-                    facts[finalists.RACE] = True
+                if (kind := race.version(self, method)) is not None:
+                    facts[race.RACE] = kind
                 trials.enqueue({}, **facts, **{"from": number}, seed_index=index, seed=seed, role=role)
             if (waiting := trials.waiting()) is not None:
                 return self._start(Key(method, "finalists", waiting.number))

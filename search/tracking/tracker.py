@@ -18,7 +18,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from search.config import places
 from search.storage.trials import FrozenTrial, TrialState
-from search.study import finalists
+from search.study import finalists, race
 from search.study.records import Key, curve
 from search.study.study import Study, metric
 from search.tracking import mlflow_store, trial_run
@@ -192,7 +192,7 @@ class Tracker:
             del self._logged[key]
 
     def _log_test(self, key: Key, reading: dict[str, Any]) -> None:
-        chosen = finalists.choose(self._study, key.method)
+        chosen = race.choose(self._study, key.method)
         mine = chosen is not None and self._study.trial(key).user_attrs["from"] == chosen
         tags = [RunTag("promptfront.chosen", "true")] if mine else []
         self._client.log_batch(self._ids[str(key)], metrics=trial_run.tested(reading), tags=tags)

@@ -17,15 +17,16 @@ from tests.search.conftest import write_study
 @pytest.mark.parametrize(
     ("overrides", "runs", "shown"),
     [
-        ((), (4, 6), "Finalists: 12 runs or fewer; with extra seeds (finalists.max_seeds: 4) 18."),
+        ((), (5, 7), "Finalists: 15 runs or fewer; with extra seeds (finalists.max_seeds: 4) 21."),
         (
             ("finalists.num_seeds=5",),
-            (7, 12),
-            "21 runs or fewer; with extra seeds (finalists.max_seeds: 10) 36.",
+            (8, 13),
+            "24 runs or fewer; with extra seeds (finalists.max_seeds: 10) 39.",
         ),
-        (("finalists.num_seeds=5", "finalists.max_seeds=5"), (7, 7), "Finalists: 21 runs or fewer."),
-        (("finalists.num_seeds=1", "finalists.max_seeds=1"), (2, 2), "Finalists: 6 runs or fewer."),
-        (("finalists.default=true",), (6, 8), "max_seeds: 4) 24."),
+        (("finalists.num_seeds=5", "finalists.max_seeds=5"), (8, 8), "Finalists: 24 runs or fewer."),
+        (("finalists.num_seeds=1", "finalists.max_seeds=1"), (3, 3), "Finalists: 9 runs or fewer."),
+        (("finalists.default=true",), (7, 9), "max_seeds: 4) 27."),
+        (("search.trials_per_method=9", "finalists.num_seeds=5"), (9, 14), "Finalists: 27 runs or fewer"),
         (("search.trials_per_method=1", "finalists.num_seeds=5"), (5, 10), "max_seeds: 10) 30."),
     ],
 )

@@ -8,10 +8,9 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState, create_trial
 
 from search.strategy.gaussian_process import Encoding, GaussianProcess, at, unit
-from search.strategy.gp_sampler import GPSampler, expected_scores
+from search.strategy.gp_sampler import GPSampler
 
 SPACE = {
     "rate": FloatDistribution(1e-4, 1e-1, log=True),
@@ -116,27 +115,6 @@ def test_nothing_is_proposed_twice() -> None:
         asked = study.ask(few)
         study.tell(asked, asked.params["tokens"])
     assert len({tuple(trial.params.values()) for trial in study.trials}) == 6
-
-
-def test_a_trial_that_was_stopped_counts_with_what_it_would_have_reached() -> None:
-    space: dict[str, Any] = {"rate": FloatDistribution(0, 1)}
-
-    def made(number: int, state: TrialState, value: float | None, curve: dict[int, float]) -> Any:
-        trial = create_trial(
-            state=state, value=value, params={"rate": 0.5}, distributions=space, intermediate_values=curve
-        )
-        trial.number = number
-        return trial
-
-    trials = [
-        made(0, TrialState.COMPLETE, 0.8, {10: 0.6, 20: 0.7, 30: 0.8}),
-        made(1, TrialState.COMPLETE, 0.7, {10: 0.6, 20: 0.6, 30: 0.7}),
-        made(2, TrialState.PRUNED, None, {10: 0.4}),
-        made(3, TrialState.PRUNED, None, {}),
-        made(4, TrialState.RUNNING, None, {10: 0.9}),
-    ]
-    assert expected_scores(trials) == pytest.approx({0: 0.8, 1: 0.7, 2: 0.55, 3: 0.55})
-    assert expected_scores(trials[3:]) == {}
 
 
 def test_several_objectives() -> None:

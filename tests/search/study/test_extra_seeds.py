@@ -10,7 +10,7 @@ import pytest
 from search.config.finalists_config import FinalistsConfig
 from search.config.study_config import StudyConfig
 from search.errors import StudyFileError
-from search.study import extra_seeds, finalists
+from search.study import extra_seeds, finalists, race
 from search.study.study import Assignment, Study
 from tests.search.studies import by_rate, end, load, run, scored
 
@@ -36,7 +36,7 @@ def counts(study: Study) -> dict[str, int]:
     """The runs of each method's chosen finalist."""
     found = {}
     for method in study.config.methods:
-        chosen = finalists.choose(study, method)
+        chosen = race.choose(study, method)
         assert chosen is not None
         found[method] = len(finalists.runs(study, method)[chosen])
     return found
@@ -119,7 +119,7 @@ def test_more_seeds_or_trials_are_decided_on_anew(
     scored(larger)
     extra_seeds.decide(larger, [])
     longer = Study(config(study, tmp_path, trials=6, max_seeds=20))
-    run(longer, lambda assignment: (0.99, 1) if assignment.key.number > 2 else by_rate(assignment))
+    run(longer, lambda assignment: (2.0, 1) if assignment.key.number > 2 else by_rate(assignment))
     scored(longer)
     assert extra_seeds.undecided_yet(longer), "other configurations were chosen"
 
@@ -163,7 +163,7 @@ def test_a_study_of_an_earlier_version_gets_extra_seeds_on_request(
     study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(finalists, "raced", lambda study, method: False)
+        patch.setattr(race, "version", lambda study, method: None)
         made = Study(config(study, tmp_path, max_seeds=None))
         run(made, by_rate)
         scored(made)

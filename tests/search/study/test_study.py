@@ -9,14 +9,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.config import study_file
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StorageError, StudyChangedError
 from search.results.rows import study_rows
-from search.study import finalists
+from search.study import race
 from search.study.records import Key, curve
 from search.study.study import LOST, Assignment, Study
-from tests.search.conftest import write_study
 from tests.search.studies import by_rate, end, load, run
 
 
@@ -43,12 +41,12 @@ def test_finalists_are_retrained_with_fresh_seeds(config: StudyConfig) -> None:
     study = Study(config)
     done = run(study, by_rate)
     for method in config.methods:
-        roles = finalists.promoted(study, method)
+        roles = race.promoted(study, method)
         mine = [a for a in done if a.key.method == method and a.key.stage == "finalists"]
-        assert len(mine) == 2 * len(roles)
+        assert len(mine) == len(roles) + 2, "a seed for each, and one more for two of them"
         searched = {a.seed for a in done if a.key.stage == "search"}
         assert not searched & {a.seed for a in mine}
-        assert finalists.choose(study, method) in roles
+        assert race.choose(study, method) in roles
     assert study.finished()
 
 
@@ -63,8 +61,8 @@ def test_proposals_depend_on_the_results(study: dict[str, Any], tmp_path: Path) 
         score = lambda a, sign=sign: (-sign * float(a.config["learning_rate"]), 5)  # noqa: E731
         done = [a for a in run(Study(config), score) if a.key.stage == "search"]
         rates[name] = [float(a.config["learning_rate"]) for a in done]
-    assert rates["low"][:5] == rates["high"][:5], "the default and the start-up trials are the same"
-    assert rates["low"][5:] != rates["high"][5:]
+    assert rates["low"][:4] == rates["high"][:4], "the default and the start-up trials are the same"
+    assert rates["low"][4:] != rates["high"][4:]
     late = {name: sorted(values[8:])[3] for name, values in rates.items()}
     assert late["low"] < late["high"], "what scores better is proposed more"
 
@@ -134,7 +132,7 @@ def test_failures_count_and_a_method_that_only_fails_has_no_finalist(config: Stu
     study = Study(config)
     done = run(study, lambda a: (None,) if a.key.method == "prompt_tuning" else by_rate(a))
     assert len([a for a in done if a.key.method == "prompt_tuning"]) == 3
-    assert finalists.choose(study, "prompt_tuning") is None
+    assert race.choose(study, "prompt_tuning") is None
     assert study.finished()
 
 
@@ -163,39 +161,6 @@ def test_a_storage_out_of_reach_is_said_without_its_password(study: dict[str, An
     with pytest.raises(StorageError) as caught:
         Study(load({**study, "tracking": {"storage": url}}, tmp_path))
     assert "secret" not in str(caught.value)
-
-
-def test_the_cheapest_within_epsilon_is_promoted_too(config: StudyConfig) -> None:
-    study = Study(config)
-    scores = iter([(0.90, 50), (0.895, 20), (0.80, 10)])
-    for _ in range(9):
-        assignment = study.next()
-        assert isinstance(assignment, Assignment)
-        end(study, assignment, *(next(scores) if assignment.key.method == "prompt_tuning" else (0.5, 0)))
-    assert finalists.promoted(study, "prompt_tuning") == {0: "best", 1: "cheapest"}
-    while not isinstance(assignment := study.next(), str):
-        origin = study.trial(assignment.key).user_attrs["from"]
-        end(study, assignment, 0.88 if origin == 1 else 0.885)
-    assert finalists.choose(study, "prompt_tuning") == 1, (
-        "within epsilon on fresh seeds, the cheaper is chosen"
-    )
-    assert finalists.choose(study, "head_only") == 0
-
-
-def test_the_default_is_retrained_on_request_and_never_chosen(study: dict[str, Any], tmp_path: Path) -> None:
-    content = {**study, "finalists": {**study["finalists"], "default": True, "epsilon": 0.0}}
-    opened = Study(study_file.load(write_study(content, tmp_path)))
-    scores = iter([(0.70, 10), (0.90, 50), (0.80, 10)])
-    for _ in range(9):
-        assignment = opened.next()
-        assert isinstance(assignment, Assignment)
-        end(opened, assignment, *(next(scores) if assignment.key.method == "prompt_tuning" else (0.5, 0)))
-    assert finalists.promoted(opened, "prompt_tuning") == {1: "best", 2: "runner_up", 0: "default"}
-    assert finalists.promoted(opened, "head_only") == {0: "best", 1: "runner_up"}, "the best is the default"
-    while not isinstance(assignment := opened.next(), str):
-        end(opened, assignment, 0.99 if opened.trial(assignment.key).user_attrs["from"] == 0 else 0.5)
-    assert len(finalists.runs(opened, "prompt_tuning")[0]) == 2
-    assert finalists.choose(opened, "prompt_tuning") == 2
 
 
 def test_late_facts_outlive_the_trials_end(config: StudyConfig) -> None:

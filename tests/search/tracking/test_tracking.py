@@ -14,7 +14,7 @@ import methods
 from search.config import study_file
 from search.config.places import mlflow_uri, without_passwords
 from search.config.study_config import StudyConfig
-from search.study import finalists
+from search.study import finalists, race
 from search.study.study import Assignment, Study
 from search.tracking.mlflow_store import TrackingError
 from search.tracking.tracker import Tracker
@@ -135,7 +135,7 @@ def test_only_runs_of_the_chosen_finalist_are_marked(config: StudyConfig) -> Non
     studies.run(study, studies.by_rate)
     studies.scored(study)
     Tracker(study).sync()
-    chosen = {method: f"{method}-{finalists.choose(study, method):03d}" for method in config.methods}
+    chosen = {method: f"{method}-{race.choose(study, method):03d}" for method in config.methods}
     scored = [run.data for run in runs(config).values() if "test" in run.data.metrics]
     assert len(scored) == 2 * 2 * len(chosen)
     for found in scored:
@@ -234,10 +234,10 @@ def test_a_finalist_is_tagged_with_where_it_comes_from(config: StudyConfig) -> N
         evaluate(study, assignment.key, 6, 0.5 + assignment.key.number / 100)
         study.tell(assignment.key, TrialState.COMPLETE, 0.5 + assignment.key.number / 100, seconds=1.0)
     Tracker(study).sync()
-    tags = runs(config)["prompt_tuning-final-001"].data.tags
+    tags = runs(config)["prompt_tuning-final-000"].data.tags
     assert tags["promptfront.from"] == "prompt_tuning-002"
     assert tags["promptfront.role"] == "best"
-    assert tags["promptfront.seed_index"] == "1"
+    assert tags["promptfront.seed_index"] == "0"
     assert "promptfront.from" not in runs(config)["prompt_tuning-002"].data.tags
 
 
