@@ -19,7 +19,6 @@ from statistics import mean
 from typing import Any, Protocol
 
 import numpy as np
-import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from sklearn.ensemble import ExtraTreesRegressor
 
@@ -27,7 +26,7 @@ import methods
 from benchmarks.surface import HIDDEN, LAYERS
 from search.config.spaces import Space
 from search.seeds import derive
-from search.strategy.gaussian_process import Encoding, FloatArray, GaussianProcess, unit
+from search.strategy.gaussian_process import Encoding, FloatArray, GaussianProcess, at, unit
 from search.strategy.sampling import distributions
 
 RECORDED = Path(__file__).with_name("recorded")
@@ -85,8 +84,16 @@ def default(method: str) -> dict[str, Any]:
 
 def drawn(method: str, count: int, seed: int) -> list[dict[str, Any]]:
     """Random configurations of a method's space."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return [study.ask(space(method)).params for _ in range(count)]
+    draw, ranges = random.Random(seed), space(method)
+    return [
+        {
+            name: draw.choice(each.choices)
+            if isinstance(each, CategoricalDistribution)
+            else at(each, draw.random())
+            for name, each in ranges.items()
+        }
+        for _ in range(count)
+    ]
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ class Answer(NamedTuple):
     seconds: float
 
 
+@functools.cache
 def landscape(kind: str, k: int) -> Landscape:
     """The landscape that search k meets."""
     if kind == "made-up":

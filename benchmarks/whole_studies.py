@@ -9,10 +9,10 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.worlds import PARTS, FloatArray
+from search.config.finalists_config import RACE
 
 CHANCE = 0.54
 """The score of the majority class."""
-RACE = 2
 PRICES = (770, 4610, 28418, 46850, 138000, 295000)
 
 
@@ -108,16 +108,19 @@ def _finalists(
     shared: FloatArray,
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
-    """The two best by validation; after a race the better one is chosen and trained with every seed."""
-    done = sorted((t for t in trials if t["validation"] is not None), key=lambda t: -t["validation"])[:2]
-    raced = [reached[t["number"]] + rng.normal(0, 0.015) / np.sqrt(RACE) for t in done]
-    winner = int(np.argmax(raced)) if done else None
+    """The two that the best four by validation end with after a seed; after a second one the better is trained with every seed."""
+    complete = [t for t in trials if t["validation"] is not None]
+    four = sorted(complete, key=lambda t: -t["validation"])[: RACE[0].configurations]
+    once = {t["number"]: reached[t["number"]] + rng.normal(0, 0.015) for t in four}
+    done = sorted(four, key=lambda t: -once[t["number"]])[: RACE[1].configurations]
+    twice = [once[t["number"]] + reached[t["number"]] + rng.normal(0, 0.015) for t in done]
+    winner = int(np.argmax(twice)) if done else None
     own = rng.normal(size=shared.shape)
     found = []
     for place, trial in enumerate(done):
         chosen = place == winner
         mine = own if chosen else np.sqrt(0.8) * own + np.sqrt(0.2) * rng.normal(size=shared.shape)
-        count = spec.seeds if chosen else min(RACE, spec.seeds)
+        count = spec.seeds if chosen else min(RACE[1].seeds, spec.seeds)
         score = float(reached[trial["number"]])
         runs = [
             {**_run(score, seed, mine, shared, spec.seed_std, rng), "curve": _curve(score, share, rng)}
