@@ -39,6 +39,7 @@ class Method(method.Method):
 
     title = "Head only"
     baseline = True
+    injects = False
 
     def initialize(self, start: Start) -> None:
         """Does nothing: there are no parameters."""

@@ -70,6 +70,8 @@ class Method(nn.Module, ABC):
     """The method's usual name."""
     baseline: ClassVar[bool] = False
     """Whether it is only there for comparison."""
+    injects: ClassVar[bool] = True
+    """Whether it puts anything into the model. Without, what a linear head reads of a row is computed only once."""
     private_backbone: ClassVar[bool] = False
     """Whether it trains a copy of the backbone (`own_backbone`), so that it cannot share a forward with other trials."""
 

@@ -46,31 +46,50 @@ class Head(nn.Module, ABC):
                 parameter.normal_(std=0.02, generator=generator)
 
 
-class SequenceHead(Head):
-    """A linear layer on one vector per row."""
+class LinearHead(Head):
+    """A linear layer on what is read of the hidden states.
 
-    def __init__(self, readout: str, hidden_size: int, outputs: int) -> None:
+    Args:
+        reads: names what it reads; heads with equal names read the same.
+        hidden_size: H.
+        outputs: C.
+    """
+
+    def __init__(self, reads: str, hidden_size: int, outputs: int) -> None:
         super().__init__()
-        self.readout = readout
+        self.reads = reads
         self.linear = nn.Linear(hidden_size, outputs)
 
+    @abstractmethod
+    def read(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
+        """What the layer gets, `[X, H]`, at least float32. The arguments are those of `forward`."""
+
     def forward(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
-        logits: Tensor = self.linear(sequence_features(hidden_BTH, mask_BT, self.readout))
-        return logits
+        return self.answer(self.read(hidden_BTH, mask_BT, read_BT))
+
+    def answer(self, read_XH: Tensor) -> Tensor:
+        """Logits `[X, C]` of what was read."""
+        logits_XC: Tensor = self.linear(read_XH)
+        return logits_XC
 
 
-class TokenHead(Head):
+class SequenceHead(LinearHead):
+    """A linear layer on one vector per row, the readout."""
+
+    def read(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
+        return sequence_features(hidden_BTH, mask_BT, self.reads)
+
+
+class TokenHead(LinearHead):
     """A linear layer on the hidden state of each token that is read."""
 
     def __init__(self, hidden_size: int, outputs: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(hidden_size, outputs)
+        super().__init__("tokens", hidden_size, outputs)
 
-    def forward(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
+    def read(self, hidden_BTH: Tensor, mask_BT: Tensor, read_BT: Tensor | None = None) -> Tensor:
         assert read_BT is not None, "a task of tokens says which of them it reads"
         states_XH = hidden_BTH[read_BT]
-        logits: Tensor = self.linear(states_XH.to(torch.promote_types(states_XH.dtype, torch.float32)))
-        return logits
+        return states_XH.to(torch.promote_types(states_XH.dtype, torch.float32))
 
 
 class ModelHead(Head):

@@ -9,8 +9,9 @@ from ray import tune
 
 from search.job import Job, Report
 from search.training.checkpoint_folder import CheckpointFolderError
+from search.training.out_of_memory import out_of_memory
 from search.training.trial import DivergedError
-from search.training.worker import out_of_memory, train
+from search.training.worker import train
 
 
 def run(job: dict[str, Any]) -> None:

@@ -11,11 +11,11 @@ from torch import Tensor
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.heads.generation import greedy
-from methods.heads.heads import Head
+from methods.heads.heads import Head, LinearHead
 from methods.method import Rows
 from search.config.study_config import Objective
 from search.tasks import Evaluation, Split
-from search.training import query_features
+from search.training import frozen_features
 from search.training.batches import Texts, by_length, collate
 from search.training.trial import Trial
 
@@ -39,18 +39,33 @@ def predict(trial: Trial, index: int, split: Split, shared: Backbone, batch_size
         batch_size: the number of rows in a forward.
     """
     kept: list[Tensor] = [torch.empty(0)] * len(split)
-    task, head, backbone = trial.tasks[index], trial.heads[index], trial.backbone
-    for numbers, texts, injection in _batches(trial, index, split, shared, batch_size):
+    task = trial.tasks[index]
+    for numbers, output_XC in _outputs(trial, index, split, shared, batch_size):
         rows = [split.rows[number] for number in numbers]
-        with torch.no_grad():
-            hidden_BTH = backbone.forward(
-                texts.ids_BT, texts.mask_BT, injection, texts.types_BT, texts.written_BU
-            )
-            output_XC = head(hidden_BTH, texts.mask_BT, texts.read_BT)
-            parts = output_XC.split([row.places for row in rows])
-            for number, row, output in zip(numbers, rows, parts, strict=True):
-                kept[number] = task.keep(output, row).cpu()
+        for number, row, output in zip(
+            numbers, rows, torch.split(output_XC, [row.places for row in rows]), strict=True
+        ):
+            kept[number] = task.keep(output, row).cpu()
     return kept
+
+
+@torch.no_grad()
+def _outputs(
+    trial: Trial, index: int, split: Split, shared: Backbone, batch_size: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Yields row numbers and the head's logits of these rows, `[X, C]`."""
+    head, backbone = trial.heads[index], trial.backbone
+    if trial.reads_frozen_features:
+        assert isinstance(head, LinearHead)
+        known = frozen_features.read_features(split, backbone, head)
+        for numbers in by_length(split.rows, batch_size):
+            yield numbers, head.answer(known.of(numbers).to(backbone.device))
+        return
+    for numbers, texts, injection in _batches(trial, index, split, shared, batch_size):
+        hidden_BTH = backbone.forward(
+            texts.ids_BT, texts.mask_BT, injection, texts.types_BT, texts.written_BU
+        )
+        yield numbers, head(hidden_BTH, texts.mask_BT, texts.read_BT)
 
 
 def write(trial: Trial, index: int, sources: Split, shared: Backbone, batch_size: int) -> list[list[int]]:
@@ -83,7 +98,7 @@ def _batches(
     query_RH = (
         None
         if trial.method.query is None
-        else query_features.query_features(split, shared, trial.method.query)
+        else frozen_features.query_features(split, shared, trial.method.query)
     )
     for numbers in by_length(split.rows, batch_size):
         query_BH = None if query_RH is None else query_RH[numbers].to(device)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from methods.backbone.injection import Injection, concatenate
 from search.training.batches import collate
-from search.training.trial import Batch, DivergedError, Part, Trial
+from search.training.trial import Batch, DivergedError, Logits, Part, Trial
 
 _MOST_PADDING = 1.25
 """Tasks share a forward if it has at most this many times the tokens of separate forwards."""
@@ -96,18 +96,34 @@ class Pack:
         self, batches: Sequence[Batch], parts: Sequence[Part], injections: Sequence[Injection]
     ) -> list[Tensor]:
         """Computes in one forward what the parts add to the trials' losses."""
-        backbone = self.trials[0].backbone
         injected = [whole.of(part) for whole, part in zip(injections, parts, strict=True)]
-        rows = [batch.rows[i] for batch, part in zip(batches, parts, strict=True) for i in part]
-        texts = collate(rows, backbone.device)
+        mine = list(zip(self.trials, batches, parts, injected, strict=True))
+        logits = self._logits([each for each in mine if not each[0].needs_no_forward])
+        return [
+            trial.loss(
+                batch,
+                part,
+                trial.known_logits(batch, part) if trial.needs_no_forward else next(logits),
+                injection,
+            )
+            for trial, batch, part, injection in mine
+        ]
+
+    @staticmethod
+    def _logits(mine: Sequence[tuple[Trial, Batch, Part, Injection]]) -> Iterator[Logits]:
+        """Runs the backbone on the rows of several trials together; yields the logits of each trial's."""
+        if not mine:
+            return
+        backbone = mine[0][0].backbone
+        texts = collate([batch.rows[i] for _, batch, part, _ in mine for i in part], backbone.device)
+        injection = concatenate([each for *_, each in mine])
         hidden_BTH = backbone.forward(
-            texts.ids_BT, texts.mask_BT, concatenate(injected), texts.types_BT, texts.written_BU
+            texts.ids_BT, texts.mask_BT, injection, texts.types_BT, texts.written_BU
         )
-        losses, start = [], 0
-        for trial, batch, part, injection in zip(self.trials, batches, parts, injected, strict=True):
-            mine = slice(start, start := start + len(part))
-            losses.append(trial.loss(batch, part, hidden_BTH[mine], texts.of(mine), injection))
-        return losses
+        start = 0
+        for trial, _, part, _ in mine:
+            rows = slice(start, start := start + len(part))
+            yield trial.logits(hidden_BTH[rows], texts.of(rows))
 
     @staticmethod
     def _update(trial: Trial, value: float) -> float | DivergedError:

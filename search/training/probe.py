@@ -15,7 +15,7 @@ import torch
 
 from methods import parameters
 from search.job import Job
-from search.training import latency, worker
+from search.training import frozen_features, latency, worker
 from search.training.pack import Pack
 from search.training.peak_memory import PeakMemory
 from search.training.trial import Trial
@@ -36,7 +36,7 @@ def measure(job: dict[str, Any]) -> Probe:
     probed = worker.build(parsed, resources)
     device = probed.backbone.device
     memory = PeakMemory(device)
-    step = _step_seconds(probed)
+    once, step = _train_seconds(probed)
     peak = memory.bytes()
     size = parameters.deployed_bytes(probed.method, probed.backbone) + sum(
         tensor.numel() * tensor.element_size() for tensor in parameters.state(probed.heads).values()
@@ -46,7 +46,7 @@ def measure(job: dict[str, Any]) -> Probe:
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "train_step_seconds": step,
-        "train_seconds": step * study.training.max_steps,
+        "train_seconds": once + step * study.training.max_steps,
         "peak_memory_bytes": peak,
         "latency_seconds": latency.latency(probed, resources.tasks, resources.backbone),
         "rows_per_second": latency.rows_per_second(
@@ -56,17 +56,22 @@ def measure(job: dict[str, Any]) -> Probe:
     }
 
 
-def _step_seconds(probed: Trial) -> float:
-    """The median seconds of a training step, after a warm-up; 0 if nothing is trained."""
+def _train_seconds(probed: Trial) -> tuple[float, float]:
+    """Seconds of what training computes once, and the median of a step, after a warm-up; both 0 if nothing is trained."""
     if not probed.parameters:
-        return 0.0
+        return 0.0, 0.0
     pack = Pack()
     pack.attach(probed)
+    frozen_features.forget()
     times: list[float] = []
-    for _ in range(_WARM_UP):
+    began = time.perf_counter()
+    pack.step()
+    first = time.perf_counter() - began
+    for _ in range(_WARM_UP - 1):
         pack.step()
     while len(times) < _STEPS and not (len(times) >= 3 and sum(times) > _SECONDS):
         started = time.perf_counter()
         pack.step()  # it reads the loss, and so waits for the GPU
         times.append(time.perf_counter() - started)
-    return median(times)
+    step = median(times)
+    return (max(0.0, first - step) if probed.needs_no_forward else 0.0), step

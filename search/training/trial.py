@@ -9,7 +9,7 @@ Letters: B rows, T text tokens, H hidden width, C classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,14 +18,17 @@ from torch import Tensor, nn
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.config import MethodConfig, TrainedConfig
-from methods.heads.heads import Head
+from methods.heads.heads import Head, LinearHead
 from methods.method import Method, Rows, Start
 from methods.parameters import deployed_parameters, trained_parameters
 from search.config.study_config import TrainingConfig
 from search.seeds import derive
 from search.tasks import Row, Task
-from search.training import query_features
+from search.training import frozen_features
 from search.training.batches import BatchOrder, Texts
+
+_TRIALS = 4
+"""What all rows may cost, in rows that one trial trains on: a search has more trials than this."""
 
 
 class DivergedError(ArithmeticError):
@@ -48,16 +51,20 @@ class Batch:
     Attributes:
         rows: the rows.
         tasks: the index of each row's task.
+        numbers: the number of each row in its task's split.
         method_input: the method's input for these rows.
     """
 
     rows: list[Row]
     tasks: list[int]
+    numbers: list[int]
     method_input: Rows
 
 
 Part = list[int]
 """Some rows of a batch, by their index in it."""
+Logits = Callable[[int, Part], Tensor]
+"""Takes a task's index and places in a part of a batch, and gives the logits of these rows, `[X, C]`."""
 
 
 class Trial:
@@ -96,7 +103,7 @@ class Trial:
         self._queries: list[Tensor] | None = None
         if self.method.query is not None:
             self._queries = [
-                query_features.query_features(task.splits["train"], backbone, self.method.query)
+                frozen_features.query_features(task.splits["train"], backbone, self.method.query)
                 for task in tasks
             ]
         self._initialize(backbone)
@@ -121,6 +128,19 @@ class Trial:
         return [p for p in (*self.method.parameters(), *self.heads.parameters()) if p.requires_grad]
 
     @property
+    def reads_frozen_features(self) -> bool:
+        """Whether its heads read nothing but the bare model, so that evaluation needs no forward of rows that are known."""
+        frozen = not self.method.injects and not self.method.private_backbone
+        return frozen and all(isinstance(head, LinearHead) for head in self.heads)
+
+    @property
+    def needs_no_forward(self) -> bool:
+        """Whether its steps need no forward either: the rows are so few that they are worth computing once."""
+        rows = sum(len(task.splits["train"]) for task in self.tasks)
+        trained = self.settings.max_steps * self.settings.per_device_train_batch_size
+        return self.reads_frozen_features and rows <= _TRIALS * trained
+
+    @property
     def done(self) -> bool:
         return self.step >= self.settings.max_steps
 
@@ -130,6 +150,7 @@ class Trial:
         return Batch(
             rows=[self.tasks[t].splits["train"].rows[row] for t, row in numbers],
             tasks=[t for t, _ in numbers],
+            numbers=[row for _, row in numbers],
             method_input=self._describe(numbers),
         )
 
@@ -141,9 +162,26 @@ class Trial:
             query_BH = torch.stack([self._queries[t][row] for t, row in rows]).to(device)
         return Rows(torch.tensor([t for t, _ in rows], device=device), query_BH)
 
-    def loss(
-        self, batch: Batch, part: Part, hidden_BTH: Tensor, texts: Texts, injection: Injection
-    ) -> Tensor:
+    def logits(self, hidden_BTH: Tensor, texts: Texts) -> Logits:
+        """The logits of rows whose hidden states these are."""
+        return lambda index, mine: self.heads[index](
+            hidden_BTH[mine], texts.mask_BT[mine], texts.read_BT[mine]
+        )
+
+    def known_logits(self, batch: Batch, part: Part) -> Logits:
+        """The logits of some rows of a batch, if `needs_no_forward`."""
+
+        def logits(index: int, mine: Part) -> Tensor:
+            split, head = self.tasks[index].splits["train"], self.heads[index]
+            assert isinstance(head, LinearHead)
+            known = frozen_features.read_features(split, self.backbone, head)
+            return head.answer(
+                known.of([batch.numbers[part[place]] for place in mine]).to(self.backbone.device)
+            )
+
+        return logits
+
+    def loss(self, batch: Batch, part: Part, logits: Logits, injection: Injection) -> Tensor:
         """What some rows of the batch add to its loss.
 
         The batch's loss is the weighted sum over tasks of the mean loss of all targets in the batch, plus the mean
@@ -152,17 +190,16 @@ class Trial:
         Args:
             batch: the whole batch.
             part: the rows.
-            hidden_BTH: hidden states of these rows.
-            texts: the texts of these rows.
+            logits: of these rows.
             injection: the injection into these rows.
         """
-        total = torch.zeros((), device=hidden_BTH.device)
-        for index, (task, head) in enumerate(zip(self.tasks, self.heads, strict=True)):
+        total = torch.zeros((), device=self.backbone.device)
+        for index, task in enumerate(self.tasks):
             mine = [place for place, row in enumerate(part) if batch.tasks[row] == index]
             if mine:
-                logits_XC = head(hidden_BTH[mine], texts.mask_BT[mine], texts.read_BT[mine])
+                logits_XC = logits(index, mine)
                 rows = [batch.rows[part[place]] for place in mine]
-                losses_X = task.loss(logits_XC.split([row.places for row in rows]), rows)
+                losses_X = task.loss(torch.split(logits_XC, [row.places for row in rows]), rows)
                 whole = [row for row, other in zip(batch.rows, batch.tasks, strict=True) if other == index]
                 count = len(losses_X) if len(whole) == len(rows) else _losses(task, whole, logits_XC)
                 total = total + self.weights[index] * losses_X.sum() / count

@@ -27,6 +27,7 @@ from search.tasks import Evaluation, Task
 from search.training import checkpoint, latency, model_files
 from search.training.checkpoint_folder import CheckpointFolder
 from search.training.evaluation import evaluate, overall
+from search.training.out_of_memory import out_of_memory, with_fewer
 from search.training.pack import Pack
 from search.training.peak_memory import PeakMemory
 from search.training.trial import DivergedError, Trial
@@ -108,15 +109,6 @@ def _step(pack: Pack, trial: Trial) -> float | DivergedError:
             torch.cuda.empty_cache()
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that PyTorch ran out of memory; oneDNN, on CPUs, says it only indirectly."""
-    return (
-        isinstance(error, torch.OutOfMemoryError)
-        or "can't allocate memory" in str(error)
-        or str(error) == "could not create a primitive"
-    )
-
-
 def build(job: Job, resources: Resources) -> Trial:
     """Builds the job's trial, ready to start."""
     study, module = study_config(job.study), methods.get(job.method)
@@ -171,19 +163,13 @@ def evaluate_tasks(
     trial: Trial, split: str, study: StudyConfig, resources: Resources
 ) -> dict[str, Evaluation]:
     """Evaluates each task on "validation" or "test"; returns the evaluations by the tasks' names."""
-    size = study.training.per_device_eval_batch_size
-    while True:
-        try:
-            return {
-                task.name: evaluate(trial, index, task.splits[split], resources.backbone, size)
-                for index, task in enumerate(resources.tasks)
-            }
-        except RuntimeError as error:
-            if not out_of_memory(error) or size == 1:
-                raise
-        size //= 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+    return with_fewer(
+        study.training.per_device_eval_batch_size,
+        lambda size: {
+            task.name: evaluate(trial, index, task.splits[split], resources.backbone, size)
+            for index, task in enumerate(resources.tasks)
+        },
+    )
 
 
 def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: float | None) -> Report:

@@ -101,7 +101,7 @@ _NO_MEMORY_LEFT = """
 import resource
 import torch
 from torch.nn import functional
-from search.training import worker
+from search.training.out_of_memory import out_of_memory
 weight = torch.randn(512, 512)
 rows = [torch.randn(count, 512) for count in range(1, 200, 7)]
 functional.gelu(functional.linear(rows[-1], weight))
@@ -112,7 +112,7 @@ try:
     while True:
         ballast.append(torch.empty(2**14))
 except RuntimeError as error:
-    assert worker.out_of_memory(error)
+    assert out_of_memory(error)
 del ballast[-4:]  # Python itself needs a little, or it dies
 found = {}
 for each in rows:
@@ -120,7 +120,7 @@ for each in rows:
         try:
             function(each)
         except RuntimeError as error:
-            found[str(error).partition(":")[0]] = worker.out_of_memory(error)
+            found[str(error).partition(":")[0]] = out_of_memory(error)
 print(found)
 """
 
