@@ -49,6 +49,7 @@ class Start:
         generator: the trial's own random generator (CPU).
         encode: turns a text into token ids, without special tokens.
         queries: for a method with a `query`, the features of each task's training rows, `[rows, H]`.
+        example: draws a training row of the task with this index, with `generator`: its token ids with special tokens.
     """
 
     backbone: Backbone
@@ -56,7 +57,8 @@ class Start:
     label_ids: Mapping[str, Sequence[Sequence[int]]]
     generator: torch.Generator
     encode: Callable[[str], list[int]]
-    queries: Sequence[Tensor] | None = None
+    queries: Sequence[Tensor] | None
+    example: Callable[[int], list[int]]
 
 
 class Method(nn.Module, ABC):

@@ -7,8 +7,9 @@ its reparameterisation:
     attention_l(q, [K_l; k], [V_l; v]),   K_l, V_l in R^{N x P x D} trained, for each layer l.
 
 Differences from the paper: keys and values start with the mean and standard deviation of each layer's own (per head
-and dimension, measured on random tokens), or from those of a given text, not from N(0, 0.02). The scale differs
-between frozen layers, and a prefix with a wrong scale takes all attention or none. By default the text keeps its
+and dimension, measured on random tokens), or from those of training texts or a given text, not from N(0, 0.02). The scale differs
+between frozen layers, and a prefix with a wrong scale takes all attention or none. `init: zero` leaves the keys at that scale: zero
+keys would make all virtual tokens alike, and they would stay so. By default the text keeps its
 positions; `shift_positions` starts it at P, as the paper's code and peft do.
 
 Counts: trained = deployed = tasks * sum over layers of 2 * N * P * D (2*L*P*H if every head has its own keys and
@@ -29,7 +30,7 @@ from methods.backbone.shape import Shape
 from methods.config import hyperparameter
 from methods.method import Rows, Start
 from methods.sites.config import KeyValueConfig, chosen_sites
-from methods.sites.key_value_site import matched, random_text, table_injection
+from methods.sites.key_value_site import matched, random_text, table_injection, training_text
 from methods.space import Choice, Float, Int, Text
 
 
@@ -48,9 +49,10 @@ class Config(KeyValueConfig):
     )
     init: str = hyperparameter(
         "matched",
-        allowed=Choice(("matched", "text")),
-        searched=False,
-        help="start: random with the mean and deviation of each layer's own keys and values, or those of init_text",
+        allowed=Choice(("matched", "zero", "examples", "text")),
+        searched=Choice(("matched", "zero", "examples")),
+        help="start: random with the mean and deviation of each layer's own keys and values, the same with values of zero, or "
+        "the keys and values of training texts or of init_text",
     )
     init_text: str = hyperparameter(
         "",
@@ -92,18 +94,25 @@ class Method(method.Method):
     def initialize(self, start: Start) -> None:
         self._generator = start.generator
         probe = start.backbone.keys_and_values(random_text(start))
-        given = start.backbone.keys_and_values(self._given_text(start)) if self.config.init == "text" else {}
         for index, site in enumerate(self._sites):
             for which, table in enumerate((self.key[index], self.value[index])):
                 lead = (self.num_tasks, self.config.num_virtual_tokens)
                 table.copy_(matched(probe[site][which], lead, start.generator).transpose(1, 2))
-                if given:
+            if self.config.init == "zero":
+                self.value[index].zero_()
+        for task in range(self.num_tasks) if self.config.init in ("examples", "text") else ():
+            given = start.backbone.keys_and_values(self._text(start, task))
+            for index, site in enumerate(self._sites):
+                for which, table in enumerate((self.key[index], self.value[index])):
                     text_NTD = given[site][which][0].float().cpu()
-                    table[:, :, : text_NTD.shape[1]] = text_NTD
+                    table[task, :, : text_NTD.shape[1]] = text_NTD
 
-    def _given_text(self, start: Start) -> Tensor:
-        """The input embeddings of init_text, `[1, T, E]`, at most P tokens; missing ones start at random."""
-        ids = start.encode(self.config.init_text)[: self.config.num_virtual_tokens]
+    def _text(self, start: Start, task: int) -> Tensor:
+        """The input embeddings of the text to start from, `[1, T, E]`, at most P tokens; missing ones start at random."""
+        length = self.config.num_virtual_tokens
+        if self.config.init == "examples":
+            return training_text(start, task, length)
+        ids = start.encode(self.config.init_text)[:length]
         return start.backbone.embed(torch.tensor([ids], device=start.backbone.device))
 
     def forward(self, rows: Rows, backbone: Backbone) -> Injection:

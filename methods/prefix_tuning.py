@@ -12,7 +12,7 @@ only its keys and values, which the layer's frozen norm, projections and rotatio
 the paper's reparameterisation with the shape that peft gives it; the network is run once after training and not
 deployed.
 
-Differences from the paper: `hidden` starts from the layer inputs of sampled tokens; `mlp` starts from PyTorch's
+Differences from the paper: `hidden` starts from the layer inputs of sampled tokens, or of training texts; `mlp` starts from PyTorch's
 default, with the last layer scaled and shifted so that keys and values start with the mean and deviation of each
 layer's own. By default the text keeps its positions (`shift_positions`). Each task has its own table, and all tasks
 share the network.
@@ -37,7 +37,7 @@ from methods.backbone.shape import Shape
 from methods.config import hyperparameter
 from methods.method import Rows, Start
 from methods.sites.config import KeyValueConfig, chosen_sites
-from methods.sites.key_value_site import random_text, table_injection
+from methods.sites.key_value_site import random_text, table_injection, training_text
 from methods.sites.matching import match
 from methods.space import Choice, Float, Int
 
@@ -56,6 +56,12 @@ class Config(KeyValueConfig):
         "hidden",
         allowed=Choice(("hidden", "mlp")),
         help="what is trained: a vector for each layer and token, or a network that produces keys and values",
+    )
+    init: str = hyperparameter(
+        "vocab",
+        allowed=Choice(("vocab", "examples")),
+        help="start of the vectors: what each layer gets for random tokens, or for training texts",
+        where={"parameterization": "hidden"},
     )
     mlp_width: int = hyperparameter(
         128,
@@ -105,6 +111,13 @@ class Method(method.Method):
                 own_TH = inputs[site][0].float().cpu()
                 drawn = torch.randint(len(own_TH), self.hidden.shape[1:3], generator=start.generator)
                 self.hidden[index] = own_TH[drawn]
+            for task in range(self.num_tasks) if self.config.init == "examples" else ():
+                given = start.backbone.layer_inputs(
+                    training_text(start, task, self.config.num_virtual_tokens)
+                )
+                for index, site in enumerate(self._sites):
+                    text_TH = given[site][0].float().cpu()
+                    self.hidden[index, task, : len(text_TH)] = text_TH
             return
         self.embedding.normal_(generator=start.generator)
         for layer in (self.first, self.last):

@@ -47,6 +47,18 @@ def random_text(start: Start) -> Tensor:
     return start.backbone.embed(ids_1T.to(start.backbone.device))
 
 
+def training_text(start: Start, task: int, length: int) -> Tensor:
+    """The input embeddings of training rows of a task, drawn one after the other, `[1, T, E]`.
+
+    T is `length`, or as many positions as the model has.
+    """
+    length = min(length, start.backbone.shape.max_positions or length)
+    ids: list[int] = []
+    while len(ids) < length:
+        ids += start.example(task)
+    return start.backbone.embed(torch.tensor([ids[:length]], device=start.backbone.device))
+
+
 def matched(own_1NTD: Tensor, lead: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Draws keys or values with the mean and deviation of a layer's own, per head and dimension, `[*lead, N, D]`."""
     own_NTD = own_1NTD[0].float().cpu()

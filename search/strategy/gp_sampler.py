@@ -65,17 +65,17 @@ class GPSampler(optuna.samplers.BaseSampler):
         if not search_space:
             return {}
         trials = _others(study, trial)
-        ended = [_ended(each) for each in trials if each.state.is_finished()]
+        ended = [self._ended(each) for each in trials if each.state.is_finished()]
         scores = expected_scores(ended) if len(study.directions) == 1 else self._weighted(study, trials)
         known = few([each for each in ended if each.number in scores], scores)
-        pending = [each.params for each in trials if each.state == TrialState.RUNNING]
+        pending = [self._whole(each) for each in trials if each.state == TrialState.RUNNING]
         process = GaussianProcess(
             Encoding(search_space),
             [each.params for each in known],
             [scores[each.number] for each in known],
             pending,
         )
-        tried = [each.params for each in trials]
+        tried = [self._whole(each) for each in trials]
         options = [params for params in self._options(known, scores) if params not in tried]
         if not options:
             return {}
@@ -92,6 +92,14 @@ class GPSampler(optuna.samplers.BaseSampler):
         while not 0 <= place <= 1:
             place = self._draw.normal(center, _AROUND)
         return at(param_distribution, place)
+
+    def _ended(self, trial: FrozenTrial) -> Ended:
+        score = float(trial.values[0]) if trial.state == TrialState.COMPLETE else None
+        return Ended(trial.number, self._whole(trial), score, trial.intermediate_values)
+
+    def _whole(self, trial: FrozenTrial) -> Params:
+        """A trial's hyperparameters; one of a version that searched fewer had the defaults of the others."""
+        return {name: trial.params.get(name, self._default[name]) for name in self._distributions}
 
     def _options(self, known: Sequence[Ended], scores: Mapping[int, float]) -> list[dict[str, Any]]:
         """Configurations from the whole space, and around the best ones."""
@@ -136,11 +144,6 @@ def _loss(values: Sequence[float], direction: StudyDirection) -> FloatArray:
     column = np.array(values, dtype=float)
     loss = -column if direction == StudyDirection.MAXIMIZE else np.log(np.maximum(column, 1e-12))
     return np.asarray((loss - loss.min()) / max(float(np.ptp(loss)), 1e-12))
-
-
-def _ended(trial: FrozenTrial) -> Ended:
-    score = float(trial.values[0]) if trial.state == TrialState.COMPLETE else None
-    return Ended(trial.number, trial.params, score, trial.intermediate_values)
 
 
 def _others(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:

@@ -206,7 +206,9 @@ class Records:
         trials = [trial for trial in self.of(method, "search") if trial.state.is_finished()]
         count, known = self._expected.get(method, (-1, {}))
         if count != len(trials):
-            known = expectation.expected_of_complete(map(_ended, trials), self._distributions(method))
+            defaults = self._defaults(method)  # what a version that searched less left at them
+            ended = [_ended(trial, defaults) for trial in trials]
+            known = expectation.expected_of_complete(ended, self._distributions(method))
             self._expected[method] = len(trials), known
         return known
 
@@ -269,11 +271,11 @@ def scores(trial: FrozenTrial) -> dict[int, float]:
     return {step: evaluation["validation"] for step, evaluation in curve(trial).items()}
 
 
-def _ended(trial: FrozenTrial) -> expectation.Ended:
+def _ended(trial: FrozenTrial, defaults: Mapping[str, Scalar]) -> expectation.Ended:
     """As the trials of a search are looked at; one that failed has no curve."""
     score = trial.values[0] if trial.state == TrialState.COMPLETE else None
     seen = {} if trial.state == TrialState.FAIL else scores(trial)
-    return expectation.Ended(trial.number, trial.params, score, seen)
+    return expectation.Ended(trial.number, {**defaults, **trial.params}, score, seen)
 
 
 def known_of(trial: FrozenTrial) -> dict[str, Any]:

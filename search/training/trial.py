@@ -228,10 +228,26 @@ class Trial:
         names = tuple(task.name for task in self.tasks)
         label_ids = {task.name: task.label_ids for task in self.tasks}
         encode = self.tasks[0].encode
-        self.method.initialize(Start(backbone, names, label_ids, self.generator, encode, self._queries))
+        self.method.initialize(
+            Start(
+                backbone,
+                names,
+                label_ids,
+                self.generator,
+                encode,
+                self._queries,
+                self._example,
+            )
+        )
         for head in self.heads:
             assert isinstance(head, Head)
             head.initialize(self.generator)
+
+    def _example(self, task: int) -> list[int]:
+        """The token ids of a training row, drawn at random; of one with a text to be written, without that text."""
+        rows = self.tasks[task].splits["train"].rows
+        row = rows[int(torch.randint(len(rows), (), generator=self.generator))]
+        return row.input_ids[: row.source_length]
 
     def _optimizer(self) -> torch.optim.AdamW:
         """Makes AdamW with a rate for each group; if only heads are trained, `learning_rate` is theirs."""

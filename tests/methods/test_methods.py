@@ -12,7 +12,7 @@ import methods
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Prefix, Prompt, Site, full_mask
 from methods.method import Rows
-from tests.methods.building import build, count, on_meta, small_config, start
+from tests.methods.building import EXAMPLES, build, count, on_meta, small_config, start
 from tests.methods.conftest import texts
 
 
@@ -151,6 +151,33 @@ def test_a_text_start_has_the_texts_own_keys_and_values(bert: Backbone) -> None:
         torch.testing.assert_close(method.value[index][1, :, :3].detach(), own[site][1][0])
     (problem,) = small_config("p_tuning_v2", init="text").problems(bert.shape, 10)
     assert problem == "init_text must be given if init is text"
+
+
+@pytest.mark.parametrize("task", [0, 1])
+def test_a_start_from_examples_has_the_keys_and_values_of_training_texts(task: int, bert: Backbone) -> None:
+    """Rows follow one another until there are as many tokens as the prompt has."""
+    ids = (EXAMPLES[task] * 2)[:5]
+    own = bert.keys_and_values(bert.embed(torch.tensor([ids])))
+    method = build("p_tuning_v2", bert, init="examples")
+    vectors = build("prefix_tuning", bert, init="examples")
+    inputs = bert.layer_inputs(bert.embed(torch.tensor([ids])))
+    for index, site in enumerate(own):
+        torch.testing.assert_close(method.key[index][task].detach(), own[site][0][0])
+        torch.testing.assert_close(method.value[index][task].detach(), own[site][1][0])
+        torch.testing.assert_close(vectors.hidden[index, task].detach(), inputs[site][0])
+
+
+def test_a_start_at_zero_leaves_the_virtual_tokens_different(bert: Backbone) -> None:
+    method, matched = build("p_tuning_v2", bert, init="zero"), build("p_tuning_v2", bert)
+    for key, other, value in zip(method.key, matched.key, method.value, strict=True):
+        assert torch.equal(key, other)
+        assert not value.any()
+
+
+def test_a_model_with_few_positions_takes_fewer_tokens_of_examples(bert: Backbone) -> None:
+    method = build("p_tuning_v2", bert, num_virtual_tokens=80, init="examples")
+    assert torch.isfinite(method.key[0]).all()
+    assert bert.shape.max_positions == 64
 
 
 def test_gpt2_counts_as_the_playbook_does() -> None:

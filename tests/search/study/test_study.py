@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search.config import spaces
 from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StorageError, StudyChangedError
 from search.results.rows import study_rows
@@ -161,6 +162,27 @@ def test_a_storage_out_of_reach_is_said_without_its_password(study: dict[str, An
     with pytest.raises(StorageError) as caught:
         Study(load({**study, "tracking": {"storage": url}}, tmp_path))
     assert "secret" not in str(caught.value)
+
+
+def test_a_study_whose_version_searched_less_goes_on(
+    study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trials lack hyperparameters, which then had their defaults."""
+    config = load({**study, "methods": {"p_tuning_v2": {}}}, tmp_path, trials_per_method=8)
+    whole = spaces.space("p_tuning_v2", {}, config.tasks)
+    with monkeypatch.context() as patch:
+        ranges = {name: range_ for name, range_ in whole.ranges.items() if name != "init"}
+        less = spaces.Space({**whole.fixed, "init": "matched"}, ranges)
+        patch.setattr(spaces, "space", lambda *given: less)
+        before = Study(config)
+        for _ in range(6):
+            assignment = before.next()
+            assert isinstance(assignment, Assignment)
+            end(before, assignment, *by_rate(assignment))
+    done = run(Study(config), by_rate)
+    assert [a.key.stage for a in done] == ["search"] * 2 + ["finalists"] * 6
+    trials = Study(config).of("p_tuning_v2", "search")
+    assert ["init" in trial.params for trial in trials] == [False] * 6 + [True] * 2
 
 
 def test_late_facts_outlive_the_trials_end(config: StudyConfig) -> None:
