@@ -19,7 +19,7 @@ from search.strategy.sampling import fingerprint
 from search.tasks import Split, Task
 from search.training.evaluation import predict
 from search.training.pack import Pack
-from search.training.trial import Trial
+from search.training.trial import Trial, worth_computing_once
 
 _PROBE_STEPS = 2
 _PROCESS_BYTES = 600 * 2**20
@@ -44,7 +44,10 @@ class Timer:
         )
 
     def seconds_per_trial(self, method: str, space: Space) -> float:
-        """Estimates the seconds of a whole trial in the middle of the space, with all its evaluations."""
+        """Estimates the seconds of a whole trial in the middle of the space, with all its evaluations.
+
+        What is computed once in a worker process is shared among the trials.
+        """
         training = self._config.training
         threads = torch.get_num_threads()
         torch.set_num_threads(max(1, int(self._config.cluster.cpus_per_trial)))
@@ -58,8 +61,11 @@ class Timer:
                 training.model_copy(update={"max_steps": _PROBE_STEPS + 1}),
                 self._config.seed,
             )
-            step = seconds_per_step(trial) if trial.parameters else 0.0
             row = seconds_per_row(trial, self._backbone)
+            if trial.reads_frozen_features and worth_computing_once(self._tasks, training):
+                rows = sum(len(task.splits[name]) for task in self._tasks for name in ("train", "validation"))
+                return row * rows / self._config.search.trials_per_method
+            step = seconds_per_step(trial) if trial.parameters else 0.0
         finally:
             torch.set_num_threads(threads)
         evaluations = -(-training.max_steps // training.eval_steps)

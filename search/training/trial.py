@@ -135,10 +135,8 @@ class Trial:
 
     @property
     def needs_no_forward(self) -> bool:
-        """Whether its steps need no forward either: the rows are so few that they are worth computing once."""
-        rows = sum(len(task.splits["train"]) for task in self.tasks)
-        trained = self.settings.max_steps * self.settings.per_device_train_batch_size
-        return self.reads_frozen_features and rows <= _TRIALS * trained
+        """Whether its steps need no forward either."""
+        return self.reads_frozen_features and worth_computing_once(self.tasks, self.settings)
 
     @property
     def done(self) -> bool:
@@ -263,6 +261,12 @@ class Trial:
             [{"params": parameters, "lr": rate, "peak": rate} for parameters, rate in groups],
             weight_decay=self.settings.weight_decay,
         )
+
+
+def worth_computing_once(tasks: Sequence[Task], settings: TrainingConfig) -> bool:
+    """Whether the training rows are few beside those that the trials of a search train on."""
+    rows = sum(len(task.splits["train"]) for task in tasks)
+    return rows <= _TRIALS * settings.max_steps * settings.per_device_train_batch_size
 
 
 def _losses(task: Task, rows: Sequence[Row], logits_XC: Tensor) -> int:
