@@ -156,7 +156,8 @@ class MadeUp:
     def true(self, config: Config) -> float:
         place = {name: unit(self._space[name], config[name]) for name in (*self._rates, *self._sizes)}
         size = mean([place[name] for name in self._sizes]) if self._sizes else 0.5
-        loss = sum(losses[config[name]] for name, losses in self._choices.items())
+        # a configuration lacks what has no effect in it
+        loss = sum(losses[config[name]] for name, losses in self._choices.items() if name in config)
         loss += sum(gain * max(0.0, enough - place[name]) for name, (gain, enough) in self._sizes.items())
         for name, rate in self._rates.items():
             distance = place[name] - rate.best + rate.shift * (size - 0.5)

@@ -54,8 +54,9 @@ def training_text(start: Start, task: int, length: int) -> Tensor:
     """
     length = min(length, start.backbone.shape.max_positions or length)
     ids: list[int] = []
-    while len(ids) < length:
-        ids += start.example(task)
+    for _ in range(length):  # a row has a token at least
+        if len(ids) < length:
+            ids += start.example(task)
     return start.backbone.embed(torch.tensor([ids[:length]], device=start.backbone.device))
 
 

@@ -59,6 +59,11 @@ class FinalistsConfig(Section):
         """The rounds of a race, none with more seeds than a finalist gets."""
         return tuple(each._replace(seeds=min(each.seeds, self.num_seeds)) for each in rounds)
 
+    def most_runs(self, rounds: Sequence[Round], trials: int) -> int:
+        """The most runs of a method with so many search trials, without extra seeds; `rounds` of `race`."""
+        chosen = race_runs(rounds, trials) + self.num_seeds - rounds[-1].seeds
+        return chosen + (self.num_seeds if self.default else 0)
+
     @property
     def most_seeds(self) -> int:
         """The most seeds that a finalist may get."""

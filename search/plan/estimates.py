@@ -11,7 +11,7 @@ import methods
 from methods.backbone.backbone import Backbone
 from methods.backbone.shape import Shape
 from search.config import spaces
-from search.config.finalists_config import FinalistsConfig, race_runs
+from search.config.finalists_config import FinalistsConfig
 from search.config.spaces import Space
 from search.config.study_config import StudyConfig
 from search.strategy import grid
@@ -100,9 +100,7 @@ def finalist_runs(settings: FinalistsConfig, trials: int) -> Runs:
         settings: the section `finalists`.
         trials: the method's trials in the search.
     """
-    rounds = settings.race()
-    runs = race_runs(rounds, trials) + settings.num_seeds - rounds[-1].seeds
-    runs += settings.num_seeds if settings.default else 0
+    runs = settings.most_runs(settings.race(), trials)
     return runs, runs + settings.most_seeds - settings.num_seeds
 
 

@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution
 from methods.space import Scalar
 from search.strategy.gaussian_process import Encoding, GaussianProcess
 
-_MOST_BEST, _MOST_LATEST = 50, 100
+_MOST_BEST, _MOST_LATEST = 30, 50
 """Of more trials than these, the best and the latest make the process, since it takes time with the cube of their number."""
 _DIGITS = 6
 """Of an expected score, so that it is the same on every machine."""

@@ -23,7 +23,7 @@ from search.strategy.gaussian_process import Encoding, FloatArray, GaussianProce
 
 _AROUND = 0.25
 """Standard deviation of the draws around the default, in widths of a range."""
-_ANYWHERE, _NEAR = 500, 60
+_ANYWHERE, _NEAR = 300, 40
 """Options drawn from the whole space, and around each of the `_BEST` configurations so far."""
 _BEST = 4
 _STEP, _SAME = 0.1, 0.8

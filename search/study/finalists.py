@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from search.config.finalists_config import race_runs
 from search.config.study_config import StudyConfig
 from search.storage.trials import FrozenTrial, TrialState
 from search.study import race
@@ -69,12 +68,11 @@ def missing(study: Records, method: str) -> list[Missing]:
 
 def expected(study: Records, method: str) -> int:
     """The number of runs that the method's second stage will have, as far as it can be told."""
-    rounds, num_seeds = race.rounds(study, method), study.config.finalists.num_seeds
-    known = len(study.of(method, "finalists")) + len(missing(study, method))
-    if not known:
-        return race_runs(rounds, study.config.search.trials_per_method) + num_seeds - rounds[-1].seeds
-    now = race.race(study, method)
-    return known + now.left + (num_seeds - rounds[-1].seeds if now.last is None else 0)
+    settings, rounds = study.config.finalists, race.rounds(study, method)
+    if not (begun := len(study.of(method, "finalists"))):
+        return settings.most_runs(rounds, study.config.search.trials_per_method)
+    known, now = begun + len(missing(study, method)), race.race(study, method)
+    return known + now.left + (settings.num_seeds - rounds[-1].seeds if now.last is None else 0)
 
 
 def runs(study: Records, method: str) -> dict[int, list[FrozenTrial]]:

@@ -50,4 +50,4 @@ def test_of_many_trials_the_best_stay() -> None:
     trials = [Ended(n, {"rate": n / 400}, 1.0 if n == 3 else 0.5, {}) for n in range(400)]
     means = expected_of_complete(trials, RATE)
     assert 3 in means
-    assert len(means) == 150
+    assert len(means) == 80
