@@ -181,9 +181,8 @@ def test_what_would_decide_is_seeds_or_rows() -> None:
 
 def test_a_clear_leader_is_picked_again() -> None:
     assert stability(contest(simulated(lead=0.15, top=0.7))) == pytest.approx(1.0, abs=0.02)
-    tied = stability(contest(simulated()))
-    assert tied is not None
-    assert tied < 0.95
+    tied = [stability(contest(simulated(seed))) or 1.0 for seed in range(5)]
+    assert np.mean(tied) < 0.9
 
 
 @pytest.mark.parametrize(
