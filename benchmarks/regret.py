@@ -1,6 +1,6 @@
 """How far from the best does the search of one method end? Ours and others, on the landscapes of benchmarks/landscapes.py.
 
-    python -m benchmarks.regret [--on made-up fitted tables] [--trials 16 30] [--searches 150] [--only NAME ...] [--jobs 2]
+    python -m benchmarks.regret [--on made-up] [--trials 16 30] [--searches 150] [--only NAME ...] [--jobs 2]
 
 Every search gets as many whole trainings; search k of all of them meets the same landscape with the same seed. Regret is the best true
 score of the space minus the true score of the configuration that a search ends with: the best on validation, or what the product
@@ -217,7 +217,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     kinds = ["made-up", "fitted", "tables"]
-    parser.add_argument("--on", nargs="+", choices=kinds, default=kinds)
+    parser.add_argument(
+        "--on",
+        nargs="+",
+        choices=kinds,
+        default=kinds[:1],
+        help="fitted, tables: of what real_trials.py recorded",
+    )
     parser.add_argument("--trials", nargs="+", type=int, default=[16, 30])
     parser.add_argument("--searches", type=int, default=150)
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="beside random")
