@@ -1,4 +1,4 @@
-"""How far from the best does the search of one method end? Ours and others, on the landscapes of benchmarks/landscapes.py.
+"""How far from the best does the search of one method end? Ours and others, on landscapes.
 
     python -m benchmarks.regret [--on made-up] [--trials 16 30] [--searches 150] [--only NAME ...] [--jobs 2]
 
@@ -29,7 +29,8 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
-from benchmarks.landscapes import METHODS, TABLES, Config, Fitted, Landscape, MadeUp, Table, default, space
+from benchmarks.landscapes import METHODS, Config, Landscape, MadeUp, default, space
+from benchmarks.recorded_landscapes import TABLES, Fitted, Table
 from benchmarks.search_quality import interval, quiet
 from benchmarks.searches import Ours, Rays
 from search.seeds import derive

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from methods.backbone.injection import Injection, Prefix, Site, full_mask
 from methods.method import Rows, Start
-
-if TYPE_CHECKING:
-    pass
 
 _PROBE_TOKENS = 256
 

@@ -25,8 +25,7 @@ class Round(NamedTuple):
 RACE = (Round(4, 1), Round(2, 2))
 """The rounds of a race: at most six runs, and nine with those that the chosen configuration gets up to five seeds.
 
-Choosing needs fewer seeds than testing does, and many configurations once tell more than few of them twice
-(docs/search_quality.md).
+Choosing needs fewer seeds than testing does. What the race gains is in docs/search_quality.md.
 """
 
 

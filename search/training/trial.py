@@ -226,17 +226,8 @@ class Trial:
         names = tuple(task.name for task in self.tasks)
         label_ids = {task.name: task.label_ids for task in self.tasks}
         encode = self.tasks[0].encode
-        self.method.initialize(
-            Start(
-                backbone,
-                names,
-                label_ids,
-                self.generator,
-                encode,
-                self._queries,
-                self._example,
-            )
-        )
+        drawing = self.generator, encode, self._queries, self._example
+        self.method.initialize(Start(backbone, names, label_ids, *drawing))
         for head in self.heads:
             assert isinstance(head, Head)
             head.initialize(self.generator)

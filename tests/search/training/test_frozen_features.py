@@ -12,7 +12,7 @@ import methods
 from methods.backbone.backbone import Backbone
 from methods.heads.heads import LinearHead, SequenceHead, TokenHead
 from search import tasks
-from search.config import kinds, study_file
+from search.config import kinds
 from search.config.study_config import TrainingConfig
 from search.tasks import Task
 from search.training import frozen_features
@@ -20,20 +20,8 @@ from search.training.evaluation import predict
 from search.training.frozen_features import query_features, read_features
 from search.training.pack import Pack
 from search.training.trial import Trial
-from tests.search.conftest import write_study
 
 SETTINGS = TrainingConfig(max_steps=30, eval_steps=10, per_device_train_batch_size=4)
-
-
-@pytest.fixture
-def backbone(tiny_model: Path) -> Backbone:
-    return Backbone.load(str(tiny_model))
-
-
-@pytest.fixture
-def task(study: dict[str, Any], tmp_path: Path, tiny_tokenizer: Any) -> Task:
-    config = study_file.load(write_study(study, tmp_path))
-    return tasks.load(config.tasks[0], tiny_tokenizer, 12, seed=0)
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ import torch
 
 import methods
 from methods.backbone.backbone import Backbone
-from search import tasks
-from search.config import study_file
 from search.config.study_config import TrainingConfig
 from search.tasks import Task
 from search.training import checkpoint
@@ -21,22 +19,10 @@ from search.training.checkpoint_folder import CheckpointFolder
 from search.training.evaluation import predict
 from search.training.pack import Pack
 from search.training.trial import DivergedError, Trial, learning_rate_factor
-from tests.search.conftest import write_study
 
 SETTINGS = TrainingConfig(
     max_steps=40, eval_steps=10, per_device_train_batch_size=4, lr_scheduler_type="cosine"
 )
-
-
-@pytest.fixture
-def backbone(tiny_model: Path) -> Backbone:
-    return Backbone.load(str(tiny_model))
-
-
-@pytest.fixture
-def task(study: dict[str, Any], tmp_path: Path, tiny_tokenizer: Any) -> Task:
-    config = study_file.load(write_study(study, tmp_path))
-    return tasks.load(config.tasks[0], tiny_tokenizer, 12, seed=0)
 
 
 def make(
