@@ -19,7 +19,7 @@ from search.seeds import derive
 from search.strategy.gaussian_process import at, unit
 from search.strategy.sampling import distributions
 
-STEPS = (12, 24, 36, 48)
+STEPS: tuple[int, ...] = (12, 24, 36, 48)
 METHODS = ("prompt_tuning", "p_tuning", "prefix_tuning", "p_tuning_v2", "lora")
 Config = Mapping[str, Any]
 DRAWN = 4000
