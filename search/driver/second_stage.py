@@ -88,7 +88,8 @@ def score_all(
                 return
             yield index, scores_on_test.score(job)
         return
-    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request["gpu"])(scores_on_test.score)
+    # max_calls=0: a task with a GPU would else have a process of its own, which loads torch and the model anew
+    remote = ray.remote(num_cpus=request["cpu"], num_gpus=request["gpu"], max_calls=0)(scores_on_test.score)
     pending = {remote.remote(job): index for index, job in enumerate(jobs)}
     while pending and not interrupted.is_set():
         ready, _ = ray.wait(list(pending), timeout=1)
