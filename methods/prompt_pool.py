@@ -4,7 +4,11 @@ Wang et al. (2022), "Learning to Prompt for Continual Learning" (L2P), https://a
 
     top_k:  the k prompts whose keys have the highest cosine with the query q(x), joined;
             loss + pull * sum over the chosen (1 - cos(q(x), key));
-    mix:    sum_i w_i P_i,   w = softmax(cos(W q(x) + b, key_i) / temperature),   W and b trained too.
+    mix:    sum_i w_i P_i,   w = softmax(cos(W q(x) + b, key_i) / temperature),   W and b trained too;
+            with `keys: prompts` no key and no W:   w = softmax(cos(q(x), mean of P_i) / temperature).
+
+The last is the pool of "The Prompt Tuning Playbook", softmax(E(x)^T P); the cosine stands for its product, whose size would
+depend on the model, so that `temperature` means the same in both.
 
 The query is the bare model's feature of the row; it does not change and is computed once for each data set. Each row
 chooses for itself, never a batch as a whole. Gradients reach the keys through the pull loss (top_k) or the weights
@@ -16,7 +20,7 @@ of them would be chosen for every row, which the paper counters by penalising fr
 pool.
 
 Counts, for each task: trained = deployed = M*P*E + M*H at the input, or 2*L*M*P*N*D + M*H as keys and values; mix adds
-H*H + H once for all tasks.
+H*H + H once for all tasks. With `keys: prompts`: M*P*E.
 """
 
 from __future__ import annotations
@@ -65,6 +69,13 @@ class Config(InputConfig):
         help="weight of the loss that pulls chosen keys to their queries",
         where={"selection": "top_k"},
     )
+    keys: str = hyperparameter(
+        "learned",
+        allowed=Choice(("learned", "prompts")),
+        searched=False,
+        help="a prompt's key is a vector of its own, and the query is transformed; or the mean of the prompt itself",
+        where={"selection": "mix"},
+    )
     temperature: float = hyperparameter(
         0.1,
         allowed=Float(0.01, 1.0, log=True),
@@ -107,14 +118,23 @@ class Config(InputConfig):
             found.append(f"pull must be at least 0, not {self.pull}")
         if self.site == "key_value" and not shape.sites:
             found.append(OUT_OF_REACH)
+        if self.prompts_are_keys and (self.site != "input" or shape.embedding_size != shape.hidden_size):
+            found.append(
+                "keys must be learned, not prompts, with site: key_value and in models whose embeddings are not as wide as their "
+                "hidden states: prompts and queries are compared"
+            )
         return found
+
+    @property
+    def prompts_are_keys(self) -> bool:
+        return self.selection == "mix" and self.keys == "prompts"
 
 
 class Method(method.Method):
     """Picks or mixes prompts for each text.
 
-    Its parameters are `keys` `[tasks, M, H]` and `tables`: prompts `[tasks, M, P, E]`, or alternating keys and values
-    `[tasks, M, P, N, D]`.
+    Its parameters are `keys` `[tasks, M, H]` (None where prompts are keys) and `tables`: prompts `[tasks, M, P, E]`, or alternating
+    keys and values `[tasks, M, P, N, D]`.
     """
 
     title = "Prompt pool"
@@ -127,9 +147,9 @@ class Method(method.Method):
         sizes = [(shape.embedding_size,)] if config.site == "input" else []
         sizes += [(at.heads, at.width) for at in shape.sites.values() for _ in range(2) if self._sites]  # type: ignore[misc]
         self.tables = nn.ParameterList(nn.Parameter(torch.empty(*lead, *size)) for size in sizes)
-        self.keys = nn.Parameter(torch.empty(num_tasks, config.pool_size, shape.hidden_size))
-        if config.selection == "mix":
-            self.encoder = nn.Linear(shape.hidden_size, shape.hidden_size)
+        keys, width = not config.prompts_are_keys, shape.hidden_size
+        self.keys = nn.Parameter(torch.empty(num_tasks, config.pool_size, width)) if keys else None
+        self.encoder = nn.Linear(width, width) if keys and config.selection == "mix" else None
         self._usage = PoolUsage(config.pool_size)
 
     @property
@@ -139,9 +159,10 @@ class Method(method.Method):
     @torch.no_grad()
     def initialize(self, start: Start) -> None:
         assert start.queries is not None, "a method with a query is given those of the training rows"
-        for task, queries_RH in enumerate(start.queries):
-            self.keys[task] = spread(queries_RH, self.config.pool_size, start.generator)
-        if self.config.selection == "mix":
+        if self.keys is not None:
+            for task, queries_RH in enumerate(start.queries):
+                self.keys[task] = spread(queries_RH, self.config.pool_size, start.generator)
+        if self.encoder is not None:
             self.encoder.weight.copy_(torch.eye(len(self.encoder.weight)))
             self.encoder.bias.zero_()
         if self.config.site == "input":
@@ -185,14 +206,16 @@ class Method(method.Method):
 
     def _mix(self, task_B: Tensor, query_BH: Tensor) -> tuple[list[Tensor], None]:
         """Computes the weighted sum of the prompts, `[B, P, ...]` from each table."""
-        weight_BM = (self._cosine(task_B, self.encoder(query_BH)) / self.config.temperature).softmax(1)
+        asked_BH = query_BH if self.encoder is None else self.encoder(query_BH)
+        weight_BM = (self._cosine(task_B, asked_BH) / self.config.temperature).softmax(1)
         if self.training:
             self._usage.count(weight_BM)
         return [torch.einsum("bm,bm...->b...", weight_BM, table[task_B]) for table in self.tables], None
 
     def _cosine(self, task_B: Tensor, query_BH: Tensor) -> Tensor:
         """The cosine of each row's query with each key of its task, `[B, M]`."""
-        return nn.functional.cosine_similarity(query_BH[:, None], self.keys[task_B], dim=-1)
+        keys = self.tables[0].mean(2) if self.keys is None else self.keys
+        return nn.functional.cosine_similarity(query_BH[:, None], keys[task_B], dim=-1)
 
 
 def spread(queries_RH: Tensor, count: int, generator: torch.Generator) -> Tensor:

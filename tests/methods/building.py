@@ -39,7 +39,9 @@ def small_config(case: str, num_virtual_tokens: int = 5, **given: object) -> Met
     config = methods.get(name).Config
     if choice:
         field, _, text = choice.partition("=")
-        (given[field],) = [v for v in config.fields()[field].metadata["allowed"].choices if str(v) == text]
+        about = config.fields()[field].metadata
+        (value,) = [v for v in about["allowed"].choices if str(v) == text]
+        given |= {field: value, **about["where"]}
     if "num_virtual_tokens" in config.fields():
         given["num_virtual_tokens"] = num_virtual_tokens
     return config(**given)

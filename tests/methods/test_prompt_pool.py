@@ -29,6 +29,8 @@ def test_counts() -> None:
     assert count("prompt_pool", bert, site="key_value", **given) == (keys_and_values, keys_and_values)
     mixed = 161_280 + 768 * 768 + 768
     assert count("prompt_pool", bert, selection="mix", **given) == (mixed, mixed)
+    bare = 161_280 - 10 * 768
+    assert count("prompt_pool", bert, selection="mix", keys="prompts", **given) == (bare, bare)
 
 
 def test_top_k_is_brute_force(bert: Backbone) -> None:
@@ -57,7 +59,28 @@ def test_the_mix_is_a_weighted_sum(bert: Backbone) -> None:
     assert injection.auxiliary_loss_B is None
 
 
-@pytest.mark.parametrize("case", ["prompt_pool", "prompt_pool selection=mix", "prompt_pool site=key_value"])
+def test_a_prompt_may_be_its_own_key(bert: Backbone) -> None:
+    method = build("prompt_pool keys=prompts", bert, pool_size=4, temperature=0.5)
+    assert [name for name, _ in method.named_parameters()] == ["tables.0"]
+    ids, mask = texts(2, 7)
+    injection = inject(bert, method, ids, mask, [0, 1])
+    queries = bert.features(ids, mask, "mean")
+    (table,) = method.tables
+    for task in range(2):
+        exponents = [math.exp(cosine(queries[task], table[task, i].mean(0)) / 0.5) for i in range(4)]
+        expected = sum(e / sum(exponents) * table[task, i] for i, e in enumerate(exponents))
+        torch.testing.assert_close(injection.prompt.embeddings_BPE[task], expected)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "prompt_pool",
+        "prompt_pool selection=mix",
+        "prompt_pool keys=prompts",
+        "prompt_pool site=key_value",
+    ],
+)
 def test_rows_have_no_influence_on_each_other(case: str, bert: Backbone) -> None:
     method = build(case, bert)
     queries = torch.randn(6, 32, generator=torch.Generator().manual_seed(1))
@@ -136,6 +159,11 @@ def test_training_does_not_collapse_onto_one_prompt(make_backbone: Callable[[str
         ({"pool_size": 0, "top_k": 1, "selection": "mix"}, "pool_size must be at least 1, not 0"),
         ({"temperature": 0.0}, "temperature must be above 0, not 0.0"),
         ({"pull": -1.0}, "pull must be at least 0, not -1.0"),
+        (
+            {"selection": "mix", "keys": "prompts", "site": "key_value"},
+            "keys must be learned, not prompts, with site: key_value and in models whose embeddings are not as wide as their "
+            "hidden states: prompts and queries are compared",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(given: dict[str, object], problem: str, bert: Backbone) -> None:
