@@ -7,7 +7,8 @@ Two kinds of claim, each with the test that suits it:
    all hold, so it is false in at most 5 % of studies whichever methods are equal.
 2. Otherwise a method leaves the set only if another is shown to be better by a test that is corrected over all pairs: the
    distribution of the largest of all |t| among equal methods, drawn with the pairs' own errors and degrees of freedom (max-t;
-   Westfall & Young, 1993; Tukey's test is the case of independent methods with equal errors).
+   Westfall & Young, 1993; Tukey's test is the case of independent methods with equal errors). If so the leader beats all others,
+   it is better than every other too: with few seeds the t of a single pair is the more cautious of the two.
 
 The p of a pair is that of the claim that is made of it, and its interval excludes 0 exactly where p < 0.05. Where seeds are added
 in several looks (looks.py), p counts this too: it is p of this look times 0.05 / level of this look.
@@ -40,7 +41,7 @@ class Pair:
 
     Attributes:
         estimate: with the interval and the p value of the claim that is made of the pair.
-        claim: "best": part of "better than every other"; "any": corrected over all pairs.
+        claim: "best": part of "better than every other" as tested without correction; "any": corrected over all pairs.
     """
 
     one: int
@@ -115,9 +116,14 @@ def standing(joint: Joint, level: float = ALPHA) -> Standing:
             pairs.append(Pair(one, other, _claimed(estimate, ALPHA / alone, alone), "best"))
         else:
             pairs.append(Pair(one, other, corrected(estimate), "any"))
-    worse = {pair.other if pair.estimate.mean > 0 else pair.one for pair in pairs if pair.shown}
-    members = tuple(index for index in range(count) if index not in worse or index == leader)
-    return Standing(leader, best, (leader,) if best else members, tuple(pairs))
+    shown = [pair if pair.estimate.mean > 0 else pair.turned for pair in pairs if pair.shown]
+    unbeaten = set(range(count)) - {pair.other for pair in shown} | {leader}
+    if (
+        len(unbeaten) == 1
+    ):  # by the leader itself, or else its "better than every other" would stand on no p of its own
+        unbeaten = set(range(count)) - {pair.other for pair in shown if pair.one == leader}
+    best = best or len(unbeaten) == 1 < count
+    return Standing(leader, best, tuple(sorted(unbeaten)), tuple(pairs))
 
 
 def _claimed(estimate: Estimate, factor: float, each: float) -> Estimate:
