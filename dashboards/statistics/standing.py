@@ -118,9 +118,8 @@ def standing(joint: Joint, level: float = ALPHA) -> Standing:
             pairs.append(Pair(one, other, corrected(estimate), "any"))
     shown = [pair if pair.estimate.mean > 0 else pair.turned for pair in pairs if pair.shown]
     unbeaten = set(range(count)) - {pair.other for pair in shown} | {leader}
-    if (
-        len(unbeaten) == 1
-    ):  # by the leader itself, or else its "better than every other" would stand on no p of its own
+    if len(unbeaten) == 1:
+        # By the leader itself, or else its "better than every other" would stand on no p of its own.
         unbeaten = set(range(count)) - {pair.other for pair in shown if pair.one == leader}
     best = best or len(unbeaten) == 1 < count
     return Standing(leader, best, tuple(sorted(unbeaten)), tuple(pairs))
