@@ -73,7 +73,7 @@ class Config(InputConfig):
         "learned",
         allowed=Choice(("learned", "prompts")),
         searched=False,
-        help="a prompt's key is a vector of its own, and the query is transformed; or the mean of the prompt itself",
+        help="learned: each prompt has a key, and the query is transformed; prompts: the mean of a prompt is its key",
         where={"selection": "mix"},
     )
     temperature: float = hyperparameter(
@@ -120,8 +120,8 @@ class Config(InputConfig):
             found.append(OUT_OF_REACH)
         if self.prompts_are_keys and (self.site != "input" or shape.embedding_size != shape.hidden_size):
             found.append(
-                "keys must be learned, not prompts, with site: key_value and in models whose embeddings are not as wide as their "
-                "hidden states: prompts and queries are compared"
+                "keys must be learned, not prompts: a query can be compared with prompts only at site: input, in a model whose "
+                "embeddings are as wide as its hidden states"
             )
         return found
 

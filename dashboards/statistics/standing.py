@@ -7,8 +7,8 @@ Two kinds of claim, each with the test that suits it:
    all hold, so it is false in at most 5 % of studies whichever methods are equal.
 2. Otherwise a method leaves the set only if another is shown to be better by a test that is corrected over all pairs: the
    distribution of the largest of all |t| among equal methods, drawn with the pairs' own errors and degrees of freedom (max-t;
-   Westfall & Young, 1993; Tukey's test is the case of independent methods with equal errors). If so the leader beats all others,
-   it is better than every other too: with few seeds the t of a single pair is the more cautious of the two.
+   Westfall & Young, 1993; Tukey's test is the case of independent methods with equal errors). Where this test
+   shows that the leader beats each other one, that is "better than every other" too: with few seeds it may show what 1 does not.
 
 The p of a pair is that of the claim that is made of it, and its interval excludes 0 exactly where p < 0.05. Where seeds are added
 in several looks (looks.py), p counts this too: it is p of this look times 0.05 / level of this look.

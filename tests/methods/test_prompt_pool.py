@@ -161,8 +161,8 @@ def test_training_does_not_collapse_onto_one_prompt(make_backbone: Callable[[str
         ({"pull": -1.0}, "pull must be at least 0, not -1.0"),
         (
             {"selection": "mix", "keys": "prompts", "site": "key_value"},
-            "keys must be learned, not prompts, with site: key_value and in models whose embeddings are not as wide as their "
-            "hidden states: prompts and queries are compared",
+            "keys must be learned, not prompts: a query can be compared with prompts only at site: input, in a model whose "
+            "embeddings are as wide as its hidden states",
         ),
     ],
 )
