@@ -12,6 +12,7 @@ from typing import ClassVar
 from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
+from methods.bundle import Bundle
 from methods.config import READOUTS, MethodConfig, hyperparameter
 from methods.method import Rows, Start
 from methods.space import Choice, Float
@@ -44,5 +45,6 @@ class Method(method.Method):
     def initialize(self, start: Start) -> None:
         """Does nothing: there are no parameters."""
 
-    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
+    @classmethod
+    def inject(cls, bundle: Bundle, rows: Rows, backbone: Backbone) -> Injection:
         return Injection(rows=len(rows))

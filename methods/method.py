@@ -7,6 +7,7 @@ the formula and the differences from the paper. A new method needs no other chan
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.backbone.injection import Injection
+from methods.bundle import Bundle, Segments
 
 if TYPE_CHECKING:
     from methods.backbone.backbone import Backbone
@@ -26,13 +28,16 @@ class Rows:
     """A method's input for the rows of a batch.
 
     Attributes:
-        task_B: `[B]` int64, the index of each row's task.
+        task_B: `[B]` int64, the index of each row's task; in a bundle, the index among the tasks of all members, which is
+            member * tasks + task.
         query_BH: `[B, H]` float32, the bare model's features of each row (`Backbone.features`), if the method's
             `query` asks for them; else None.
+        members: in a bundle, the member of each row.
     """
 
     task_B: Tensor
     query_BH: Tensor | None = None
+    members: Segments | None = None
 
     def __len__(self) -> int:
         return len(self.task_B)
@@ -66,6 +71,9 @@ class Method(nn.Module, ABC):
 
     A method is built from a configuration, the backbone and the number of tasks. Its parameters get their values from
     `initialize`, or from a file if it was saved. It keeps no reference to the shared backbone.
+
+    It defines `inject`, which many methods of its class go through at once, or else `forward`, for itself alone; then its trials
+    share forwards of the backbone too, but each makes its own injection.
     """
 
     title: ClassVar[str]
@@ -76,6 +84,8 @@ class Method(nn.Module, ABC):
     """Whether it puts anything into the model. Without, what a linear head reads of a row is computed only once."""
     private_backbone: ClassVar[bool] = False
     """Whether it trains a copy of the backbone (`own_backbone`), so that it cannot share a forward with other trials."""
+    may_differ: ClassVar[frozenset[str]] = frozenset()
+    """Hyperparameters in which the members of a bundle may differ, besides learning rates, readouts and starts."""
 
     def __init__(self, config: Any, backbone: Backbone, num_tasks: int) -> None:
         super().__init__()
@@ -103,9 +113,24 @@ class Method(nn.Module, ABC):
     def initialize(self, start: Start) -> None:
         """Initialises the parameters; random numbers come only from `start.generator`."""
 
-    @abstractmethod
+    @classmethod
+    def inject(cls, bundle: Bundle, rows: Rows, backbone: Backbone) -> Injection:
+        """Makes the injection for rows of the members of a bundle; every parameter takes part in every call."""
+        raise NotImplementedError(f"{cls.__module__} must define inject or forward")
+
     def forward(self, rows: Rows, backbone: Backbone) -> Injection:
         """Makes the injection for the rows of a batch; `backbone` is the one that will run them."""
+        alone = Segments([len(rows)], rows.task_B.device)
+        return self.inject(Bundle.of(self), dataclasses.replace(rows, members=alone), backbone)
+
+    @property
+    def structure(self) -> tuple[object, ...] | None:
+        """What is equal in methods that can form a bundle; None if it cannot be in one."""
+        if type(self).forward is not Method.forward:
+            return None
+        free = {"learning_rate", "head_learning_rate", "readout", "init", "init_text", *self.may_differ}
+        same = [(f.name, getattr(self.config, f.name)) for f in dataclasses.fields(self.config)]
+        return type(self), self.num_tasks, *(each for each in same if each[0] not in free)
 
     def deployed(self, backbone: Backbone) -> Method:
         """Returns a method that makes the same injections with only the parameters that deployment needs.

@@ -27,11 +27,12 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
+from methods.bundle import Bundle, first_of
 from methods.config import hyperparameter
 from methods.method import Rows, Start
 from methods.sites.config import InputConfig
 from methods.sites.input_site import placed
-from methods.sites.pool_usage import PoolUsage
+from methods.sites.pool_usage import PoolUsage, count
 from methods.space import Choice, Float, Int
 
 
@@ -75,6 +76,7 @@ class Method(method.Method):
     """
 
     title = "Multi-task prompt tuning"
+    may_differ = frozenset({"num_virtual_tokens", "pool_size", "selector_rate"})
 
     def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
         super().__init__(config, backbone, num_tasks)
@@ -86,7 +88,7 @@ class Method(method.Method):
             self.weight = nn.Parameter(torch.empty(selectors, size, shape.hidden_size))
         if config.selector == "task_embedding":
             self.task = nn.Parameter(torch.empty(num_tasks, shape.hidden_size))
-        self._usage = PoolUsage(size)
+        self.usage = PoolUsage(size)
 
     @property
     def query(self) -> str | None:
@@ -110,25 +112,42 @@ class Method(method.Method):
         selectors = [parameter for name, parameter in self.named_parameters() if name != "pool"]
         return [([self.pool], 1.0), (selectors, self.config.selector_rate)]
 
-    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
-        share_BM = self.selection(rows)
-        if self.training:
-            self._usage.count(share_BM)
-        mixed_BPE = torch.einsum("bm,mpe->bpe", share_BM, self.pool)
-        return Injection(len(rows), prompt=placed(mixed_BPE, self.config.placement))
+    @classmethod
+    def inject(cls, bundle: Bundle, rows: Rows, backbone: Backbone) -> Injection:
+        assert rows.members is not None, "rows of a bundle come with their members"
+        share_BM = _shares(bundle, rows)
+        if bundle.training:
+            count(bundle["usage.taken_M"], share_BM, rows.members)
+        mixed_KXPE = torch.einsum("kxm,kmpe->kxpe", rows.members.apart(share_BM), bundle["pool"])
+        length_B = bundle.sizes("num_virtual_tokens", rows.members)
+        mask_BP = None if length_B is None else first_of(length_B, mixed_KXPE.shape[2])
+        return Injection(
+            len(rows), prompt=placed(rows.members.joined(mixed_KXPE), bundle.config.placement, mask_BP)
+        )
 
     def metrics(self) -> dict[str, float]:
-        return self._usage.metrics()
+        return self.usage.metrics()
 
     def selection(self, rows: Rows) -> Tensor:
         """The shares S_t(x) of each row, `[B, M]`; they add up to 1."""
-        if self.config.selector == "task_id":
-            return self.bias[rows.task_B].softmax(1)
+        return _shares(Bundle.of(self), rows)
+
+
+def _shares(bundle: Bundle, rows: Rows) -> Tensor:
+    """The shares of each row in its member's pool, `[B, M]`."""
+    bias_XM = bundle["bias"].flatten(0, 1)
+    which_B = rows.task_B
+    if bundle.config.selector == "task_id":
+        scores_BM = bias_XM[which_B]
+    else:
         assert rows.query_BH is not None, "rows come with the query that the method asks for"
         text_BH = nn.functional.normalize(rows.query_BH, dim=1)
-        which_B = rows.task_B
-        if self.config.selector == "task_embedding":
-            text_BH = text_BH + self.task[rows.task_B]
-            which_B = torch.zeros_like(rows.task_B)
-        scores_BM = torch.einsum("bmh,bh->bm", self.weight[which_B], text_BH) + self.bias[which_B]
-        return scores_BM.softmax(1)
+        if bundle.config.selector == "task_embedding":
+            text_BH = text_BH + bundle["task"].flatten(0, 1)[which_B]
+            which_B = which_B // bundle.members[0].num_tasks
+        weight_BMH = bundle["weight"].flatten(0, 1)[which_B]
+        scores_BM = torch.einsum("bmh,bh->bm", weight_BMH, text_BH) + bias_XM[which_B]
+    size_B = bundle.sizes("pool_size", rows.members)
+    if size_B is not None:
+        scores_BM = scores_BM.masked_fill(~first_of(size_B, scores_BM.shape[1]), -torch.inf)
+    return scores_BM.softmax(1)

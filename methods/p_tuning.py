@@ -29,8 +29,10 @@ from methods import method, prompt_tuning
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
+from methods.bundle import Bundle
 from methods.config import hyperparameter
 from methods.method import Rows, Start
+from methods.recurrent import bidirectional
 from methods.sites.config import InputConfig
 from methods.sites.input_site import prompt_injection
 from methods.sites.matching import match
@@ -68,6 +70,7 @@ class Method(method.Method):
     """Trains `embedding` `[tasks, P, E]` and the encoder: `lstm` or `first`, then `middle` and `last`."""
 
     title = "P-tuning"
+    may_differ = frozenset({"num_virtual_tokens"})
 
     def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
         super().__init__(config, backbone, num_tasks)
@@ -91,15 +94,12 @@ class Method(method.Method):
 
     def prompt(self) -> Tensor:
         """The encoder's output, `[tasks, P, E]`."""
-        if self.config.encoder == "lstm":
-            hidden = self.lstm(self.embedding)[0]
-        else:
-            hidden = torch.relu(self.first(self.embedding))
-        made: Tensor = self.last(torch.relu(self.middle(hidden)))
-        return made
+        return _prompts(Bundle.of(self))
 
-    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
-        return prompt_injection(self.prompt(), rows, self.config.placement, backbone)
+    @classmethod
+    def inject(cls, bundle: Bundle, rows: Rows, backbone: Backbone) -> Injection:
+        length_B = bundle.sizes("num_virtual_tokens", rows.members)
+        return prompt_injection(_prompts(bundle), rows, bundle.config.placement, backbone, length_B)
 
     @torch.no_grad()
     def deployed(self, backbone: Backbone) -> method.Method:
@@ -107,3 +107,19 @@ class Method(method.Method):
         form = prompt_tuning.Method(prompt_tuning.Config(**same), backbone, self.num_tasks)
         form.prompt.copy_(self.prompt())
         return form.to(self.embedding.device)
+
+
+def _prompts(bundle: Bundle) -> Tensor:
+    """The encoders' output, `[K * tasks, P, E]`."""
+    embedding_KTPE = bundle["embedding"]
+    if bundle.config.encoder == "mlp":
+        hidden_KXW = torch.relu(bundle.linear("first", embedding_KTPE.flatten(1, 2)))
+    elif len(bundle) == 1:
+        hidden_KXW = bundle.members[0].lstm(embedding_KTPE[0])[0].flatten(0, 1)[None]  # type: ignore[operator]
+    else:
+        lengths = [member.config.num_virtual_tokens for member in bundle.members]
+        length_K = torch.tensor(lengths, device=embedding_KTPE.device)
+        weight = lambda name: bundle[f"lstm.{name}"]  # noqa: E731
+        hidden_KXW = bidirectional(embedding_KTPE, weight, layers=2, length_K=length_K).flatten(1, 2)
+    made_KXE = bundle.linear("last", torch.relu(bundle.linear("middle", hidden_KXW)))
+    return made_KXE.reshape(-1, *embedding_KTPE.shape[2:])

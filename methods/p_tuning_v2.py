@@ -27,6 +27,7 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
+from methods.bundle import Bundle
 from methods.config import hyperparameter
 from methods.method import Rows, Start
 from methods.sites.config import KeyValueConfig, chosen_sites
@@ -75,6 +76,7 @@ class Method(method.Method):
     """Trains `key.<number>` and `value.<number>` `[tasks, N, P, D]` for each chosen site."""
 
     title = "P-tuning v2"
+    may_differ = frozenset({"num_virtual_tokens", "dropout"})
 
     def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
         super().__init__(config, backbone, num_tasks)
@@ -115,19 +117,33 @@ class Method(method.Method):
         ids = start.encode(self.config.init_text)[:length]
         return start.backbone.embed(torch.tensor([ids], device=start.backbone.device))
 
-    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
+    @classmethod
+    def inject(cls, bundle: Bundle, rows: Rows, backbone: Backbone) -> Injection:
+        sites = chosen_sites(bundle.config.layers, backbone.shape)
         tables = {
-            site: (self._drop(key), self._drop(value))
-            for site, key, value in zip(self._sites, self.key, self.value, strict=True)
+            site: (_dropped(bundle, f"key.{number}"), _dropped(bundle, f"value.{number}"))
+            for number, site in enumerate(sites)
         }
-        return table_injection(tables, rows, self.config.shift_positions)
+        length_B = bundle.sizes("num_virtual_tokens", rows.members)
+        return table_injection(tables, rows, bundle.config.shift_positions, length_B)
 
-    def _drop(self, table: Tensor) -> Tensor:
-        """Applies dropout with the trial's own generator, so that a trial is the same alone and in a pack."""
-        rate = self.config.dropout
-        if not self.training or rate == 0:
-            return table
+    def drop(self, shape: torch.Size) -> Tensor:
+        """Dropout's factors for a table, drawn from the trial's own generator: a trial is the same alone and in a pack."""
         assert self._generator is not None, "initialize gives the generator that dropout draws from"
-        kept = torch.rand(table.shape, generator=self._generator) >= rate
-        dropped: Tensor = table * kept.to(table.device) / (1 - rate)
-        return dropped
+        kept = torch.rand(shape, generator=self._generator) >= self.config.dropout
+        factors: Tensor = kept / (1 - self.config.dropout)
+        return factors
+
+
+def _dropped(bundle: Bundle, name: str) -> Tensor:
+    """A table of all members, `[K * tasks, N, P, D]`, after each member's dropout."""
+    table_KTNPD = bundle[name]
+    if bundle.training and any(member.config.dropout for member in bundle.members):
+        factors = torch.ones(table_KTNPD.shape)
+        for number, member in enumerate(bundle.members):
+            if member.config.dropout:
+                own = member.get_parameter(name).shape
+                assert isinstance(member, Method)
+                factors[number, :, :, : own[2]] = member.drop(own)
+        table_KTNPD = table_KTNPD * factors.to(table_KTNPD)
+    return table_KTNPD.flatten(0, 1)

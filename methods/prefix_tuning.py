@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ from methods import method, p_tuning_v2
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Site
 from methods.backbone.shape import Shape
+from methods.bundle import Bundle
 from methods.config import hyperparameter
 from methods.method import Rows, Start
 from methods.sites.config import KeyValueConfig, chosen_sites
@@ -87,6 +88,7 @@ class Method(method.Method):
     """Trains `hidden` `[L, tasks, P, H]`, or `embedding` `[tasks, P, H]` with the layers `first` and `last`."""
 
     title = "Prefix tuning"
+    may_differ = frozenset({"num_virtual_tokens", "mlp_width"})
 
     def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
         super().__init__(config, backbone, num_tasks)
@@ -124,7 +126,7 @@ class Method(method.Method):
             bound = 1 / math.sqrt(layer.in_features)
             layer.weight.uniform_(-bound, bound, generator=start.generator)
             layer.bias.zero_()
-        match(self.last, self._mlp().flatten(0, 1), torch.cat(self._own(start), dim=1))
+        match(self.last, _outputs(Bundle.of(self)).flatten(0, 1), torch.cat(self._own(start), dim=1))
 
     def _own(self, start: Start) -> list[Tensor]:
         """The keys and values of a random text in each chosen layer, `[T, N*D]`, in the order of the outputs."""
@@ -133,33 +135,25 @@ class Method(method.Method):
             part[0].transpose(0, 1).flatten(1).float().cpu() for site in self._sites for part in probe[site]
         ]
 
-    def _mlp(self) -> Tensor:
-        """The network's output, `[tasks, P, 2*L*N*D]`."""
-        output: Tensor = self.last(torch.tanh(self.first(self.embedding)))
-        return output
+    @classmethod
+    def inject(cls, bundle: Bundle, rows: Rows, backbone: Backbone) -> Injection:
+        alone = len(bundle) == 1 and not torch.is_grad_enabled()
+        tables = bundle.members[0]._kept_tables(backbone) if alone else _tables(bundle, backbone)  # type: ignore[operator]
+        length_B = bundle.sizes("num_virtual_tokens", rows.members)
+        return table_injection(tables, rows, bundle.config.shift_positions, length_B)
 
-    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
-        tables = self._tables(backbone) if torch.is_grad_enabled() else self._kept_tables(backbone)
-        return table_injection(tables, rows, self.config.shift_positions)
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode; training forgets the tables that were kept."""
+        if mode:
+            self._kept = None
+        return super().train(mode)
 
     def _kept_tables(self, backbone: Backbone) -> dict[Site, tuple[Tensor, Tensor]]:
         """The tables, computed again only if a parameter has changed, since that takes as long as answering a row."""
         state = (id(backbone), *((p.data_ptr(), p._version) for p in self.parameters()))
         if self._kept is None or self._kept[0] != state:
-            self._kept = state, self._tables(backbone)
+            self._kept = state, _tables(Bundle.of(self), backbone)
         return self._kept[1]
-
-    def _tables(self, backbone: Backbone) -> dict[Site, tuple[Tensor, Tensor]]:
-        """The keys and values of each site, `[tasks, N, P, D]`."""
-        if self.config.parameterization == "hidden":
-            return backbone.project(dict(zip(self._sites, self.hidden, strict=True)))
-        shapes = [at for at in self._shapes for _ in range(2)]
-        outputs = torch.split(self._mlp(), [at.heads * at.width for at in shapes], dim=-1)
-        tables = [
-            output.reshape(*output.shape[:2], at.heads, at.width).transpose(1, 2)
-            for output, at in zip(outputs, shapes, strict=True)
-        ]
-        return dict(zip(self._sites, zip(tables[::2], tables[1::2], strict=True), strict=True))
 
     @torch.no_grad()
     def deployed(self, backbone: Backbone) -> method.Method:
@@ -167,7 +161,30 @@ class Method(method.Method):
             return self
         same = {name: getattr(self.config, name) for name in KeyValueConfig.fields()}
         form = p_tuning_v2.Method(p_tuning_v2.Config(**same), backbone, self.num_tasks)
-        for index, (key, value) in enumerate(self._tables(backbone).values()):
+        for index, (key, value) in enumerate(_tables(Bundle.of(self), backbone).values()):
             form.key[index].copy_(key)
             form.value[index].copy_(value)
         return form.to(self.embedding.device)
+
+
+def _tables(bundle: Bundle, backbone: Backbone) -> dict[Site, tuple[Tensor, Tensor]]:
+    """The keys and values of each site, `[K * tasks, N, P, D]`."""
+    sites = chosen_sites(bundle.config.layers, backbone.shape)
+    if bundle.config.parameterization == "hidden":
+        each_KTPH = bundle["hidden"].unbind(1)
+        return backbone.project({site: at.flatten(0, 1) for site, at in zip(sites, each_KTPH, strict=True)})
+    shapes = [backbone.shape.sites[site] for site in sites for _ in range(2)]
+    outputs = torch.split(_outputs(bundle), [at.heads * at.width for at in shapes], dim=-1)
+    tables = [
+        output.reshape(*output.shape[:2], at.heads, at.width).transpose(1, 2)
+        for output, at in zip(outputs, shapes, strict=True)
+    ]
+    return dict(zip(sites, zip(tables[::2], tables[1::2], strict=True), strict=True))
+
+
+def _outputs(bundle: Bundle) -> Tensor:
+    """The networks' output, `[K * tasks, P, 2*L*N*D]`."""
+    embedding_KTPH = bundle["embedding"]
+    inner_KXH = torch.tanh(bundle.linear("first", embedding_KTPH.flatten(1, 2)))
+    made_KXO = bundle.linear("last", inner_KXH)
+    return made_KXO.reshape(-1, embedding_KTPH.shape[2], made_KXO.shape[2])

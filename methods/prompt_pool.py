@@ -34,12 +34,13 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Prefix, full_mask
 from methods.backbone.shape import Shape
+from methods.bundle import Bundle, Segments, first_of
 from methods.config import hyperparameter
 from methods.method import Rows, Start
 from methods.sites.config import OUT_OF_REACH, InputConfig, placement_field
 from methods.sites.input_site import placed
 from methods.sites.key_value_site import matched, random_text
-from methods.sites.pool_usage import PoolUsage
+from methods.sites.pool_usage import PoolUsage, count
 from methods.space import Choice, Float, Int
 
 
@@ -138,6 +139,7 @@ class Method(method.Method):
     """
 
     title = "Prompt pool"
+    may_differ = frozenset({"num_virtual_tokens", "pool_size", "top_k"})
 
     def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
         super().__init__(config, backbone, num_tasks)
@@ -150,7 +152,7 @@ class Method(method.Method):
         keys, width = not config.prompts_are_keys, shape.hidden_size
         self.keys = nn.Parameter(torch.empty(num_tasks, config.pool_size, width)) if keys else None
         self.encoder = nn.Linear(width, width) if keys and config.selection == "mix" else None
-        self._usage = PoolUsage(config.pool_size)
+        self.usage = PoolUsage(config.pool_size)
 
     @property
     def query(self) -> str | None:
@@ -175,47 +177,93 @@ class Method(method.Method):
         for table, part in zip(self.tables, parts, strict=True):
             table.copy_(matched(part, tuple(table.shape[:3]), start.generator))
 
-    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
-        assert rows.query_BH is not None, "rows come with the query that the method asks for"
-        choose = self._pick if self.config.selection == "top_k" else self._mix
-        chosen, loss_B = choose(rows.task_B, rows.query_BH)
-        if self.config.site == "input":
-            return Injection(
-                len(rows), prompt=placed(chosen[0], self.config.placement), auxiliary_loss_B=loss_B
-            )
+    @classmethod
+    def inject(cls, bundle: Bundle, rows: Rows, backbone: Backbone) -> Injection:
+        assert rows.members is not None, "rows of a bundle come with their members"
+        choose = _pick if bundle.config.selection == "top_k" else _mix
+        chosen, mask_BP, loss_B = choose(bundle, rows, rows.members)
+        if bundle.config.site == "input":
+            prompt = placed(chosen[0], bundle.config.placement, mask_BP)
+            return Injection(len(rows), prompt=prompt, auxiliary_loss_B=loss_B)
         turned = [part.transpose(1, 2) for part in chosen]  # [B, N, P, D]
-        mask_BP = full_mask(len(rows), turned[0].shape[2], rows.task_B.device)
+        if mask_BP is None:
+            mask_BP = full_mask(len(rows), turned[0].shape[2], rows.task_B.device)
         prefixes = {
             site: Prefix(key, value, mask_BP)
-            for site, key, value in zip(self._sites, turned[::2], turned[1::2], strict=True)
+            for site, key, value in zip(backbone.shape.sites, turned[::2], turned[1::2], strict=True)
         }
         return Injection(len(rows), prefixes=prefixes, auxiliary_loss_B=loss_B)
 
     def metrics(self) -> dict[str, float]:
-        return self._usage.metrics()
+        return self.usage.metrics()
 
-    def _pick(self, task_B: Tensor, query_BH: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Joins the nearest prompts, `[B, k*P, ...]` from each table; also returns the pull loss `[B]`."""
-        nearest = self._cosine(task_B, query_BH).topk(self.config.top_k, dim=1)
-        if self.training:
-            taken_BM = torch.zeros(len(task_B), self.config.pool_size, device=task_B.device)
-            self._usage.count(taken_BM.scatter_(1, nearest.indices, 1.0))
-        chosen = [table[task_B[:, None], nearest.indices].flatten(1, 2) for table in self.tables]
-        loss_B = self.config.pull * (1 - nearest.values).sum(1)
-        return chosen, loss_B
 
-    def _mix(self, task_B: Tensor, query_BH: Tensor) -> tuple[list[Tensor], None]:
-        """Computes the weighted sum of the prompts, `[B, P, ...]` from each table."""
-        asked_BH = query_BH if self.encoder is None else self.encoder(query_BH)
-        weight_BM = (self._cosine(task_B, asked_BH) / self.config.temperature).softmax(1)
-        if self.training:
-            self._usage.count(weight_BM)
-        return [torch.einsum("bm,bm...->b...", weight_BM, table[task_B]) for table in self.tables], None
+_Chosen = tuple[list[Tensor], Tensor | None, Tensor | None]
+"""Each row's virtual tokens, `[B, P, ...]` from each table; their mask, None if none is padding; and the auxiliary loss `[B]`."""
 
-    def _cosine(self, task_B: Tensor, query_BH: Tensor) -> Tensor:
-        """The cosine of each row's query with each key of its task, `[B, M]`."""
-        keys = self.tables[0].mean(2) if self.keys is None else self.keys
-        return nn.functional.cosine_similarity(query_BH[:, None], keys[task_B], dim=-1)
+
+def _pick(bundle: Bundle, rows: Rows, members: Segments) -> _Chosen:
+    """Joins the nearest prompts, P = k * the prompts' length, with the pull loss."""
+    tables, most = _tables(bundle), max(member.config.top_k for member in bundle.members)
+    nearest = _cosine(bundle, rows, rows.query_BH).topk(most, dim=1)
+    far_Bk, mask_BkP = 1 - nearest.values, None
+    k_B, length_B = bundle.sizes("top_k", members), bundle.sizes("num_virtual_tokens", members)
+    share_Bk = torch.ones_like(far_Bk)
+    if k_B is not None:
+        share_Bk = first_of(k_B, most).to(far_Bk.dtype)
+        far_Bk = far_Bk.where(share_Bk > 0, 0.0)
+    if k_B is not None or length_B is not None:
+        length = tables[0].shape[2]
+        mask_BkP = (share_Bk > 0)[:, :, None].expand(-1, -1, length)
+        if length_B is not None:
+            mask_BkP = mask_BkP & first_of(length_B, length)[:, None]
+    if bundle.training:
+        taken_BM = far_Bk.new_zeros(len(rows), bundle["usage.taken_M"].shape[1])
+        count(bundle["usage.taken_M"], taken_BM.scatter(1, nearest.indices, share_Bk), members)
+    chosen = [table[rows.task_B[:, None], nearest.indices].flatten(1, 2) for table in tables]
+    return chosen, None if mask_BkP is None else mask_BkP.flatten(1, 2), bundle.config.pull * far_Bk.sum(1)
+
+
+def _mix(bundle: Bundle, rows: Rows, members: Segments) -> _Chosen:
+    """Computes the weighted sum of the prompts."""
+    asked_BH = rows.query_BH
+    if "encoder.weight" in bundle:
+        assert asked_BH is not None, "rows come with the query that the method asks for"
+        asked_BH = members.joined(bundle.linear("encoder", members.apart(asked_BH)))
+    weight_BM = (_cosine(bundle, rows, asked_BH) / bundle.config.temperature).softmax(1)
+    if bundle.training:
+        count(bundle["usage.taken_M"], weight_BM, members)
+    mixed = [torch.einsum("bm,bm...->b...", weight_BM, table[rows.task_B]) for table in _tables(bundle)]
+    length_B = bundle.sizes("num_virtual_tokens", members)
+    return mixed, None if length_B is None else first_of(length_B, mixed[0].shape[1]), None
+
+
+def _cosine(bundle: Bundle, rows: Rows, asked_BH: Tensor | None) -> Tensor:
+    """The cosine of what each row asks with each key of its task, `[B, M]`; -inf where its pool has none."""
+    assert asked_BH is not None, "rows come with the query that the method asks for"
+    keys_XMH = _prompts_as_keys(bundle) if bundle.config.prompts_are_keys else bundle["keys"].flatten(0, 1)
+    cosine_BM = nn.functional.cosine_similarity(asked_BH[:, None], keys_XMH[rows.task_B], dim=-1)
+    size_B = bundle.sizes("pool_size", rows.members)
+    if size_B is not None:
+        cosine_BM = cosine_BM.masked_fill(~first_of(size_B, cosine_BM.shape[1]), -torch.inf)
+    return cosine_BM
+
+
+def _prompts_as_keys(bundle: Bundle) -> Tensor:
+    """The mean of each prompt's tokens, `[K * tasks, M, H]`."""
+    table_KTMPH = bundle["tables.0"]
+    lengths = [member.config.num_virtual_tokens for member in bundle.members]
+    if len(set(lengths)) == 1:
+        return table_KTMPH.mean(3).flatten(0, 1)
+    length_K = torch.tensor(lengths, device=table_KTMPH.device)
+    return (table_KTMPH.sum(3) / length_K[:, None, None, None]).flatten(0, 1)
+
+
+def _tables(bundle: Bundle) -> list[Tensor]:
+    """The tables of all members, `[K * tasks, M, P, ...]`."""
+    own = bundle.members[0].tables
+    assert isinstance(own, nn.ParameterList)
+    return [bundle[f"tables.{number}"].flatten(0, 1) for number in range(len(own))]
 
 
 def spread(queries_RH: Tensor, count: int, generator: torch.Generator) -> Tensor:

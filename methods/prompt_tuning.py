@@ -23,6 +23,7 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
+from methods.bundle import Bundle
 from methods.config import hyperparameter
 from methods.method import Rows, Start
 from methods.sites.config import InputConfig
@@ -65,6 +66,7 @@ class Method(method.Method):
     """Trains `prompt` `[tasks, P, E]`, one prompt for each task."""
 
     title = "Prompt tuning"
+    may_differ = frozenset({"num_virtual_tokens"})
 
     def __init__(self, config: Config, backbone: Backbone, num_tasks: int) -> None:
         super().__init__(config, backbone, num_tasks)
@@ -91,5 +93,8 @@ class Method(method.Method):
         ids[: len(first)] = first
         return ids
 
-    def forward(self, rows: Rows, backbone: Backbone) -> Injection:
-        return prompt_injection(self.prompt, rows, self.config.placement, backbone)
+    @classmethod
+    def inject(cls, bundle: Bundle, rows: Rows, backbone: Backbone) -> Injection:
+        length_B = bundle.sizes("num_virtual_tokens", rows.members)
+        table_XPE = bundle["prompt"].flatten(0, 1)
+        return prompt_injection(table_XPE, rows, bundle.config.placement, backbone, length_B)

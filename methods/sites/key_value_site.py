@@ -8,30 +8,37 @@ import torch
 from torch import Tensor
 
 from methods.backbone.injection import Injection, Prefix, Site, full_mask
+from methods.bundle import first_of
 from methods.method import Rows, Start
 
 _PROBE_TOKENS = 256
 
 
 def table_injection(
-    tables: Mapping[Site, tuple[Tensor, Tensor]], rows: Rows, shift_positions: bool
+    tables: Mapping[Site, tuple[Tensor, Tensor]],
+    rows: Rows,
+    shift_positions: bool,
+    length_B: Tensor | None = None,
 ) -> Injection:
     """Makes the injection from tables of keys and values, one per task.
 
     Args:
-        tables: the keys and values of each site, `[tasks, N, P, D]`.
+        tables: the keys and values of each site, `[X, N, P, D]`; `rows.task_B` says which of the X a row gets.
         rows: the rows of the batch.
         shift_positions: whether the text starts at position P instead of 0.
+        length_B: `[B]` int64, how many of the P virtual tokens a row gets; None: all of them.
     """
     length = next(iter(tables.values()))[0].shape[2]
-    mask_BP = full_mask(len(rows), length, rows.task_B.device)
+    device = rows.task_B.device
+    mask_BP = full_mask(len(rows), length, device) if length_B is None else first_of(length_B, length)
+    offset_B = torch.full_like(rows.task_B, length) if length_B is None else length_B
     return Injection(
         rows=len(rows),
         prefixes={
             site: Prefix(key[rows.task_B], value[rows.task_B], mask_BP)
             for site, (key, value) in tables.items()
         },
-        offset_B=torch.full_like(rows.task_B, length) if shift_positions else None,
+        offset_B=offset_B if shift_positions else None,
     )
 
 

@@ -148,6 +148,10 @@ class Task(ABC):
             rows: the rows with their targets.
         """
 
+    def losses_of(self, row: Row) -> int:
+        """The number of losses that `loss` gives for a row: one for each place, or one for the whole row."""
+        return 1 if row.read is None else len(row.targets)
+
     def keep(self, logits_XC: Tensor, row: Row) -> Tensor:
         """The part of a row's logits that `evaluate` needs, `[places, ...]`."""
         return logits_XC

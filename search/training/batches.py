@@ -130,25 +130,20 @@ def without_targets(rows: Sequence[Row]) -> list[Row]:
 
 def collate(rows: Sequence[Row], device: torch.device) -> Texts:
     """Turns rows into tensors on a device. Either all rows have tokens for a separate decoder, or none has."""
-    size = (len(rows), max(len(row.input_ids) for row in rows))
-    ids_BT = torch.zeros(size, dtype=torch.long)
-    mask_BT, read_BT = torch.zeros(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool)
-    types_BT = torch.zeros(size, dtype=torch.long) if any(row.token_type_ids for row in rows) else None
-    written_BU = None
+    most = max(len(row.input_ids) for row in rows)
+    width, written_BU = most, None
     if any(row.written is not None for row in rows):
         longest = max(len(row.written or ()) for row in rows)
-        written_BU = torch.zeros(len(rows), longest, dtype=torch.long)
-        read_BT = torch.zeros(len(rows), 1 + longest, dtype=torch.bool)
-    for number, row in enumerate(rows):
-        length = len(row.input_ids)
-        ids_BT[number, :length] = torch.tensor(row.input_ids, dtype=torch.long)
-        mask_BT[number, :length] = True
-        if row.read is not None:
-            read_BT[number, torch.tensor(row.read)] = True
-        if types_BT is not None and row.token_type_ids is not None:
-            types_BT[number, :length] = torch.tensor(row.token_type_ids)
-        if written_BU is not None and row.written is not None:
-            written_BU[number, : len(row.written)] = torch.tensor(row.written)
+        width, written_BU = 1 + longest, _padded([row.written or () for row in rows], longest)
+    types_BT = None
+    if any(row.token_type_ids for row in rows):
+        types_BT = _padded([row.token_type_ids or () for row in rows], most)
+    lengths_B1 = torch.tensor([[len(row.input_ids)] for row in rows])
+    read_BT = torch.zeros(len(rows), width, dtype=torch.bool)
+    places = [(number, place) for number, row in enumerate(rows) for place in row.read or ()]
+    if places:
+        read_BT[tuple(torch.tensor(places).T)] = True
+    ids_BT, mask_BT = _padded([row.input_ids for row in rows], most), torch.arange(most) < lengths_B1
     return Texts(
         ids_BT.to(device),
         mask_BT.to(device),
@@ -156,3 +151,8 @@ def collate(rows: Sequence[Row], device: torch.device) -> Texts:
         None if types_BT is None else types_BT.to(device),
         None if written_BU is None else written_BU.to(device),
     )
+
+
+def _padded(rows: Sequence[Sequence[int]], length: int) -> Tensor:
+    """`[B, length]` int64, padded on the right with 0."""
+    return torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], dtype=torch.long)

@@ -1,31 +1,28 @@
-"""The training of one trial: its batches, its loss and its optimizer step.
+"""One trial in training: its parameters and its batches.
 
 A `Trial` owns its method, heads, optimizer, generator, schedule and data order. A `Pack` (`search/training/pack.py`)
-runs the backbone for it, alone or together with other trials.
-
-Letters: B rows, T text tokens, H hidden width, C classes.
+takes its steps, alone or together with other trials.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from methods.backbone.backbone import Backbone
-from methods.backbone.injection import Injection
 from methods.config import MethodConfig, TrainedConfig
 from methods.heads.heads import Head, LinearHead
-from methods.method import Method, Rows, Start
+from methods.method import Method, Start
 from methods.parameters import deployed_parameters, trained_parameters
 from search.config.study_config import TrainingConfig
 from search.seeds import derive
 from search.tasks import Row, Task
 from search.training import frozen_features
-from search.training.batches import BatchOrder, Texts
+from search.training.batches import BatchOrder
 
 _TRIALS = 4
 """What all rows may cost, in rows that one trial trains on: a search has more trials than this."""
@@ -52,19 +49,20 @@ class Batch:
         rows: the rows.
         tasks: the index of each row's task.
         numbers: the number of each row in its task's split.
-        method_input: the method's input for these rows.
     """
 
     rows: list[Row]
     tasks: list[int]
     numbers: list[int]
-    method_input: Rows
+
+    def losses(self, task: Task, index: int) -> int:
+        """The number of losses that a task has in the batch."""
+        rows = zip(self.rows, self.tasks, strict=True)
+        return sum(task.losses_of(row) for row, other in rows if other == index)
 
 
 Part = list[int]
 """Some rows of a batch, by their index in it."""
-Logits = Callable[[int, Part], Tensor]
-"""Takes a task's index and places in a part of a batch, and gives the logits of these rows, `[X, C]`."""
 
 
 class Trial:
@@ -100,9 +98,9 @@ class Trial:
         self.method = method_class(config, backbone, len(tasks))
         self.backbone = self.method.own_backbone or backbone
         self.heads = nn.ModuleList(task.head(self.backbone, config.readout) for task in tasks)
-        self._queries: list[Tensor] | None = None
+        self.queries: list[Tensor] | None = None  # of each task's training rows
         if self.method.query is not None:
-            self._queries = [
+            self.queries = [
                 frozen_features.query_features(task.splits["train"], backbone, self.method.query)
                 for task in tasks
             ]
@@ -149,84 +147,14 @@ class Trial:
             rows=[self.tasks[t].splits["train"].rows[row] for t, row in numbers],
             tasks=[t for t, _ in numbers],
             numbers=[row for _, row in numbers],
-            method_input=self._describe(numbers),
         )
-
-    def _describe(self, rows: list[tuple[int, int]]) -> Rows:
-        """The method's input for rows, which are given as (task index, row number in train)."""
-        device = self.backbone.device
-        query_BH = None
-        if self._queries is not None:
-            query_BH = torch.stack([self._queries[t][row] for t, row in rows]).to(device)
-        return Rows(torch.tensor([t for t, _ in rows], device=device), query_BH)
-
-    def logits(self, hidden_BTH: Tensor, texts: Texts) -> Logits:
-        """The logits of rows whose hidden states these are."""
-        return lambda index, mine: self.heads[index](
-            hidden_BTH[mine], texts.mask_BT[mine], texts.read_BT[mine]
-        )
-
-    def known_logits(self, batch: Batch, part: Part) -> Logits:
-        """The logits of some rows of a batch, if `needs_no_forward`."""
-
-        def logits(index: int, mine: Part) -> Tensor:
-            split, head = self.tasks[index].splits["train"], self.heads[index]
-            assert isinstance(head, LinearHead)
-            known = frozen_features.read_features(split, self.backbone, head)
-            return head.answer(
-                known.of([batch.numbers[part[place]] for place in mine]).to(self.backbone.device)
-            )
-
-        return logits
-
-    def loss(self, batch: Batch, part: Part, logits: Logits, injection: Injection) -> Tensor:
-        """What some rows of the batch add to its loss.
-
-        The batch's loss is the weighted sum over tasks of the mean loss of all targets in the batch, plus the mean
-        auxiliary loss of all rows.
-
-        Args:
-            batch: the whole batch.
-            part: the rows.
-            logits: of these rows.
-            injection: the injection into these rows.
-        """
-        total = torch.zeros((), device=self.backbone.device)
-        for index, task in enumerate(self.tasks):
-            mine = [place for place, row in enumerate(part) if batch.tasks[row] == index]
-            if mine:
-                logits_XC = logits(index, mine)
-                rows = [batch.rows[part[place]] for place in mine]
-                losses_X = task.loss(torch.split(logits_XC, [row.places for row in rows]), rows)
-                whole = [row for row, other in zip(batch.rows, batch.tasks, strict=True) if other == index]
-                count = len(losses_X) if len(whole) == len(rows) else _losses(task, whole, logits_XC)
-                total = total + self.weights[index] * losses_X.sum() / count
-        if injection.auxiliary_loss_B is not None:
-            total = total + injection.auxiliary_loss_B.sum() / len(batch.rows)
-        return total
-
-    def update(self) -> None:
-        """Clips the gradients, takes an optimizer step and clears the gradients.
-
-        Raises:
-            DivergedError: a gradient is not finite.
-        """
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm)
-        if not math.isfinite(norm):
-            raise DivergedError(f"the gradient's norm is {float(norm)} at step {self.step + 1}")
-        factor = learning_rate_factor(self.settings, self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
 
     def _initialize(self, backbone: Backbone) -> None:
         """Initialises the method and the heads from the trial's generator."""
         names = tuple(task.name for task in self.tasks)
         label_ids = {task.name: task.label_ids for task in self.tasks}
         encode = self.tasks[0].encode
-        drawing = self.generator, encode, self._queries, self._example
+        drawing = self.generator, encode, self.queries, self._example
         self.method.initialize(Start(backbone, names, label_ids, *drawing))
         for head in self.heads:
             assert isinstance(head, Head)
@@ -258,11 +186,6 @@ def worth_computing_once(tasks: Sequence[Task], settings: TrainingConfig) -> boo
     """Whether the training rows are few beside those that the trials of a search train on."""
     rows = sum(len(task.splits["train"]) for task in tasks)
     return rows <= _TRIALS * settings.max_steps * settings.per_device_train_batch_size
-
-
-def _losses(task: Task, rows: Sequence[Row], logits_XC: Tensor) -> int:
-    """How many losses a task has for rows; `logits_XC` gives the shape of their logits."""
-    return len(task.loss([logits_XC.new_zeros(row.places, *logits_XC.shape[1:]) for row in rows], rows))
 
 
 def learning_rate_factor(settings: TrainingConfig, step: int) -> float:

@@ -104,7 +104,7 @@ def _step(pack: Pack, trial: Trial) -> float | DivergedError:
             if not out_of_memory(error) or not pack.halve():
                 raise
         trial.generator.set_state(drawn)
-        trial.optimizer.zero_grad(set_to_none=True)
+        pack.forget()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
