@@ -47,7 +47,7 @@ from benchmarks.gpu_measures import (
 from benchmarks.gpu_rivals import PROCESSES, peft_rates, processes
 from methods.backbone.backbone import Backbone
 from search.tasks.label_problems import OneLabel
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 
 SST2_ROWS = 67_349
 

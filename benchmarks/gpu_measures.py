@@ -22,7 +22,7 @@ from methods.backbone.backbone import Backbone
 from search.config.study_config import TrainingConfig
 from search.tasks import Row, Split
 from search.tasks.label_problems import OneLabel
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from search.training.trial import Trial
 
 ROWS, VIRTUAL_TOKENS = 8, 16

@@ -32,7 +32,7 @@ from benchmarks.gpu_measures import (
     synchronize,
     timed_step,
 )
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 
 PROCESSES = 4
 

@@ -29,7 +29,7 @@ from search.config.study_config import ModelConfig, TrainingConfig
 from search.tasks import Task
 from search.training import model_files
 from search.training.evaluation import evaluate
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from search.training.trial import Trial
 
 ALPHAS = (0.02, 0.1, 0.5, 0.9, 0.98)

@@ -35,7 +35,7 @@ from search.strategy.sampling import distributions
 from search.tasks import Task
 from search.training import model_files
 from search.training.evaluation import evaluate
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from search.training.trial import DivergedError, Trial
 
 METHODS = ("prompt_tuning", "p_tuning_v2", "lora")

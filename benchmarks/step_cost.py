@@ -27,7 +27,7 @@ from search.config.study_config import ModelConfig, TrainingConfig
 from search.tasks import Row, Split
 from search.tasks.label_problems import OneLabel
 from search.training import model_files
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from search.training.trial import Trial
 
 

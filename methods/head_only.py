@@ -12,7 +12,7 @@ from typing import ClassVar
 from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
-from methods.bundle import Bundle
+from methods.bundles.bundle import Bundle
 from methods.config import READOUTS, MethodConfig, hyperparameter
 from methods.method import Rows, Start
 from methods.space import Choice, Float

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.backbone.injection import Injection
-from methods.bundle import Bundle, Segments
+from methods.bundles.bundle import Bundle, Segments
 
 if TYPE_CHECKING:
     from methods.backbone.backbone import Backbone

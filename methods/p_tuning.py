@@ -29,10 +29,10 @@ from methods import method, prompt_tuning
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
-from methods.bundle import Bundle
+from methods.bundles.bundle import Bundle
+from methods.bundles.recurrent import bidirectional
 from methods.config import hyperparameter
 from methods.method import Rows, Start
-from methods.recurrent import bidirectional
 from methods.sites.config import InputConfig
 from methods.sites.input_site import prompt_injection
 from methods.sites.matching import match
@@ -115,7 +115,7 @@ def _prompts(bundle: Bundle) -> Tensor:
     if bundle.config.encoder == "mlp":
         hidden_KXW = torch.relu(bundle.linear("first", embedding_KTPE.flatten(1, 2)))
     elif len(bundle) == 1:
-        hidden_KXW = bundle.members[0].lstm(embedding_KTPE[0])[0].flatten(0, 1)[None]  # type: ignore[operator]
+        hidden_KXW = bundle.members[0].lstm(embedding_KTPE[0])[0].flatten(0, 1)[None]
     else:
         lengths = [member.config.num_virtual_tokens for member in bundle.members]
         length_K = torch.tensor(lengths, device=embedding_KTPE.device)

@@ -27,7 +27,7 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection
 from methods.backbone.shape import Shape
-from methods.bundle import Bundle
+from methods.bundles.bundle import Bundle
 from methods.config import hyperparameter
 from methods.method import Rows, Start
 from methods.sites.config import KeyValueConfig, chosen_sites

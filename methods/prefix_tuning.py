@@ -34,7 +34,7 @@ from methods import method, p_tuning_v2
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Site
 from methods.backbone.shape import Shape
-from methods.bundle import Bundle
+from methods.bundles.bundle import Bundle
 from methods.config import hyperparameter
 from methods.method import Rows, Start
 from methods.sites.config import KeyValueConfig, chosen_sites
@@ -138,7 +138,7 @@ class Method(method.Method):
     @classmethod
     def inject(cls, bundle: Bundle, rows: Rows, backbone: Backbone) -> Injection:
         alone = len(bundle) == 1 and not torch.is_grad_enabled()
-        tables = bundle.members[0]._kept_tables(backbone) if alone else _tables(bundle, backbone)  # type: ignore[operator]
+        tables = bundle.members[0]._kept_tables(backbone) if alone else _tables(bundle, backbone)
         length_B = bundle.sizes("num_virtual_tokens", rows.members)
         return table_injection(tables, rows, bundle.config.shift_positions, length_B)
 

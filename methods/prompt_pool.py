@@ -34,7 +34,7 @@ from methods import method
 from methods.backbone.backbone import Backbone
 from methods.backbone.injection import Injection, Prefix, full_mask
 from methods.backbone.shape import Shape
-from methods.bundle import Bundle, Segments, first_of
+from methods.bundles.bundle import Bundle, Segments, first_of
 from methods.config import hyperparameter
 from methods.method import Rows, Start
 from methods.sites.config import OUT_OF_REACH, InputConfig, placement_field

@@ -46,7 +46,7 @@ FLOORS = (
     ("methods.answers", "methods.sites"),
     ("methods.parameters",),
     ("methods.method",),
-    ("methods.config", "methods.heads"),
+    ("methods.config", "methods.heads", "methods.bundles"),
     ("methods.backbone",),
     ("methods.space",),
 )

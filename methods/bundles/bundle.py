@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor
-
-if TYPE_CHECKING:
-    from methods.method import Method
+from torch import Tensor, nn
 
 
 class Segments:
@@ -78,12 +75,12 @@ class Bundle:
         tensors: their parameters and buffers, `[K, ...]` by name.
     """
 
-    def __init__(self, members: Sequence[Method], tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, members: Sequence[Any], tensors: Mapping[str, Tensor]) -> None:
         self.members = tuple(members)
         self._tensors = tensors
 
     @classmethod
-    def of(cls, method: Method) -> Bundle:
+    def of(cls, method: nn.Module) -> Bundle:
         """A single method's, which shares the method's tensors."""
         tensors = {**dict(method.named_parameters()), **dict(method.named_buffers())}
         return cls([method], {name: tensor[None] for name, tensor in tensors.items()})
@@ -104,7 +101,7 @@ class Bundle:
 
     @property
     def training(self) -> bool:
-        return self.members[0].training
+        return bool(self.members[0].training)
 
     def sizes(self, name: str, segments: Segments | None) -> Tensor | None:
         """What the configuration of each row's method gives for a size, `[B]` int64; None if all members give the same."""

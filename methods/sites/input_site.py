@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from methods.backbone.injection import Injection, Prefix, Prompt, full_mask
-from methods.bundle import first_of
+from methods.bundles.bundle import first_of
 from methods.method import Rows
 
 if TYPE_CHECKING:

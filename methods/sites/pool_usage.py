@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from methods.bundle import Segments
+from methods.bundles.bundle import Segments
 
 
 class PoolUsage(nn.Module):

@@ -18,7 +18,7 @@ from search.strategy import grid
 from search.strategy.sampling import fingerprint
 from search.tasks import Split, Task
 from search.training.evaluation import predict
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from search.training.trial import Trial, worth_computing_once
 
 _PROBE_STEPS = 2

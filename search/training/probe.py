@@ -16,8 +16,8 @@ import torch
 from methods import parameters
 from search.job import Job
 from search.training import frozen_features, latency, worker
-from search.training.pack import Pack
 from search.training.peak_memory import PeakMemory
+from search.training.steps.pack import Pack
 from search.training.trial import Trial
 
 _WARM_UP = 2

@@ -1,6 +1,6 @@
 """One trial in training: its parameters and its batches.
 
-A `Trial` owns its method, heads, optimizer, generator, schedule and data order. A `Pack` (`search/training/pack.py`)
+A `Trial` owns its method, heads, optimizer, generator, schedule and data order. A `Pack` (`search/training/steps/pack.py`)
 takes its steps, alone or together with other trials.
 """
 

@@ -28,8 +28,8 @@ from search.training import checkpoint, latency, model_files
 from search.training.checkpoint_folder import CheckpointFolder
 from search.training.evaluation import evaluate, overall
 from search.training.out_of_memory import out_of_memory, with_fewer
-from search.training.pack import Pack
 from search.training.peak_memory import PeakMemory
+from search.training.steps.pack import Pack
 from search.training.trial import DivergedError, Trial
 
 

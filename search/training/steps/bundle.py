@@ -1,8 +1,8 @@
 """The training step of trials of one structure together: its operations do not grow with the trials.
 
-Parameters, gradients and AdamW's moments of all trials are slices of four matrices (`search/training/slices.py`), a row for each
+Parameters, gradients and AdamW's moments of all trials are slices of four matrices (`search/training/steps/slices.py`), a row for each
 trial. The trials keep their modules and optimizers, whose tensors become views of their rows; so evaluation and checkpoints see
-nothing of the bundle. Equal to `search/training/solo.py` up to float error.
+nothing of the bundle. Equal to `search/training/steps/solo.py` up to float error.
 
 Letters: K trials, N columns, B rows, H hidden width, C outputs, X places or losses.
 """
@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from methods.backbone.injection import Injection
-from methods.bundle import Bundle as Methods
-from methods.bundle import Segments
+from methods.bundles.bundle import Bundle as Methods
+from methods.bundles.bundle import Segments
 from methods.heads.heads import Head, LinearHead
 from methods.method import Rows
-from search.training import adamw, frozen_features
-from search.training.slices import Slices
-from search.training.solo import States
+from search.training import frozen_features
+from search.training.steps import adamw
+from search.training.steps.slices import Slices
+from search.training.steps.solo import States
 from search.training.trial import Batch, Part, Trial, learning_rate_factor
 
 
@@ -230,7 +231,8 @@ class Bundle:
             chosen = torch.tensor(list(counts), device=read_XH.device)
             weight_KCH, bias_KC = weight_KCH[chosen], bias_KC[chosen]
         logits_KMC = torch.baddbmm(bias_KC[:, None], segments.apart(read_XH), weight_KCH.mT)
-        return segments.joined(logits_KMC)
+        logits_XC: Tensor = segments.joined(logits_KMC)
+        return logits_XC
 
     def norms(self) -> Tensor:
         """The gradients' norms, `[K]`."""
@@ -238,7 +240,8 @@ class Bundle:
             return self._matrix.new_zeros(len(self.trials))
         if self._padding is not None:
             self._matrix.grad.masked_fill_(self._padding, 0.0)
-        return self._matrix.grad.norm(dim=1)
+        norm_K: Tensor = self._matrix.grad.norm(dim=1)
+        return norm_K
 
     def update(self, norms: Sequence[float], batches: Sequence[Batch]) -> None:
         """Clips the gradients, takes an optimizer step of every trial and clears the gradients.

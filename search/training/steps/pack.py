@@ -18,8 +18,8 @@ from torch import Tensor
 
 from methods.backbone.injection import Injection, concatenate
 from search.training.batches import collate
-from search.training.bundle import Bundle, structure
-from search.training.solo import Solo, States
+from search.training.steps.bundle import Bundle, structure
+from search.training.steps.solo import Solo, States
 from search.training.trial import Batch, DivergedError, Part, Trial
 
 _MOST_PADDING = 1.25

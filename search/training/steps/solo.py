@@ -1,6 +1,6 @@
 """The training step of one trial as one would write it for it alone, with `torch.optim.AdamW`.
 
-It is what the steps of a bundle (`search/training/bundle.py`) must be equal to, and it trains what no bundle can take: a copy of the
+It is what the steps of a bundle (`search/training/steps/bundle.py`) must be equal to, and it trains what no bundle can take: a copy of the
 model, a model's own classification head, a method of another package.
 
 Letters: B rows, T text tokens, H hidden width, C outputs, X places or losses.

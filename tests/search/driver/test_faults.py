@@ -29,7 +29,7 @@ from search.study.records import Key
 from search.study.study import Assignment
 from search.training import checkpoint, worker
 from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, progress, run, start, trials, wait_until
 

@@ -20,7 +20,7 @@ from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
 from search.tasks.question_answering import QuestionAnswering, QuestionSplit
 from search.training.evaluation import evaluate, predict
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from search.training.trial import Trial
 
 CONTEXT = "the cat is near the old train and a dog was with the fish"

@@ -22,7 +22,7 @@ from search.errors import StudyFileError
 from search.tasks import Row, Split
 from search.tasks.token_classification import TokenClassification
 from search.training.evaluation import predict
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from search.training.trial import Trial
 
 ROWS = [

@@ -19,7 +19,7 @@ from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
 from search.plan import check
 from search.training.evaluation import evaluate, predict
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from search.training.trial import Trial
 from tests.search.conftest import make_rows, write_study
 

@@ -18,7 +18,7 @@ from search.config.study_config import TrainingConfig
 from search.errors import StudyFileError
 from search.plan import check
 from search.training.evaluation import evaluate, predict
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from search.training.trial import Trial
 from tests.search.conftest import write_study
 from tests.search.tasks.writing import PAIRS, load, model_folder, settings

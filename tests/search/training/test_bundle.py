@@ -20,10 +20,10 @@ from search.tasks import Row, Split, Task
 from search.tasks.label_problems import OneLabel
 from search.tasks.token_classification import TokenClassification
 from search.training import checkpoint
-from search.training.bundle import Bundle, structure
 from search.training.checkpoint_folder import CheckpointFolder
 from search.training.evaluation import predict
-from search.training.pack import Pack
+from search.training.steps.bundle import Bundle, structure
+from search.training.steps.pack import Pack
 from search.training.trial import Trial
 from tests.methods.building import cases, small_config
 

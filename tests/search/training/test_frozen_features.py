@@ -18,7 +18,7 @@ from search.tasks import Task
 from search.training import frozen_features
 from search.training.evaluation import predict
 from search.training.frozen_features import query_features, read_features
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from search.training.trial import Trial
 
 SETTINGS = TrainingConfig(max_steps=30, eval_steps=10, per_device_train_batch_size=4)

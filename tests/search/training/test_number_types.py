@@ -18,7 +18,7 @@ from search.config.study_config import TrainingConfig
 from search.tasks import Task
 from search.training import checkpoint
 from search.training.checkpoint_folder import CheckpointFolder
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from search.training.trial import Trial
 from tests.search.conftest import write_study
 

@@ -17,7 +17,7 @@ from search.tasks import Task
 from search.training import checkpoint
 from search.training.checkpoint_folder import CheckpointFolder
 from search.training.evaluation import predict
-from search.training.pack import Pack
+from search.training.steps.pack import Pack
 from search.training.trial import DivergedError, Trial, learning_rate_factor
 
 SETTINGS = TrainingConfig(
