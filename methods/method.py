@@ -129,8 +129,8 @@ class Method(nn.Module, ABC):
         if type(self).forward is not Method.forward:
             return None
         free = {"learning_rate", "head_learning_rate", "readout", "init", "init_text", *self.may_differ}
-        same = [(f.name, getattr(self.config, f.name)) for f in dataclasses.fields(self.config)]
-        return type(self), self.num_tasks, *(each for each in same if each[0] not in free)
+        fields = [field.name for field in dataclasses.fields(self.config) if field.name not in free]
+        return type(self), self.num_tasks, *((name, repr(getattr(self.config, name))) for name in fields)
 
     def deployed(self, backbone: Backbone) -> Method:
         """Returns a method that makes the same injections with only the parameters that deployment needs.

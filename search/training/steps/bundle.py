@@ -36,7 +36,9 @@ def structure(trial: Trial) -> tuple[object, ...] | None:
     two_parts = shape.architecture == "encoder-decoder" and trial.backbone.language_model
     # A batch may leave the decoder out, and with it its prefixes, which then must not move.
     one_way = not two_parts or all(task.splits["train"].rows[0].written is not None for task in trial.tasks)
-    trained = all(p.requires_grad and p.dtype == trial.parameters[0].dtype for p in trial.method.parameters())
+    moved = {id(p) for group, _ in trial.method.parameter_groups() for p in group}
+    alike = {p.dtype for p in (*trial.method.parameters(), *trial.heads.parameters())}
+    trained = moved == set(map(id, trial.method.parameters())) and len(alike) == 1
     if method is None or trial.method.private_backbone or not (plain and one_way and trained):
         return None
     return method, *heads, *map(id, trial.tasks), trial.needs_no_forward
