@@ -105,10 +105,9 @@ class Pack:
         for number, parts in enumerate(shares):
             losses = self._losses(batches, parts, injections)
             together = torch.cat(losses)
-            if (
-                together.requires_grad
-            ):  # the injections' graph is used for each share, so it is kept until the last
+            if together.requires_grad:
                 finite = together.where(together.isfinite(), 0.0)
+                # The injections' graph is used for each share, so it is kept until the last.
                 finite.sum().backward(retain_graph=number + 1 < len(shares))  # type: ignore[no-untyped-call]
             totals = [total + loss.detach() for total, loss in zip(totals, losses, strict=True)]
         norms = [member.norms() for member in members]
