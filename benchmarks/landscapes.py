@@ -26,7 +26,11 @@ DRAWN = 4000
 """Random configurations of which the best stands for the best of a space."""
 _CHANCE = 0.5
 _SEED_STD, _ROWS_STD, _COLLAPSES = 0.015, 0.012, 0.03
-"""Of made-up trials: standard deviation of a seed's luck and of an evaluation's, and the share of seeds that collapse."""
+_ROWS = 400
+"""Of made-up trials: standard deviation of a seed's luck and of an evaluation's, and the share of seeds that collapse.
+
+Of this many rows of validation an evaluation's luck is half of a score's standard error, since trials answer the same ones.
+"""
 
 
 class Landscape(Protocol):
@@ -36,9 +40,13 @@ class Landscape(Protocol):
         method: its name.
         steps: at which a trial is evaluated, ascending.
         best: the best true score.
+        rows: of validation.
+        trivial: the score of the most frequent label.
     """
 
     method: str
+    rows: int
+    trivial: float
     steps: tuple[int, ...]
 
     @property
@@ -105,7 +113,7 @@ class MadeUp:
     up to some number; choices cost little.
     """
 
-    steps = STEPS
+    steps, rows, trivial = STEPS, _ROWS, _CHANCE
 
     def __init__(self, method: str, seed: int) -> None:
         draw = random.Random(derive(seed, "made up", method))

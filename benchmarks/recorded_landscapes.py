@@ -25,6 +25,8 @@ RECORDED = Path(__file__).with_name("recorded")
 TABLES = [
     (task, method) for task in ("sst2", "intents") for method in ("prompt_tuning", "p_tuning_v2", "lora")
 ]
+ROWS, TRIVIAL = 200, {"sst2": 1 / 2, "intents": 1 / 7}
+"""Of validation; the share of each label in a task."""
 _TREES, _LEAF = 60, 2
 _COLLAPSED = 4.0
 """How many standard deviations a seed lies below the other one of its configuration if it has collapsed."""
@@ -68,10 +70,10 @@ def recorded(task: str, method: str) -> Recorded:
 class Table:
     """The recorded trials of a method on a task, as they are."""
 
-    steps = STEPS
+    steps, rows = STEPS, ROWS
 
     def __init__(self, task: str, method: str) -> None:
-        self.method = method
+        self.method, self.trivial = method, TRIVIAL[task]
         self._recorded = recorded(task, method)
 
     @cached_property
@@ -98,10 +100,10 @@ class Table:
 class Fitted:
     """A surface fitted to the recorded trials of a method on a task."""
 
-    steps = STEPS
+    steps, rows = STEPS, ROWS
 
     def __init__(self, task: str, method: str, seed: int) -> None:
-        self.method = method
+        self.method, self.trivial = method, TRIVIAL[task]
         self._recorded = recorded(task, method)
         self._noise, self._collapses = noise(self._recorded)
         count = len(self._recorded.configs)

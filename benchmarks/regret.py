@@ -77,6 +77,8 @@ def ours(
         mine = Ours(
             seed,
             Path(folder),
+            land.rows,
+            land.trivial,
             finalists=True,
             methods=[land.method],
             steps=land.steps,

@@ -31,7 +31,7 @@ import optuna
 from scipy import stats
 
 from benchmarks.searches import SLOTS, Ours, Random, Rays, Search
-from benchmarks.surface import EVAL_STEPS, MAX_STEPS, METHODS, Surface, deployed, draw, shuffled
+from benchmarks.surface import EVAL_STEPS, MAX_STEPS, METHODS, ROWS, Surface, deployed, draw, shuffled
 from dashboards.findings.contest import contest
 from dashboards.findings.verdict import comparisons, decide
 from search.driver import second_stage
@@ -120,7 +120,7 @@ def compared(seed: int, trainings: int) -> dict[str, dict[str, float]]:
     """Every search on the surface of a seed."""
     surface = draw(seed)
     found = {}
-    for name, search in searches(seed, trainings):
+    for name, search in searches(surface, seed, trainings):
         done, begun, steps = spend(search, surface, trainings * len(METHODS) * MAX_STEPS)
         found[name] = {
             "best score": best(done, surface),
@@ -132,10 +132,10 @@ def compared(seed: int, trainings: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def searches(seed: int, trainings: int) -> Iterator[tuple[str, Search]]:
+def searches(surface: Surface, seed: int, trainings: int) -> Iterator[tuple[str, Search]]:
     with tempfile.TemporaryDirectory() as folder:
-        # early stopping makes about twice the trials of the steps
-        yield "ours", Ours(seed, Path(folder), trials_per_method=2 * trainings)
+        many = 2 * trainings  # early stopping makes about twice the trials of the steps
+        yield "ours", Ours(seed, Path(folder), ROWS["validation"], surface.chance, trials_per_method=many)
         yield "random", Random(seed)
         yield "Ray: OptunaSearch + ASHA", Rays(seed, costs=False)
         yield "Ray, both objectives", Rays(seed, costs=True)
@@ -144,7 +144,9 @@ def searches(seed: int, trainings: int) -> Iterator[tuple[str, Search]]:
 def whole_rows(surface: Surface, seed: int) -> Any:
     """The result rows of a study from its first trial to its last test score."""
     with tempfile.TemporaryDirectory() as folder:
-        search = Ours(seed, Path(folder), finalists=True, trials_per_method=12)
+        search = Ours(
+            seed, Path(folder), ROWS["validation"], surface.chance, finalists=True, trials_per_method=12
+        )
         spend(search, surface)
         study = search.study
         study.record_study_fact(TRIVIAL, {})  # there are no labels of which one is the most frequent

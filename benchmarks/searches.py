@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,12 +44,17 @@ class Search(Protocol):
 
 
 class Ours:
-    """The product's searcher and scheduler, called as Ray Tune calls them; with `finalists`, the second stage too."""
+    """The product's searcher and scheduler, called as Ray Tune calls them; with `finalists`, the second stage too.
+
+    `rows`: those of validation, whose score is an accuracy; `trivial`: that of the most frequent label.
+    """
 
     def __init__(
         self,
         seed: int,
         folder: Path,
+        rows: int,
+        trivial: float,
         finalists: bool = False,
         *,
         methods: Sequence[str] = METHODS,
@@ -58,7 +64,7 @@ class Ours:
         self.study = Study(study_config(seed, folder, methods, steps, **search))
         self._searcher = StudySearcher(self.study, Losses(self.study, SLOTS, print))
         self._scheduler = HalvingScheduler(self._searcher)
-        self._finalists = finalists
+        self._finalists, self._rows, self._trivial = finalists, rows, trivial
 
     def ask(self, name: str) -> tuple[str, dict[str, Any], int] | None:
         job = self._searcher.suggest(name)
@@ -68,7 +74,9 @@ class Ours:
 
     def report(self, name: str, step: int, score: float, cost: int) -> bool:
         trial: Any = SimpleNamespace(trial_id=name)
-        return self._scheduler.on_trial_result(None, trial, evaluation(step, score, cost)) == "STOP"
+        error = math.sqrt(max(score * (1 - score), 0.0) / self._rows)
+        report = evaluation(step, score, cost) | {"standard_error": error, "trivial": self._trivial}
+        return self._scheduler.on_trial_result(None, trial, report) == "STOP"
 
     def end(self, name: str) -> None:
         self._searcher.on_trial_complete(name)

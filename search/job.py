@@ -60,6 +60,8 @@ class Report:
     Attributes:
         step: optimizer steps so far.
         validation: the study's objective on the validation split, higher is better.
+        standard_error: of it, over the rows that the split could have; None if a metric has no value for each example.
+        trivial: the same objective of answers that need no model; None if a task has none.
         loss: mean training loss since the last report.
         task_scores: each task's score.
         metrics: other measurements of the tasks and the method, by name.
@@ -77,6 +79,8 @@ class Report:
 
     step: int | None = None
     validation: float | None = None
+    standard_error: float | None = None
+    trivial: float | None = None
     loss: float | None = None
     task_scores: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
@@ -112,5 +116,5 @@ class Report:
     @property
     def evaluation(self) -> dict[str, Any]:
         """The part that the study keeps for the step: scores, loss, costs and checkpoint."""
-        kept = ("validation", "loss", "checkpoint", *COSTS, *_NESTED)
+        kept = ("validation", "standard_error", "trivial", "loss", "checkpoint", *COSTS, *_NESTED)
         return {name: getattr(self, name) for name in kept}

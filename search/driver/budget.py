@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from search.study.records import curve
+from search.study.readings import curve
 from search.study.study import Study
 
 _KEEP_INTERVAL = 10.0

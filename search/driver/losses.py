@@ -18,7 +18,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from search.plan import memory
-from search.study.records import Key, curve
+from search.study.readings import curve
+from search.study.records import Key
 from search.study.study import Study
 
 TOGETHER, ALONE = 2, 2

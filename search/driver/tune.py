@@ -22,7 +22,8 @@ from search.driver.losses import Losses
 from search.job import Report
 from search.storage.trials import FrozenTrial, TrialState
 from search.strategy.early_stopping import SuccessiveHalving
-from search.study.records import Key, curve
+from search.study.readings import curve
+from search.study.records import Key
 from search.study.study import Study, best_trial
 from search.training.checkpoint_folder import CheckpointFolder
 

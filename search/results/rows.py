@@ -17,7 +17,8 @@ from search.seeds import derive
 from search.storage.trials import FrozenTrial
 from search.strategy.importances import importances
 from search.study import extra_seeds, finalists, race
-from search.study.records import Key, curve, known_of, loss_weights
+from search.study.readings import curve, known_of, loss_weights
+from search.study.records import Key
 from search.study.study import Study, best_trial, metric
 
 Row = dict[str, Any]

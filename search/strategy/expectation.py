@@ -6,6 +6,7 @@ process of all trials of a method takes what lies near a configuration into acco
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import NamedTuple
@@ -29,19 +30,22 @@ class Ended(NamedTuple):
         params: what is searched of its configuration.
         score: its validation score; None if it was stopped early or failed.
         curve: its validation scores by step; empty if it failed.
+        chance: the score up to which it has not shown that it learned anything; -inf if it is not known.
     """
 
     number: int
     params: Mapping[str, Scalar]
     score: float | None
     curve: Mapping[int, float]
+    chance: float = -math.inf
 
 
 def expected_scores(trials: Sequence[Ended]) -> dict[int, float]:
     """The score that each trial has or would have had, by number; higher is better.
 
     A trial that was stopped early would have risen as much as the complete ones did from that step on. One without any score, since
-    it failed, counts as the worst. Empty if no trial has a score.
+    it failed, counts as the worst. Scores of which none shows that something was learned are equal: what they differ in is noise,
+    and a search that follows it stays where nothing is learned. Empty if no trial has a score.
     """
     complete = [trial for trial in trials if trial.score is not None]
     found = {trial.number: trial.score for trial in complete if trial.score is not None}
@@ -51,7 +55,10 @@ def expected_scores(trials: Sequence[Ended]) -> dict[int, float]:
             rises = [found[other.number] - other.curve[step] for other in complete if step in other.curve]
             found[trial.number] = trial.curve[step] + (mean(rises) if rises else 0.0)
     worst = min(found.values(), default=None)
-    return {} if worst is None else {trial.number: found.get(trial.number, worst) for trial in trials}
+    if worst is None:
+        return {}
+    chance = max(trial.chance for trial in trials)
+    return {trial.number: max(found.get(trial.number, worst), chance) for trial in trials}
 
 
 def few(trials: Sequence[Ended], scores: Mapping[int, float]) -> list[Ended]:

@@ -31,6 +31,9 @@ _STEP, _SAME = 0.1, 0.8
 _CORNER = 0.05
 """Weight of the sum of the objectives beside the worst of them (Knowles 2006, section 4.1)."""
 
+CHANCE = "chance"
+"""Name of the trial's attribute that holds the score up to which it has not shown that it learned anything."""
+
 
 class GPSampler(optuna.samplers.BaseSampler):
     """Proposes configurations of a space, for one or more objectives.
@@ -95,7 +98,8 @@ class GPSampler(optuna.samplers.BaseSampler):
 
     def _ended(self, trial: FrozenTrial) -> Ended:
         score = float(trial.values[0]) if trial.state == TrialState.COMPLETE else None
-        return Ended(trial.number, self._whole(trial), score, trial.intermediate_values)
+        chance = trial.user_attrs.get(CHANCE, -math.inf)
+        return Ended(trial.number, self._whole(trial), score, trial.intermediate_values, chance)
 
     def _whole(self, trial: FrozenTrial) -> Params:
         """A trial's hyperparameters; one of a version that searched fewer had the defaults of the others."""

@@ -21,7 +21,7 @@ from search.config.spaces import Space
 from search.config.study_config import SearchConfig
 from search.storage.trials import Directions
 from search.strategy import grid
-from search.strategy.gp_sampler import GPSampler
+from search.strategy.gp_sampler import CHANCE, GPSampler
 
 Resolve = Callable[[Mapping[str, Scalar]], dict[str, Any]]
 
@@ -77,16 +77,23 @@ class Proposals:
             None if grid.size(self._ranges) is None else grid.points(self._ranges)
         )
 
-    def learn(self, trial: FrozenTrial, curve: Mapping[int, float]) -> None:
-        """Tells the sampler about a trial that was started or has ended, with its validation scores by step."""
+    def learn(self, trial: FrozenTrial, curve: Mapping[int, float], chance: float = -math.inf) -> None:
+        """Tells the sampler about a trial that was started or has ended.
+
+        Args:
+            trial: as it is stored.
+            curve: its validation scores by step.
+            chance: the score up to which it has not shown that it learned anything.
+        """
         if "config" in trial.user_attrs:
             facts = {name: trial.user_attrs[name] for name in ("config", "loss_weights")}
             self._tried.add(fingerprint(facts))
-        known = self._known[trial.number] = self._bare(trial, curve)
+        known = self._known[trial.number] = self._bare(trial, curve, chance)
         if trial.number in self._copies and trial.state.is_finished():
             storage, number = self._copy._storage, self._copies[trial.number]
             for step, score in known.intermediate_values.items():
                 storage.set_trial_intermediate_value(number, step, score)
+            storage.set_trial_user_attr(number, CHANCE, chance)
             storage.set_trial_state_values(number, known.state, known.values)
         elif trial.number not in self._copies:
             self._copies[trial.number] = self._add(known)
@@ -152,7 +159,7 @@ class Proposals:
         added: int = self._copy._storage.create_new_trial(self._copy._study_id, template_trial=trial)
         return added
 
-    def _bare(self, trial: FrozenTrial, curve: Mapping[int, float]) -> FrozenTrial:
+    def _bare(self, trial: FrozenTrial, curve: Mapping[int, float], chance: float) -> FrozenTrial:
         """A copy of a trial with only what samplers look at.
 
         One that failed looks like one that was stopped before its first evaluation: its configuration is not to be repeated.
@@ -169,7 +176,7 @@ class Proposals:
             datetime_complete=trial.datetime_complete,
             params=trial.params,
             distributions=trial.distributions,
-            user_attrs={},
+            user_attrs={CHANCE: chance},
             system_attrs={k: v for k, v in trial.system_attrs.items() if k != "fixed_params"},
             intermediate_values=dict(curve) if shown and not failed else {},
         )

@@ -21,6 +21,7 @@ from search.storage import optuna_storage
 from search.storage.trials import STEP, BaseDistribution, Directions, FrozenTrial, Trials, TrialState
 from search.strategy import expectation, sampling
 from search.study import identity, warm_start
+from search.study.readings import ended, known_of
 
 Stage = Literal["search", "finalists"]
 
@@ -207,8 +208,8 @@ class Records:
         count, known = self._expected.get(method, (-1, {}))
         if count != len(trials):
             defaults = self._defaults(method)  # what a version that searched less left at them
-            ended = [_ended(trial, defaults) for trial in trials]
-            known = expectation.expected_of_complete(ended, self._distributions(method))
+            seen = [ended(trial, defaults) for trial in trials]
+            known = expectation.expected_of_complete(seen, self._distributions(method))
             self._expected[method] = len(trials), known
         return known
 
@@ -256,38 +257,6 @@ class Records:
 
     def _defaults(self, method: str) -> dict[str, Scalar]:
         return spaces.default_params(method, self.spaces[method]) | spaces.default_weights(self.loss_weights)
-
-
-def curve(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
-    """The trial's evaluations by step, ascending."""
-    found = {
-        int(name[len(STEP) :]): value for name, value in trial.user_attrs.items() if name.startswith(STEP)
-    }
-    return dict(sorted(found.items()))
-
-
-def scores(trial: FrozenTrial) -> dict[int, float]:
-    """The trial's validation scores by step."""
-    return {step: evaluation["validation"] for step, evaluation in curve(trial).items()}
-
-
-def _ended(trial: FrozenTrial, defaults: Mapping[str, Scalar]) -> expectation.Ended:
-    """As the trials of a search are looked at; one that failed has no curve."""
-    score = trial.values[0] if trial.state == TrialState.COMPLETE else None
-    seen = {} if trial.state == TrialState.FAIL else scores(trial)
-    return expectation.Ended(trial.number, {**defaults, **trial.params}, score, seen)
-
-
-def known_of(trial: FrozenTrial) -> dict[str, Any]:
-    """The values of a trial's last evaluation, together with its facts."""
-    done = curve(trial)
-    return {**(done[max(done)] if done else {}), **trial.user_attrs}
-
-
-def loss_weights(facts: Mapping[str, Any]) -> dict[str, float]:
-    """Each task's share of the loss, from a trial's facts, as `loss_weight.<task>`; empty for a single task."""
-    weights: dict[str, float] = facts["loss_weights"]
-    return {f"loss_weight.{task}": share for task, share in weights.items()} if len(weights) > 1 else {}
 
 
 def _name(config: StudyConfig, method: str, stage: str) -> str:

@@ -16,7 +16,8 @@ from search.storage.trials import REPLACES, FrozenTrial, TrialState
 from search.strategy import allocation
 from search.strategy.sampling import Proposals
 from search.study import finalists, race
-from search.study.records import Key, Records, scores
+from search.study.readings import chance, scores
+from search.study.records import Key, Records
 
 ENDED_EARLY = "ended_early"
 """Name of the fact that says why a method's search ended before its budget was used up."""
@@ -228,8 +229,7 @@ class Study(Records):
         return self._started_assignment(key)
 
     def _started_assignment(self, key: Key) -> Assignment:
-        if key.stage == "search" and key.method in self._proposals:
-            self._proposals[key.method].learn(self.trial(key), scores(self.trial(key)))
+        self._learn(key)
         return Assignment.of(key, self.trial(key).user_attrs)
 
     def _proposals_of(self, method: str) -> Proposals:
@@ -243,9 +243,15 @@ class Study(Records):
                 lambda *names: derive(self.config.seed, method, "sampler", *names),
             )
             for trial in self.of(method, "search"):
-                made.learn(trial, scores(trial))
+                made.learn(trial, scores(trial), chance(trial))
             self._proposals[method] = made
         return self._proposals[method]
+
+    def _learn(self, key: Key) -> None:
+        """Tells the method's sampler, if there is one yet, about a trial."""
+        if key.stage == "search" and key.method in self._proposals:
+            trial = self.trial(key)
+            self._proposals[key.method].learn(trial, scores(trial), chance(trial))
 
     def give_back(self, key: Key) -> None:
         """Takes back a trial that was lost while it ran: it is the next to start again."""
@@ -256,8 +262,7 @@ class Study(Records):
         """Ends a trial as COMPLETE (with its validation score), PRUNED, or FAIL (with the fact `error`)."""
         super().tell(key, state, validation, **facts)
         self._running.discard(key)
-        if key.stage == "search" and key.method in self._proposals:
-            self._proposals[key.method].learn(self.trial(key), scores(self.trial(key)))
+        self._learn(key)
 
 
 def metric(study: Study) -> str:

@@ -19,7 +19,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from search.config import places
 from search.storage.trials import FrozenTrial, TrialState
 from search.study import finalists, race
-from search.study.records import Key, curve
+from search.study.readings import curve
+from search.study.records import Key
 from search.study.study import Study, metric
 from search.tracking import mlflow_store, trial_run
 from search.tracking.mlflow_store import TrackingError

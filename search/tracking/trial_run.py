@@ -11,7 +11,8 @@ from mlflow.entities import Metric, Param
 
 from search.job import COSTS, COUNTS
 from search.storage.trials import FrozenTrial
-from search.study.records import Key, known_of, loss_weights, scores
+from search.study.readings import known_of, loss_weights, scores
+from search.study.records import Key
 
 
 def params(key: Key, trial: FrozenTrial) -> list[Param]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from statistics import mean
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean, stdev
 
 import torch
 from torch import Tensor
@@ -110,3 +111,23 @@ def _batches(
 def overall(scores: Mapping[str, float], objective: Objective) -> float:
     """The score over all tasks: their mean or the worst."""
     return mean(scores.values()) if objective == "mean" else min(scores.values())
+
+
+def standard_error(found: Mapping[str, Evaluation], objective: Objective) -> float | None:
+    """The standard error of the score over all tasks, over the rows that their splits could have; groups do not count.
+
+    None if a metric has no value for each example.
+    """
+    errors = {name: _error(each.examples) for name, each in found.items()}
+    known = [error for error in errors.values() if error is not None]
+    if len(known) < len(errors):
+        return None
+    if objective == "mean":
+        return math.hypot(*known) / len(known)
+    return errors[min(found, key=lambda name: found[name].score)]
+
+
+def _error(examples: Sequence[float] | None) -> float | None:
+    if examples is None or len(examples) < 2:
+        return None
+    return stdev(examples) / math.sqrt(len(examples))

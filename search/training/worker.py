@@ -26,7 +26,7 @@ from search.job import Job, Report
 from search.tasks import Evaluation, Task
 from search.training import checkpoint, latency, model_files
 from search.training.checkpoint_folder import CheckpointFolder
-from search.training.evaluation import evaluate, overall
+from search.training.evaluation import evaluate, overall, standard_error
 from search.training.out_of_memory import out_of_memory, with_fewer
 from search.training.peak_memory import PeakMemory
 from search.training.steps.pack import Pack
@@ -34,10 +34,14 @@ from search.training.trial import DivergedError, Trial
 
 
 class Resources(NamedTuple):
-    """What a worker process keeps between trials."""
+    """What a worker process keeps between trials.
+
+    `trivial` has what answers that need no model score on validation, by task; None if one has none, or validation was not read.
+    """
 
     backbone: Backbone
     tasks: tuple[Task, ...]
+    trivial: dict[str, float] | None
 
 
 def train(job: Job, report: Callable[[Report], Any]) -> Trial:
@@ -134,7 +138,14 @@ def load(study: str, splits: tuple[str, ...] = ("train", "validation")) -> Resou
     """Loads the frozen model and the tokenized tasks of a study, given as JSON."""
     config = study_config(study)
     backbone = load_backbone(config.model, config.language_model)
-    return Resources(backbone, load_tasks(config, splits, backbone.shape.architecture))
+    loaded = load_tasks(config, splits, backbone.shape.architecture)
+    return Resources(backbone, loaded, _trivial(loaded) if "validation" in splits else None)
+
+
+def _trivial(loaded: Sequence[Task]) -> dict[str, float] | None:
+    found = {task.name: task.trivial(task.splits["train"], task.splits["validation"]) for task in loaded}
+    known = {name: each.evaluation.score for name, each in found.items() if each is not None}
+    return known if len(known) == len(found) else None
 
 
 def load_tasks(config: StudyConfig, splits: Sequence[str], architecture: Architecture) -> tuple[Task, ...]:
@@ -184,6 +195,8 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
     return Report(
         step=trial.step,
         validation=score,
+        standard_error=standard_error(found, study.search.objective),
+        trivial=overall(resources.trivial, study.search.objective) if resources.trivial else None,
         loss=loss,
         task_scores=scores,
         metrics={**metrics, **trial.method.metrics()},

@@ -18,7 +18,7 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.records import curve
+from search.study.readings import curve
 
 PROGRAM = [sys.executable, "-c", "from search.cli.main import main; main()"]
 METHODS = ("head_only", "prompt_tuning", "p_tuning_v2")

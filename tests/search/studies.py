@@ -18,8 +18,10 @@ def load(content: dict[str, Any], folder: Path, **search: Any) -> StudyConfig:
     return study_file.load(write_study({**content, "search": {**content["search"], **search}}, folder))
 
 
-def end(study: Study, assignment: Assignment, validation: float | None, deployed: int = 10) -> None:
-    """Ends a trial as its worker would have it: complete with a score, or failed."""
+def end(
+    study: Study, assignment: Assignment, validation: float | None, deployed: int = 10, **measured: float
+) -> None:
+    """Ends a trial as its worker would have it: complete with a score, or failed; `measured` is what its evaluation has beside."""
     if validation is None:
         study.tell(assignment.key, TrialState.FAIL, error="diverged")
         return
@@ -30,6 +32,7 @@ def end(study: Study, assignment: Assignment, validation: float | None, deployed
         "metrics": {},
         "seconds": 1.0,
         "checkpoint": None,
+        **measured,
     }
     study.record_evaluation(assignment.key, 6, evaluation)
     study.tell(assignment.key, TrialState.COMPLETE, validation, deployed_parameters=deployed)

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from search.config import study_file
-from search.study.records import curve
+from search.study.readings import curve
 from search.study.study import Study
 from search.tracking.tracker import Tracker
 from tests.search.conftest import write_study

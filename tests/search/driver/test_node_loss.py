@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 from ray.cluster_utils import Cluster
 
-from search.study.records import curve
+from search.study.readings import curve
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, mlflow_runs, report, run, start, trials, wait_until
 

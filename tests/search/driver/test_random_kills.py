@@ -17,7 +17,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.errors import StorageError
-from search.study.records import curve
+from search.study.readings import curve
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, mlflow_runs, outcomes, progress, run, start, trials
 

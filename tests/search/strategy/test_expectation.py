@@ -23,6 +23,18 @@ def test_a_trial_that_was_stopped_counts_with_what_it_would_have_reached() -> No
     assert expected_scores(trials[3:]) == {}
 
 
+def test_scores_that_show_nothing_learned_are_equal() -> None:
+    """0.54 is two standard errors above the most frequent label; what lies below it differs by noise."""
+    trials = [
+        Ended(0, {}, 0.49, {10: 0.50}, 0.54),
+        Ended(1, {}, 0.52, {10: 0.51}, 0.53),
+        Ended(2, {}, 0.70, {10: 0.60}, 0.53),
+        Ended(3, {}, None, {10: 0.40}, 0.54),
+        Ended(4, {}, None, {}),
+    ]
+    assert expected_scores(trials) == {0: 0.54, 1: 0.54, 2: 0.70, 3: 0.54, 4: 0.54}
+
+
 def test_a_lucky_trial_among_bad_ones_is_not_the_best() -> None:
     """Scores fall from 0.8 at the left; one at the right was lucky by 0.06."""
     places = [n / 20 for n in range(21)]

@@ -75,7 +75,7 @@ def test_every_search_trains_the_same_steps(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = {
-        "ours": lambda: Ours(0, tmp_path, trials_per_method=20),
+        "ours": lambda: Ours(0, tmp_path, 500, 0.5, trials_per_method=20),
         "random": lambda: Random(0),
         "rays": lambda: Rays(0, costs=False),
         "rays with costs": lambda: Rays(0, costs=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from search.config.study_config import StudyConfig
 from search.errors import NoStudyError, StorageError, StudyChangedError
 from search.results.rows import study_rows
 from search.study import race
-from search.study.records import Key, curve
+from search.study.readings import curve
+from search.study.records import Key
 from search.study.study import LOST, Assignment, Study
 from tests.search.studies import by_rate, end, load, run
 
@@ -66,6 +68,22 @@ def test_proposals_depend_on_the_results(study: dict[str, Any], tmp_path: Path) 
     assert rates["low"][4:] != rates["high"][4:]
     late = {name: sorted(values[8:])[3] for name, values in rates.items()}
     assert late["low"] < late["high"], "what scores better is proposed more"
+
+
+def test_a_search_does_not_follow_what_shows_nothing_learned(study: dict[str, Any], tmp_path: Path) -> None:
+    """Scores near the trivial answer's are noise: the proposals do not depend on them. Those far above are not."""
+    rates: dict[str, list[float]] = {}
+    for name, height, sign in (("a", 0.01, 1), ("b", 0.01, -1), ("c", 0.3, 1), ("d", 0.3, -1)):
+        config = load(
+            {**study, "study": name, "methods": {"prompt_tuning": {}}}, tmp_path, trials_per_method=10
+        )
+        opened, rates[name] = Study(config), []
+        while not isinstance(trial := opened.next(), str) and trial.key.stage == "search":
+            place = math.log10(float(trial.config["learning_rate"]))
+            end(opened, trial, 0.5 + sign * height * place / 3, trivial=0.5, standard_error=0.01)
+            rates[name].append(place)
+    assert rates["a"] == rates["b"]
+    assert rates["c"][4:] != rates["d"][4:]
 
 
 def test_the_same_seed_proposes_the_same(study: dict[str, Any], tmp_path: Path) -> None:
