@@ -3,7 +3,7 @@
 A claim about methods must hold for another search too, which would have ended with other configurations. Of each method two
 or more configurations are retrained and tested. Half the squared difference of the chosen one and the next estimates the
 variance between configurations that a search may end with; it is pooled over the methods. Two things are taken off. A
-difference counts as at most twice the median one: where the next configuration is far worse, the search has found something
+difference counts as at most three times the median one: where the next configuration is far worse, the search has found something
 rare, and another would not end with what is left. And what the same rule gives for configurations that do not differ, from
 the noise of their scores.
 
@@ -20,7 +20,7 @@ from dashboards.rows import Rows
 from dashboards.statistics.joint import Joint, SearchSpread
 from dashboards.statistics.sample import FloatArray
 
-LARGEST = 2.0
+LARGEST = 3.0
 """A difference counts as at most so many times the median one."""
 DRAWS = 4000
 
