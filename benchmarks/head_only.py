@@ -19,7 +19,7 @@ import methods
 from benchmarks.landscapes import drawn
 from search.config import study_file
 from search.job import Job, Report
-from search.training import worker
+from search.training import engine, worker
 
 METHOD = "head_only"
 
@@ -46,7 +46,7 @@ def main() -> None:
                 job = Job(text, METHOD, "search", number, config, weights, number, folder)
                 reports: list[Report] = []
                 began = time.perf_counter()
-                worker.train(job, reports.append)
+                engine.train(job, reports.append)
                 seconds[injects].append(time.perf_counter() - began)
             scores.append([report.validation for report in reports])
         gaps += [abs(one - other) for one, other in zip(*scores, strict=True)]  # type: ignore[operator]

@@ -1,7 +1,7 @@
 """Messages between driver and worker: the driver sends a `Job`, the worker sends `Report`s.
 
 Both hold plain values only. A new measured cost needs a field of `Report`, its name in `COSTS`, and a measurement in
-`search/training/worker.py`.
+`search/training/engine.py`.
 """
 
 from __future__ import annotations

@@ -195,4 +195,4 @@ def test_a_measured_cost_is_three_files() -> None:
         named |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
         if set(job.COSTS) <= named:
             listing.append(name)
-    assert sorted(listing) == ["dashboards.rows", "search.job", "search.training.worker"]
+    assert sorted(listing) == ["dashboards.rows", "search.job", "search.training.engine"]

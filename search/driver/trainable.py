@@ -1,4 +1,4 @@
-"""The function that Ray Tune calls in a worker: runs `search/training/worker.py` and passes its reports to Tune."""
+"""The function that Ray Tune calls in a worker: runs `search/training/engine.py` and passes its reports to Tune."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ray import tune
 
 from search.job import Job, Report
 from search.training.checkpoint_folder import CheckpointFolderError
+from search.training.engine import train
 from search.training.out_of_memory import out_of_memory
 from search.training.trial import DivergedError
-from search.training.worker import train
 
 
 def run(job: dict[str, Any]) -> None:

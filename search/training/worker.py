@@ -1,19 +1,12 @@
-"""Trains one trial in a worker process.
-
-The process keeps the frozen model and the tokenized data, so later trials start at once. A trial reports every
-evaluation and writes only its checkpoints.
-"""
+"""What a worker process loads and keeps, the frozen model and the tokenized data, so that later trials start at once."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from statistics import mean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -24,12 +17,9 @@ from search import tasks
 from search.config.study_config import ModelConfig, StudyConfig
 from search.job import Job, Report
 from search.tasks import Evaluation, Task
-from search.training import checkpoint, latency, model_files
-from search.training.checkpoint_folder import CheckpointFolder
+from search.training import model_files
 from search.training.evaluation import evaluate, overall, standard_error
-from search.training.out_of_memory import out_of_memory, with_fewer
-from search.training.peak_memory import PeakMemory
-from search.training.steps.pack import Pack
+from search.training.out_of_memory import with_fewer
 from search.training.trial import DivergedError, Trial
 
 
@@ -42,75 +32,6 @@ class Resources(NamedTuple):
     backbone: Backbone
     tasks: tuple[Task, ...]
     trivial: dict[str, float] | None
-
-
-def train(job: Job, report: Callable[[Report], Any]) -> Trial:
-    """Trains a trial to its end, from its checkpoint if there is one.
-
-    Args:
-        job: the trial to train.
-        report: called at every evaluation, after the checkpoint was written.
-
-    Raises:
-        DivergedError: the loss or the gradient is not finite.
-        CheckpointFolderError: its checkpoints cannot be written or read.
-    """
-    study = study_config(job.study)
-    resources = load(job.study)
-    memory = PeakMemory(resources.backbone.device)
-    trial = build(job, resources)
-    folder = CheckpointFolder(job.folder)
-    pack = Pack()
-    pack.attach(trial)
-    restored = checkpoint.restore(trial, folder)
-    if restored is not None and restored.report is not None:
-        # Report it again: the last process may have ended before the driver received it.
-        report(dataclasses.replace(restored.report, checkpoint=restored.path, resumed=True))
-    elif not trial.parameters or trial.done:  # nothing to train: a frozen model that writes
-        trial.step = study.training.max_steps
-        found = _evaluate(trial, study, resources, loss=None)
-        found = dataclasses.replace(found, latency_seconds=_latency(trial, study, resources))
-        report(dataclasses.replace(found, checkpoint=checkpoint.save(trial, folder, found)))
-    losses: list[float] = []
-    started = time.perf_counter()
-    while not trial.done:
-        loss = _step(pack, trial)
-        if isinstance(loss, DivergedError):
-            raise loss
-        losses.append(loss)
-        if trial.step % study.training.eval_steps == 0 or trial.done:
-            step_seconds = (time.perf_counter() - started) / len(losses)
-            found = _evaluate(trial, study, resources, mean(losses))
-            trial.seconds += time.perf_counter() - started
-            losses, started = [], time.perf_counter()
-            if pack.gradient_accumulation_steps > 1:
-                accumulated = {"gradient_accumulation_steps": float(pack.gradient_accumulation_steps)}
-                found = dataclasses.replace(found, metrics=found.metrics | accumulated)
-            found = dataclasses.replace(
-                found,
-                seconds=trial.seconds,
-                step_seconds=step_seconds,
-                peak_memory_bytes=memory.bytes(),
-                latency_seconds=_latency(trial, study, resources),
-            )
-            report(dataclasses.replace(found, checkpoint=checkpoint.save(trial, folder, found)))
-    return trial
-
-
-def _step(pack: Pack, trial: Trial) -> float | DivergedError:
-    """Takes a step of the only trial; if memory runs out, repeats it with fewer rows at once."""
-    while True:
-        drawn = trial.generator.get_state()
-        try:
-            (loss,) = pack.step()
-            return loss
-        except RuntimeError as error:
-            if not out_of_memory(error) or not pack.halve():
-                raise
-        trial.generator.set_state(drawn)
-        pack.forget()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 def build(job: Job, resources: Resources) -> Trial:
@@ -183,7 +104,12 @@ def evaluate_tasks(
     )
 
 
-def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: float | None) -> Report:
+def scored(trial: Trial, loss: float | None, study: StudyConfig, resources: Resources) -> Report:
+    """Evaluates a trial on validation: its scores and what they stand beside, without the costs.
+
+    Raises:
+        DivergedError: the score is not finite.
+    """
     found = evaluate_tasks(trial, "validation", study, resources)
     scores = {name: evaluation.score for name, evaluation in found.items()}
     score = overall(scores, study.search.objective)
@@ -192,27 +118,15 @@ def _evaluate(trial: Trial, study: StudyConfig, resources: Resources, loss: floa
     metrics = {
         f"{name}_{metric}": value for name, each in found.items() for metric, value in each.metrics.items()
     }
+    trivial = resources.trivial
     return Report(
         step=trial.step,
         validation=score,
         standard_error=standard_error(found, study.search.objective),
-        trivial=overall(resources.trivial, study.search.objective) if resources.trivial else None,
+        trivial=None if trivial is None else overall(trivial, study.search.objective),
         loss=loss,
         task_scores=scores,
         metrics={**metrics, **trial.method.metrics()},
         seconds=trial.seconds,
         **asdict(trial.counts),
     )
-
-
-def _latency(trial: Trial, study: StudyConfig, resources: Resources) -> float | None:
-    """Measures the latency at the end of a trial if it is an objective; does not change the trial."""
-    if not trial.done or "latency_seconds" not in study.search.measured_costs:
-        return None
-    trained = trial.method
-    try:
-        with torch.no_grad():
-            trial.method = trained.deployed(trial.backbone)
-        return latency.latency(trial, resources.tasks, resources.backbone)
-    finally:
-        trial.method = trained

@@ -27,7 +27,7 @@ from search.storage import retrying
 from search.storage.retrying import RetryingStorage
 from search.study.records import Key
 from search.study.study import Assignment
-from search.training import checkpoint, worker
+from search.training import checkpoint, engine, worker
 from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from search.training.steps.pack import Pack
 from tests.search.conftest import write_study
@@ -66,7 +66,7 @@ import json, resource, sys
 import torch
 from search.metrics import labels  # mapped before there is little memory
 from search.job import Job
-from search.training import worker
+from search.training import engine, worker
 # Near such a limit oneDNN may not find room for its own code again, whatever the batch; the test below has its words.
 torch.backends.mkldnn.set_flags(False)
 job = Job(**json.loads(sys.argv[1]))
@@ -75,7 +75,7 @@ pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 limit = pages + int(sys.argv[2]) * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 reports = []
-worker.train(job, reports.append)
+engine.train(job, reports.append)
 print(json.dumps([report.metrics for report in reports]))
 """
 
@@ -216,11 +216,11 @@ def test_a_trial_goes_on_from_the_checkpoint_before_one_that_is_damaged(config: 
 
     whole: list[Report] = []
     with pytest.raises(Killed):
-        worker.train(given, until_step_4)
+        engine.train(given, until_step_4)
     last = Path(whole[-1].checkpoint)
     last.write_bytes(last.read_bytes()[:100])
     reports: list[Report] = []
-    worker.train(given, reports.append)
+    engine.train(given, reports.append)
     assert [(report.step, report.resumed) for report in reports] == [(2, True), (4, False), (6, False)]
     assert [report.loss for report in reports[:2]] == [report.loss for report in whole]
 

@@ -18,7 +18,7 @@ from search.errors import StudyFileError
 from search.job import Job, Report
 from search.study.records import Key
 from search.study.study import Assignment
-from search.training import checkpoint_folder, scores_on_test, worker
+from search.training import checkpoint_folder, engine, scores_on_test
 from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, progress, run, start, trials, wait_until
@@ -55,9 +55,9 @@ def test_a_trial_goes_on_from_a_bucket(study: dict[str, Any], tmp_path: Path, bu
             raise Killed
 
     with pytest.raises(Killed):
-        worker.train(job(config), until_step_4)
+        engine.train(job(config), until_step_4)
     reports: list[Report] = []
-    worker.train(job(config), reports.append)
+    engine.train(job(config), reports.append)
     assert [(report.step, report.resumed) for report in reports] == [(4, True), (6, False)]
     kept = "tiny/prompt_tuning-000/step-{:08d}.safetensors"
     assert bucket.names() == [kept.format(4), kept.format(6)], "the last two"
@@ -65,7 +65,7 @@ def test_a_trial_goes_on_from_a_bucket(study: dict[str, Any], tmp_path: Path, bu
 
     here = job(load(study, tmp_path, str(tmp_path / "here")))
     elsewhere: list[Report] = []
-    worker.train(here, elsewhere.append)
+    engine.train(here, elsewhere.append)
     assert [report.loss for report in elsewhere][-2:] == [report.loss for report in reports]
 
 
@@ -74,12 +74,12 @@ def test_a_damaged_one_in_a_bucket_costs_one_interval(
 ) -> None:
     config = load(study, tmp_path, bucket.uri)
     whole: list[Report] = []
-    worker.train(job(config), whole.append)
+    engine.train(job(config), whole.append)
     system, path = FileSystem.from_uri(whole[-1].checkpoint)
     with system.open_output_stream(path) as file:
         file.write(b"\0" * 100)
     reports: list[Report] = []
-    worker.train(job(config), reports.append)
+    engine.train(job(config), reports.append)
     assert [(report.step, report.resumed) for report in reports] == [(4, True), (6, False)]
 
 
@@ -88,10 +88,10 @@ def test_a_bucket_that_is_away_is_no_missing_checkpoint(
 ) -> None:
     """It would be trained anew from its first step, and nobody would know why."""
     config = load(study, tmp_path, bucket.uri)
-    worker.train(job(config), lambda report: None)
+    engine.train(job(config), lambda report: None)
     bucket.stop()
     with pytest.raises(CheckpointFolderError, match="cannot be read from s3://bucket/kept/tiny"):
-        worker.train(job(config), lambda report: None)
+        engine.train(job(config), lambda report: None)
 
 
 def test_check_writes_to_the_bucket_and_leaves_nothing(

@@ -14,7 +14,7 @@ from search.job import Report
 from search.study.records import Key
 from search.study.study import Assignment
 from search.tasks import Evaluation
-from search.training import worker
+from search.training import engine, worker
 from search.training.evaluation import standard_error
 from tests.search.conftest import write_study
 
@@ -38,7 +38,7 @@ def test_a_trial_reports_both(study: dict[str, Any], tmp_path: Path) -> None:
     config = study_file.load(write_study(study, tmp_path))
     job = Assignment(Key("head_only", "search", 0), {}, {"topics": 1.0}, seed=0).job(config)
     reports: list[Report] = []
-    worker.train(job, reports.append)
+    engine.train(job, reports.append)
     (task,) = worker.load(job.study).tasks
     count = len(task.splits["validation"])
     for report in reports:

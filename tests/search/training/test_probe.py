@@ -14,7 +14,7 @@ from search.config.study_config import StudyConfig
 from search.job import Job, Report
 from search.study.records import Key
 from search.study.study import Assignment
-from search.training import probe, worker
+from search.training import engine, probe
 from search.training.peak_memory import PeakMemory
 from tests.search.conftest import write_study
 
@@ -59,7 +59,7 @@ def test_an_encoder_that_only_training_needs_is_not_served(config: StudyConfig) 
 
 def test_a_trial_reports_its_step_and_its_memory(config: StudyConfig, tmp_path: Any) -> None:
     reports: list[Report] = []
-    worker.train(Job(**job(config, "head_only", {})), reports.append)
+    engine.train(Job(**job(config, "head_only", {})), reports.append)
     assert len(reports) == 3
     assert all(report.step_seconds > 0 and report.peak_memory_bytes > 2**20 for report in reports)
     assert all(report.latency_seconds is None for report in reports), "nobody asked"
@@ -74,7 +74,7 @@ def test_latency_is_measured_at_the_end_where_it_is_an_objective(
         study["search"]["measured_costs"] = costs
         config = study_file.load(write_study({**study, "study": f"of-{len(costs)}"}, tmp_path))
         reports: list[Report] = []
-        worker.train(Job(**job(config, "p_tuning", {"num_virtual_tokens": 4})), reports.append)
+        engine.train(Job(**job(config, "p_tuning", {"num_virtual_tokens": 4})), reports.append)
         latencies = [report.latency_seconds for report in reports]
         assert latencies[:2] == [None, None]
         assert latencies[2] > 0 if costs else latencies[2] is None
