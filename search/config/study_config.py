@@ -142,9 +142,26 @@ class ClusterConfig(Section):
     gpus_per_trial: Resource | None = Field(
         default=None, ge=0, description="GPUs for each trial, fractions allowed; null: 1 if there is a GPU"
     )
+    trials_per_gpu: int = Field(
+        default=1,
+        ge=1,
+        description="Trials that train together on one copy of the frozen model, with what one trial has (gpus_per_trial, or "
+        "cpus_per_trial without a GPU)",
+    )
     max_concurrent_trials: int | None = Field(
         default=None, ge=1, description="Most trials at once; null: as many as fit"
     )
+
+    @field_validator("trials_per_gpu")
+    @classmethod
+    def _of_whole_gpus(cls, value: int, info: ValidationInfo) -> int:
+        share = info.data.get("gpus_per_trial")
+        if value > 1 and share is not None and share % 1:
+            raise ValueError(
+                f"must be 1 with gpus_per_trial {share:g}: either processes share a GPU (gpus_per_trial), or trials share one "
+                "copy of the model on it (trials_per_gpu, with gpus_per_trial null)"
+            )
+        return value
 
     @field_validator("address")
     @classmethod

@@ -5,16 +5,20 @@ The search and the finalists are one round. Extra seeds are decided on after a r
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import math
 import tempfile
 import threading
+from collections.abc import Iterator
 
 from ray import tune
 from rich.console import Console
 
-from search.driver import trainable
+from search.driver import engines, trainable
 from search.driver.budget import Budget
+from search.driver.engines import Engines
 from search.driver.gauges import Gauges
 from search.driver.log import NAME
 from search.driver.losses import Losses
@@ -41,6 +45,8 @@ SETTINGS = {
 STARTS = 5
 """How often Ray Tune is started in a round, if it ends before the study does."""
 _LONGEST = 100
+_LIGHT = {"memory": 200.0 * 2**20}
+"""The resources of a trial that trains in an engine, which has the cores and the GPU: what its process takes."""
 
 
 def train(
@@ -56,7 +62,7 @@ def train(
     Args:
         study: the study.
         console: where progress is shown.
-        request: the resources of a trial, as Ray names them.
+        request: the resources of a trial, or of the trials that share an engine, as Ray names them.
         at_once: how many trials may run at once.
         interrupted: an event that a signal sets.
         local: whether trials run on this machine alone.
@@ -66,10 +72,14 @@ def train(
     """
     say = functools.partial(console.print, soft_wrap=True, highlight=False, markup=False)
     losses = Losses(study, at_once, say, local=local, on_gpu="gpu" in request)
-    budget = Budget(study, request.get("gpu", 0.0))
-    with Progress(study, console) as progress:
+    together = study.config.cluster.trials_per_gpu
+    budget = Budget(study, request.get("gpu", 0.0) / together)
+    with (
+        Progress(study, console) as progress,
+        _engines(study, request, math.ceil(at_once / together)) as hosts,
+    ):
         for start in range(1, STARTS + 1):
-            searcher = StudySearcher(study, losses)
+            searcher = StudySearcher(study, losses, hosts)
             stopper = StudyStopper(searcher, interrupted, budget)
             ended = _fit(searcher, stopper, progress, request)
             budget.keep()
@@ -87,13 +97,29 @@ def train(
     )
 
 
+@contextlib.contextmanager
+def _engines(study: Study, request: dict[str, float], count: int) -> Iterator[Engines | None]:
+    """The engines of a round, if several trials share one."""
+    if study.config.cluster.trials_per_gpu == 1:
+        yield None
+        return
+    hosts = Engines(study.config.model_dump_json(), request, count)
+    try:
+        yield hosts
+    finally:
+        hosts.close()
+
+
 def _fit(
     searcher: StudySearcher, stopper: StudyStopper, progress: Progress, request: dict[str, float]
 ) -> Exception | None:
     """Runs Ray Tune to its end; returns the error with which it ended, unless it is one of ours, which is raised."""
     with tempfile.TemporaryDirectory() as folder:
+        packed = searcher.engines is not None
         tuner = tune.Tuner(
-            tune.with_resources(trainable.run, request),
+            tune.with_resources(engines.run, _LIGHT)
+            if packed
+            else tune.with_resources(trainable.run, request),
             tune_config=tune.TuneConfig(
                 search_alg=searcher, scheduler=HalvingScheduler(searcher), num_samples=-1, reuse_actors=True
             ),

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from typing import Any
 
 from ray import tune
 
 from search.job import Job, Report
-from search.training.checkpoint_folder import CheckpointFolderError
-from search.training.engine import train
-from search.training.out_of_memory import out_of_memory
-from search.training.trial import DivergedError
+from search.training.engine import failure, train
 
 
 def run(job: dict[str, Any]) -> None:
@@ -22,16 +18,8 @@ def run(job: dict[str, Any]) -> None:
     """
     try:
         train(Job(**job), _report)
-    except DivergedError as error:
-        _report(Report(error=f"diverged: {error}"))
-    except CheckpointFolderError as error:
-        _report(Report(error=str(error), stops_study=True))
     except Exception as error:
-        if out_of_memory(error):
-            text = f"out of memory even with one row at a time: {error}"
-            _report(Report(error=text, out_of_memory=True))
-        else:
-            _report(Report(error=f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"))
+        _report(failure(error))
 
 
 def _report(report: Report) -> None:

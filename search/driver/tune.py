@@ -18,6 +18,7 @@ from ray.tune.search import Searcher
 
 from search.config.places import checkpoint_place
 from search.driver.budget import Budget
+from search.driver.engines import ENGINE, Engines
 from search.driver.losses import Losses
 from search.job import Report
 from search.storage.trials import FrozenTrial, TrialState
@@ -42,16 +43,19 @@ class StudySearcher(_NotPickled, Searcher):
 
     Args:
         study: the study.
+        losses: which says when a trial may start.
+        engines: in which trials train; None: each in a process of its own.
 
     Attributes:
         stopping: whether to start no more trials; running ones are left to be resumed.
         halted: why no trial can continue; None as long as they can.
     """
 
-    def __init__(self, study: Study, losses: Losses) -> None:
+    def __init__(self, study: Study, losses: Losses, engines: Engines | None = None) -> None:
         super().__init__(metric=METRIC, mode="max")
         self.study = study
         self.losses = losses
+        self.engines = engines
         self.keys: dict[str, Key] = {}
         self.pruned: set[Key] = set()
         self.errors: dict[Key, str] = {}
@@ -71,7 +75,8 @@ class StudySearcher(_NotPickled, Searcher):
         if assignment == "done":
             return Searcher.FINISHED
         self.keys[trial_id] = assignment.key
-        return assignment.job(self.study.config).to_dict()
+        job = assignment.job(self.study.config).to_dict()
+        return job if self.engines is None else {**job, ENGINE: self.engines.give(assignment.key)._asdict()}
 
     def record(self, trial_id: str, report: Report) -> Key:
         """Stores a report in the study and returns the trial's key."""
@@ -102,6 +107,8 @@ class StudySearcher(_NotPickled, Searcher):
         key = self.keys.pop(trial_id, None)
         if key is None:
             return
+        if self.engines is not None:
+            self.engines.take_back(key)
         done = curve(self.study.trial(key))
         last = done[max(done)] if done else None
         complete = last is not None and max(done) >= self.study.config.training.max_steps

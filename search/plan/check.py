@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -139,7 +140,10 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         for method, space in method_spaces.items()
     )
     parallel = max(1, resources.at_once(config, resources.of_this_machine()))
-    seconds = _seconds(plans, parallel)
+    slots = math.ceil(
+        parallel / config.cluster.trials_per_gpu
+    )  # what trials gain by sharing one is not known beforehand
+    seconds = _seconds(plans, slots)
     heads = _head_parameters(loaded, backbone)
     checkpoints = estimates.checkpoint_bytes(
         ((plan.trained_parameters[1], plan.finalist_runs[1]) for plan in plans), heads, parallel
@@ -156,7 +160,7 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         parallel_trials=parallel,
         max_seeds=settings.most_seeds if settings.most_seeds > settings.num_seeds else None,
         seconds=seconds,
-        gpu_seconds=_gpu_seconds(config, seconds, parallel),
+        gpu_seconds=_gpu_seconds(config, seconds, slots),
         checkpoint_bytes=checkpoints,
         can_show=evidence.can_show(config, task_plans),
         warnings=(

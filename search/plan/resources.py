@@ -37,6 +37,7 @@ def at_once(config: StudyConfig, resources: dict[str, float]) -> int:
     """
     asked = per_trial(config.cluster, resources.get("GPU", 0))
     fit = min(int(resources.get(name.upper(), 0) // amount) for name, amount in asked.items())
+    fit *= config.cluster.trials_per_gpu
     return min(fit, config.cluster.max_concurrent_trials or fit)
 
 

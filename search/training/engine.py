@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from statistics import mean
 
@@ -16,7 +17,7 @@ import torch
 from search.config.study_config import StudyConfig
 from search.job import Job, Report
 from search.training import checkpoint, latency
-from search.training.checkpoint_folder import CheckpointFolder
+from search.training.checkpoint_folder import CheckpointFolder, CheckpointFolderError
 from search.training.out_of_memory import out_of_memory
 from search.training.peak_memory import PeakMemory
 from search.training.steps.pack import Pack
@@ -34,8 +35,8 @@ class Attached:
         ended: whether the engine is done with it.
     """
 
-    def __init__(self, job: Job, report: Callable[[Report], object]) -> None:
-        self.job, self.report = job, report
+    def __init__(self, job: Job, report: Callable[[Report], object], received: Callable[[], object]) -> None:
+        self.job, self.report, self.received = job, report, received
         self.folder = CheckpointFolder(job.folder)
         self.trial: Trial | None = None
         self.error: Exception | None = None
@@ -77,17 +78,24 @@ class Engine:
         """Whether a job that waits may be tried: since one waits, another has ended."""
         self.attached: list[Attached] = []
 
-    def attach(self, job: Job, report: Callable[[Report], object]) -> Attached:
+    def attach(
+        self,
+        job: Job,
+        report: Callable[[Report], object],
+        received: Callable[[], object] = lambda: None,
+    ) -> Attached:
         """Takes a job from the next step on, from its checkpoint if there is one.
 
         Args:
             job: the job; its study must be the engine's.
             report: called at every evaluation, after the checkpoint was written.
+            received: called before a checkpoint is written; returns when what was reported before has arrived. If the process
+                ends, the report that the last checkpoint holds is made again, and no other one.
 
         Raises:
             CheckpointFolderError: its checkpoints cannot be read.
         """
-        one = Attached(job, report)
+        one = Attached(job, report, received)
         if not self.attached:
             self._memory = PeakMemory(self._resources.backbone.device)
         self._begin_or_wait(one)
@@ -221,10 +229,12 @@ class Engine:
         started = time.perf_counter()
         found = scored(trial, mean(one.losses), self._study, self._resources)
         trial.seconds = one.reported_seconds + one.seconds + time.perf_counter() - started
-        accumulated = self._packs[id(trial.backbone)].gradient_accumulation_steps
-        if accumulated > 1:
-            metrics = {"gradient_accumulation_steps": float(accumulated)}
-            found = dataclasses.replace(found, metrics=found.metrics | metrics)
+        together = {
+            "gradient_accumulation_steps": self._packs[id(trial.backbone)].gradient_accumulation_steps,
+            "trials_together": sum(other.running for other in self.attached),
+        }
+        metrics = {name: float(count) for name, count in together.items() if count > 1}
+        found = dataclasses.replace(found, metrics=found.metrics | metrics)
         assert self._memory is not None
         found = dataclasses.replace(
             found,
@@ -241,7 +251,20 @@ class Engine:
         """Writes the job's checkpoint, then reports."""
         assert one.trial is not None
         found = dataclasses.replace(found, latency_seconds=_latency(one.trial, self._study, self._resources))
+        one.received()
         one.report(dataclasses.replace(found, checkpoint=checkpoint.save(one.trial, one.folder, found)))
+
+
+def failure(error: Exception) -> Report:
+    """The report that says why a trial cannot go on."""
+    if isinstance(error, DivergedError):
+        return Report(error=f"diverged: {error}")
+    if isinstance(error, CheckpointFolderError):
+        return Report(error=str(error), stops_study=True)
+    if out_of_memory(error):
+        return Report(error=f"out of memory even with one row at a time: {error}", out_of_memory=True)
+    text = "".join(traceback.format_exception(error))
+    return Report(error=f"{type(error).__name__}: {error}\n\n{text}")
 
 
 def train(job: Job, report: Callable[[Report], object]) -> None:

@@ -65,3 +65,12 @@ def test_a_mistake_is_named_before_anything_heavy_is_imported(
     assert done.returncode == 2, done.stderr
     assert f"{named}:" in done.stderr
     assert imported(done) == "[]"
+
+
+def test_a_light_trial_needs_no_torch() -> None:
+    """Of many trials in one engine each has a process of its own, which does nothing but pass reports on."""
+    program = "import sys, search.driver.engines; print({'torch', 'transformers', 'optuna', 'scipy'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "set()\n"

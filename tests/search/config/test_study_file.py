@@ -156,6 +156,12 @@ def test_scientific_notation_is_a_number(tmp_path: Path, study: Any) -> None:
             1.5,
             "cluster.cpus_per_trial: must be a fraction below 1 or a whole number",
         ),
+        ("cluster.trials_per_gpu", 0, "cluster.trials_per_gpu: must be"),
+        (
+            "cluster",
+            {"gpus_per_trial": 0.5, "trials_per_gpu": 4},
+            "trials_per_gpu: must be 1 with gpus_per_trial 0.5",
+        ),
         ("tracking.mlflow_uri", "mlruns", "tracking.mlflow_uri: must be a URL"),
         ("methods", {}, "methods: must be at least 1 long"),
         ("methods.prompt_tunning", {}, "methods.prompt_tunning: unknown method; did you mean prompt_tuning?"),
