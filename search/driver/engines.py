@@ -32,10 +32,11 @@ ENGINE = "engine"
 
 
 class Place(NamedTuple):
-    """Where a trial trains: the name of an engine, and the trial's name there, which no other start of it has."""
+    """Where a trial trains: the name of an engine, the trial's name there, which no other start of it has, and how many came before."""
 
     engine: str
     name: str
+    number: int
 
 
 class Engines:
@@ -50,6 +51,8 @@ class Engines:
     def __init__(self, study: str, request: dict[str, float], count: int) -> None:
         self._running = Counter[str]()
         self._places: dict[Key, Place] = {}
+        self._given = 0
+        self._lost: dict[str, int] = {}
         self._hosts: dict[str, Any] = {}
         for _ in range(count):
             name = f"engine-{uuid.uuid4().hex}"
@@ -70,15 +73,28 @@ class Engines:
         """A place for a trial, in one of the engines with the fewest trials."""
         engine, _ = min(self._running.items(), key=lambda each: each[1])
         self._running[engine] += 1
-        self._places[key] = Place(engine, f"{key}-{uuid.uuid4().hex}")
+        self._places[key] = Place(engine, f"{key}-{uuid.uuid4().hex}", self._given)
+        self._given += 1
         return self._places[key]
 
-    def take_back(self, key: Key) -> None:
-        """The trial has ended, or its process is gone: the engine lets its job go, if it still has it."""
+    def take_back(self, key: Key) -> Place | None:
+        """The trial has ended, or its process is gone: the engine lets its job go, if it still has it.
+
+        Returns:
+            Where it was; None if it was nowhere.
+        """
         place = self._places.pop(key, None)
         if place is not None:
             self._running[place.engine] -= 1
             self._hosts[place.engine].detach.remote(place.name)
+        return place
+
+    def first_loss(self, place: Place) -> bool:
+        """Whether a lost trial is the first of those that its engine had: the others were lost with it."""
+        first = place.number >= self._lost.get(place.engine, 0)
+        if first:
+            self._lost[place.engine] = self._given
+        return first
 
     def close(self) -> None:
         """Ends all engines; their jobs can go on from their checkpoints."""

@@ -68,7 +68,7 @@ class Losses:
         """A trial came to its end, so another may run beside it again."""
         self._limit = min(self._limit + 1, self._most)
 
-    def lost(self, key: Key, why: str, running: int, counts: bool = True) -> str | None:
+    def lost(self, key: Key, why: str, running: int, counts: bool = True, first: bool = True) -> str | None:
         """Counts a loss.
 
         Args:
@@ -76,10 +76,23 @@ class Losses:
             why: what happened, in words.
             running: how many other trials run.
             counts: whether the trial itself may be the reason; not so if its node is gone.
+            first: whether it is not one of several trials that were lost with one process.
 
         Returns:
             The error with which it has failed, or None: it may start again.
         """
+        if first:
+            self._one_more(key, why)
+        if not counts or (self._local and memory.free() < self._need(key.method)):
+            return None
+        (self._alone if running == 0 and self._together[key] >= TOGETHER else self._together)[key] += 1
+        if self._alone[key] < ALONE:
+            return None
+        times = self._together.pop(key) + self._alone.pop(key)
+        return f"{why}: {times} times at one step, the last {ALONE} with no other trial running"
+
+    def _one_more(self, key: Key, why: str) -> None:
+        """Makes the next start wait, and after many losses in a row fewer trials run at once."""
         self._in_a_row += 1
         pause = min(FIRST_PAUSE * 2 ** (self._in_a_row - 1), LONGEST_PAUSE)
         self._not_before = time.monotonic() + pause
@@ -88,13 +101,6 @@ class Losses:
             self._say(f"{self._in_a_row} trials were lost in a row ({why}); now {self._limit} at a time")
         elif self._in_a_row == 1:
             self._say(f"{key} was lost: {why}; it goes on from its last checkpoint")
-        if not counts or (self._local and memory.free() < self._need(key.method)):
-            return None
-        (self._alone if running == 0 and self._together[key] >= TOGETHER else self._together)[key] += 1
-        if self._alone[key] < ALONE:
-            return None
-        times = self._together.pop(key) + self._alone.pop(key)
-        return f"{why}: {times} times at one step, the last {ALONE} with no other trial running"
 
     @property
     def _suspects(self) -> bool:

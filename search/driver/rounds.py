@@ -92,6 +92,8 @@ def train(
             say(f"{why}; starting it again ({start} of {STARTS - 1})" if start < STARTS else why)
             for key in searcher.keys.values():
                 study.give_back(key)
+                if hosts is not None:
+                    hosts.take_back(key)
     raise HaltedError(
         f"Ray Tune ended {STARTS} times before the study was finished. Nothing is lost: launch again to continue"
     )

@@ -18,7 +18,7 @@ from ray.tune.search import Searcher
 
 from search.config.places import checkpoint_place
 from search.driver.budget import Budget
-from search.driver.engines import ENGINE, Engines
+from search.driver.engines import ENGINE, Engines, Place
 from search.driver.losses import Losses
 from search.job import Report
 from search.storage.trials import FrozenTrial, TrialState
@@ -107,8 +107,7 @@ class StudySearcher(_NotPickled, Searcher):
         key = self.keys.pop(trial_id, None)
         if key is None:
             return
-        if self.engines is not None:
-            self.engines.take_back(key)
+        place = None if self.engines is None else self.engines.take_back(key)
         done = curve(self.study.trial(key))
         last = done[max(done)] if done else None
         complete = last is not None and max(done) >= self.study.config.training.max_steps
@@ -121,7 +120,7 @@ class StudySearcher(_NotPickled, Searcher):
             assert last is not None
             self.study.tell(key, TrialState.COMPLETE, last["validation"])
         elif not self.stopping:
-            self._lost(key)
+            self._lost(key, place)
             return
         self._remove_checkpoints(key, best)
         self.losses.ended()
@@ -148,10 +147,11 @@ class StudySearcher(_NotPickled, Searcher):
     def _folder(self, key: Key) -> CheckpointFolder:
         return CheckpointFolder(checkpoint_place(self.study.config, str(key)))
 
-    def _lost(self, key: Key) -> None:
+    def _lost(self, key: Key, place: Place | None) -> None:
         """The trial's process or node is gone, or had no memory: it starts again, unless the trial itself is the reason."""
         why, counts = reason(self.causes.pop(key, None))
-        failed = self.losses.lost(key, why, len(self.keys), counts)
+        first = self.engines is None or place is None or self.engines.first_loss(place)
+        failed = self.losses.lost(key, why, len(self.keys), counts, first)
         if failed is None:
             self.study.give_back(key)
         else:

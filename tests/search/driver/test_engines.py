@@ -112,6 +112,9 @@ def test_an_engine_that_is_killed_loses_nothing(study: dict[str, Any], tmp_path:
                 launch.wait()
                 _, alive = psutil.wait_procs(left, timeout=60)
                 assert not alive, "the engines of a launch that was killed"
+    assert "were lost in a row" not in (tmp_path / "launch.log").read_text(), (
+        "an engine that ends is one loss"
+    )
     code, said = run("launch", "study.yaml", "--set", "cluster.trials_per_gpu=4", cwd=tmp_path)
     assert code == 0, said
     assert_whole(tmp_path, list(METHODS), EACH)

@@ -86,6 +86,19 @@ def test_many_losses_in_a_row_lower_the_number_at_once(
     assert not losses.may_start(8)
 
 
+def test_trials_that_are_lost_with_one_process_are_one_loss(
+    losses: Losses, machine: Machine, said: list[str]
+) -> None:
+    machine.free = 0
+    for number in range(8):
+        key = Key("prompt_tuning", "search", number)
+        losses.lost(key, "its process ended", running=7 - number, first=number == 0)
+    assert len(said) == 1
+    machine.now, machine.free = 1e6, 2**40
+    losses.moved_on(ONE)
+    assert losses.may_start(7)
+
+
 def test_nothing_starts_without_memory_and_the_reason_is_said_once(
     losses: Losses, machine: Machine, said: list[str]
 ) -> None:
