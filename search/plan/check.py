@@ -140,9 +140,8 @@ def check(config: StudyConfig, probe: bool = True, test: bool = False) -> Plan:
         for method, space in method_spaces.items()
     )
     parallel = max(1, resources.at_once(config, resources.of_this_machine()))
-    slots = math.ceil(
-        parallel / config.cluster.trials_per_gpu
-    )  # what trials gain by sharing one is not known beforehand
+    # What trials gain by sharing a GPU is not known beforehand.
+    slots = math.ceil(parallel / config.cluster.trials_per_gpu)
     seconds = _seconds(plans, slots)
     heads = _head_parameters(loaded, backbone)
     checkpoints = estimates.checkpoint_bytes(
