@@ -16,6 +16,8 @@ from dashboards.rows import Rows, finite
 ENOUGH_TRIALS, ENOUGH_SEEDS = 4, 3
 NEAR = 5
 """A method that is further below the best than so many times epsilon would not be the best beyond an end of its range."""
+QUARTERS = 4
+"""Of the steps: after as many steps again, a method has gained at most so many times what it gained in the last quarter."""
 LOST_SHARE = 0.25
 """From this share of lost trials on, a method's search is no search that its budget promises."""
 
@@ -36,7 +38,7 @@ def findings(found: Contest) -> tuple[list[Finding], list[Finding]]:
     _seeds(found, reasons, notes)
     _unlearned(found, reasons, notes)
     _few_trials(found, reasons)
-    _rising(found, reasons)
+    _rising(found, reasons, notes)
     _edges(found, reasons, notes)
     return reasons, notes
 
@@ -121,11 +123,12 @@ def _few_trials(found: Contest, reasons: list[Finding]) -> None:
         )
 
 
-def _rising(found: Contest, reasons: list[Finding]) -> None:
+def _rising(found: Contest, reasons: list[Finding], notes: list[Finding]) -> None:
     """Curves that still rise: the methods might stand otherwise after more steps.
 
     Tested is the mean gain of the last quarter of the steps, over all retrained runs: above half of epsilon, and above 0 by a one-sided t
-    test at 2.5 %.
+    test at 2.5 %. Where one method is the best, it matters if another could reach it: if its gain, kept up for as many steps again, is as
+    large as the lower end of the lead's interval.
     """
     gains = {each.method: _last_gains(found.rows, each.method) for each in found.contenders}
     pooled = [gain for mine in gains.values() for gain in mine]
@@ -134,11 +137,23 @@ def _rising(found: Contest, reasons: list[Finding]) -> None:
     error = float(np.std(pooled, ddof=1)) / len(pooled) ** 0.5
     if error > 0 and float(stats.t.sf(np.mean(pooled) / error, len(pooled) - 1)) > 0.025:
         return
-    names = [
-        name for name, mine in gains.items() if mine and float(np.mean(mine)) > found.rows["epsilon"] / 2
-    ]
-    text = f"validation of {words.listed(names)} still rises at the last step"
-    reasons.append(Finding(text, longer(found.rows)))
+    rising = {
+        name: float(np.mean(mine))
+        for name, mine in gains.items()
+        if mine and float(np.mean(mine)) > found.rows["epsilon"] / 2
+    }
+    matters = not found.standing.best or any(_could_reach(found, *each) for each in rising.items())
+    text = f"validation of {words.listed(list(rising))} still rises at the last step"
+    (reasons if matters else notes).append(Finding(text, longer(found.rows)))
+
+
+def _could_reach(found: Contest, method: str, gain: float) -> bool:
+    """Whether a method could reach the best one with as many steps again."""
+    if method == found.leader.method:
+        return False
+    lead = found.pair(found.leader.method, method)
+    low = None if lead is None else lead.estimate.ci_low
+    return low is None or QUARTERS * gain >= low
 
 
 def _last_gains(rows: Rows, method: str) -> list[float]:

@@ -32,8 +32,11 @@ def can_show(config: StudyConfig, tasks: Sequence[Counted]) -> str | None:
     leads = [f"{lead:g} in {100 * share:.0f} %" for lead, share in found.items() if share < 0.995]
     leads = leads or [f"{LEADS[0]:g} in nearly all"]
     seeds = " to ".join(str(look) for look in dict.fromkeys((looks[0], looks[-1])))
-    counts = " and ".join(f"{count:,}" for count in units)
-    text = f"With {seeds} seeds and {counts} test rows a lead over all others is found so often: {', '.join(leads)} of studies"
+    counts = " and ".join(
+        f"{count:,} {'groups of test rows' if 'test' in task.groups else 'test rows'}"
+        for task, count in zip(tasks, units, strict=True)
+    )
+    text = f"With {seeds} seeds and {counts} a lead over all others is found so often: {', '.join(leads)} of studies"
     return f"{text} (assumed: scores near {power.SCORE:g} that vary by {power.SEED_STD:g} over seeds; one search)."
 
 

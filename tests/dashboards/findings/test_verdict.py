@@ -204,6 +204,22 @@ def test_curves_that_rise_make_a_verdict_provisional(rows: Rows) -> None:
     assert found.mends == ["training.max_steps=90"]
 
 
+@pytest.mark.parametrize(("behind", "matters"), [(0.6, False), (0.85, True)])
+def test_the_best_is_provisional_where_a_method_that_rises_could_reach_it(
+    study: Study, behind: float, matters: bool
+) -> None:
+    rows = study(accuracy={"head_only": 0.6, "prompt_tuning": 0.97, "p_tuning_v2": behind, "full": 0.6})
+    rows["search"] = {"max_steps": 100}
+    for each in rows["finalists"]:
+        for run in each["runs"]:
+            run["curve"] = [{"step": step, "validation": 0.5 + step * 0.0012} for step in (25, 50, 75, 100)]
+    found = decide(rows)
+    said = found.provisional if matters else found.notes
+    assert found.decision == "best"
+    assert bool(found.provisional) is matters
+    assert any(text.endswith("still rises at the last step") for text in said)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "p_value", "covers", "expected"),
     [
