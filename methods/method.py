@@ -102,6 +102,10 @@ class Method(nn.Module, ABC):
         """The copy that a method with `private_backbone` trains; else None."""
         return None
 
+    def shares_forward(self, backbone: Backbone) -> bool:
+        """Whether rows of other trials may be in a forward of the backbone with its own."""
+        return not self.private_backbone
+
     def train(self, mode: bool = True) -> Self:
         """Sets the mode, but keeps an own backbone in eval mode: its dropout would not use the trial's generator."""
         super().train(mode)

@@ -59,7 +59,7 @@ DOORS = {
     "optuna": {"search.storage", "search.strategy"},
     "mlflow": {"search.tracking"},
     "datasets": {"search.tasks"},
-    "peft": {"methods", "search.export"},
+    "peft": {"search.export"},
     "jinja2": {"dashboards.report", "clusters"},
 }
 """The rooms that import a heavy library, each of them."""

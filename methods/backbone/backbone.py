@@ -1,7 +1,7 @@
 """The frozen Hugging Face model, as a function of text and injection.
 
-The model is not patched, subclassed or changed: prompts go in as input embeddings, and prefixes through the attention
-interface (`methods/backbone/attention.py`).
+The model is not patched, subclassed or changed: prompts go in as input embeddings, prefixes through the attention
+interface (`methods/backbone/attention.py`), and low-rank updates through hooks of one forward (`methods/backbone/layers.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transformers import Cache
 
 from methods.backbone import attention, loading
 from methods.backbone.injection import Injection, Site
-from methods.backbone.layers import Visit
+from methods.backbone.layers import Visit, updated
 from methods.backbone.layout import Started, arrange
 from methods.backbone.loading import BackboneError
 from methods.backbone.readout import sequence_features
@@ -29,8 +29,7 @@ from methods.backbone.stack import Memory, Stack
 class Backbone:
     """A frozen model. Build it with `load`, or with `without_weights` if only its shape is needed.
 
-    Of an encoder-decoder (T5, BART) it is only the encoder, which heads read. With its language model it is both
-    parts: heads that write read the decoder, all others the encoder.
+    Of an encoder-decoder it is only the encoder, which heads read; with its language model it is both parts.
 
     Args:
         model: transformers' base model, or its class with a language-model head.
@@ -110,9 +109,7 @@ class Backbone:
         """The start token of an encoder-decoder's decoder."""
         found: int | None = self.config.decoder_start_token_id
         if found is None:
-            raise BackboneError(
-                "the model's config.json has no decoder_start_token_id, which its decoder needs to begin"
-            )
+            raise BackboneError("config.json has no decoder_start_token_id, which the decoder needs to begin")
         return found
 
     @property
@@ -164,8 +161,8 @@ class Backbone:
             ids_BT, mask_BT, injection, types_BT: see `forward`.
             cache: a cache to fill, so that `write` can continue a decoder's text.
         """
-        rows, length = ids_BT.shape
-        assert injection.rows == rows, f"injection of {injection.rows} rows for a batch of {rows}"
+        length = ids_BT.shape[1]
+        assert injection.rows == len(ids_BT), f"injection of {injection.rows} rows for {len(ids_BT)}"
         embeddings, mask, text_BT = self.embed(ids_BT), mask_BT, None
         if injection.prompt is not None:
             embeddings, mask, text_BT = arrange(injection.prompt, embeddings, mask_BT)
@@ -179,9 +176,8 @@ class Backbone:
                 types[:, -length:] = types_BT
             else:
                 types.scatter_(1, text_BT, types_BT)
-        states = self._reader.run(
-            embeddings, mask, positions, self._visitor(injection), types_BT=types, cache=cache
-        )
+        with self._injected(injection) as visitor:
+            states = self._reader.run(embeddings, mask, positions, visitor, types_BT=types, cache=cache)
         return Started(injection, states, mask, text_BT)
 
     def write(self, ids_BU: Tensor, started: Started, cache: Cache | None = None) -> Tensor:
@@ -192,23 +188,27 @@ class Backbone:
             started: the result of `read`. For a decoder its mask must cover all tokens, including these.
             cache: the cache of earlier tokens; an encoder-decoder needs none for its first tokens.
         """
-        visitor = self._visitor(started.injection)
+        injected = self._injected(started.injection)
         if self._writer is not None:
             before = 0 if cache is None else int(cache.get_seq_length())
-            size = (len(ids_BU), before + ids_BU.shape[1])
-            mask = torch.ones(size, dtype=torch.bool, device=ids_BU.device)
+            mask = started.mask_BS.new_ones(len(ids_BU), before + ids_BU.shape[1])
             positions = (mask.cumsum(1) - 1)[:, before:]
             memory = Memory(started.states_BSH, started.mask_BS)
             embeddings = self._writer.embed(ids_BU)
-            return self._writer.run(embeddings, mask, positions, visitor, memory=memory, cache=cache)
+            with injected as visitor:
+                return self._writer.run(embeddings, mask, positions, visitor, memory=memory, cache=cache)
         mask = started.mask_BS
         positions = (mask.cumsum(1) - 1)[:, -ids_BU.shape[1] :]
         if started.injection.offset_B is not None:
             positions = positions + started.injection.offset_B[:, None]
-        return self._reader.run(self.embed(ids_BU), mask, positions, visitor, cache=cache)
+        with injected as visitor:
+            return self._reader.run(self.embed(ids_BU), mask, positions, visitor, cache=cache)
 
-    def _visitor(self, injection: Injection) -> attention.Visitor | None:
-        return attention.Prefixes(self._sites, injection.prefixes) if injection.prefixes else None
+    @contextlib.contextmanager
+    def _injected(self, injection: Injection) -> Iterator[attention.Visitor | None]:
+        """Puts updates into the layers for one forward; gives what puts prefixes into the attention."""
+        with updated(self.model, injection.updates):
+            yield attention.Prefixes(self._sites, injection.prefixes) if injection.prefixes else None
 
     @torch.no_grad()
     def features(
@@ -284,9 +284,8 @@ class Backbone:
     def fingerprint(self) -> str:
         """The sha256 of all weights; it never changes, since the model is frozen."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            if name in self._not_in_file:
-                continue
+        kept = {n: tensor for n, tensor in self.model.state_dict().items() if n not in self._not_in_file}
+        for name, tensor in sorted(kept.items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()

@@ -3,17 +3,20 @@
 Every tensor has a row dimension, so rows of different trials can share one forward of the backbone (`concatenate`).
 Rows with fewer virtual tokens than others are padded, and the padding is masked.
 
-Letters: B rows, P virtual tokens, E width of the input embeddings, N key/value heads, D head width.
+Letters: B rows, P virtual tokens, E width of the input embeddings, N key/value heads, D head width; of updates K owners, R rank,
+I and O widths of a layer's input and output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 class Site(NamedTuple):
@@ -62,6 +65,21 @@ class Prefix:
 
 
 @dataclass(frozen=True)
+class Update:
+    """Low-rank updates of a linear layer: to what it makes of x they add B A x.
+
+    Attributes:
+        down_KRI: `[K, R, I]` float, the matrices A of K owners.
+        up_KOR: `[K, O, R]` float, their matrices B.
+        owner_B: `[B]` int64, the owner of each row.
+    """
+
+    down_KRI: Tensor
+    up_KOR: Tensor
+    owner_B: Tensor
+
+
+@dataclass(frozen=True)
 class Injection:
     """What the backbone sees besides the text.
 
@@ -69,6 +87,7 @@ class Injection:
         rows: the number of rows, B.
         prompt: virtual tokens among the text's, or None.
         prefixes: the prefix of each site; other sites get none.
+        updates: the update of each linear layer by the layer's name in the model; other layers get none.
         offset_B: `[B]` int64, the position of the row's first token (of text or prompt); None for 0.
         auxiliary_loss_B: `[B]` float, a term that is added to the row's loss; None for none.
     """
@@ -76,6 +95,7 @@ class Injection:
     rows: int
     prompt: Prompt | None = None
     prefixes: dict[Site, Prefix] = field(default_factory=dict)
+    updates: dict[str, Update] = field(default_factory=dict)
     offset_B: Tensor | None = None
     auxiliary_loss_B: Tensor | None = None
 
@@ -93,6 +113,10 @@ class Injection:
             prefixes={
                 site: Prefix(prefix.key_BNPD[rows], prefix.value_BNPD[rows], prefix.mask_BP[rows])
                 for site, prefix in self.prefixes.items()
+            },
+            updates={
+                name: Update(update.down_KRI, update.up_KOR, update.owner_B[rows])
+                for name, update in self.updates.items()
             },
             offset_B=None if self.offset_B is None else self.offset_B[rows],
             auxiliary_loss_B=None if self.auxiliary_loss_B is None else self.auxiliary_loss_B[rows],
@@ -132,9 +156,35 @@ def concatenate(injections: Sequence[Injection]) -> Injection:
         rows=sum(rows),
         prompt=prompt,
         prefixes=prefixes,
+        updates=_updates([injection.updates for injection in injections], rows),
         offset_B=_stack_rows([injection.offset_B for injection in injections], rows),
         auxiliary_loss_B=_stack_rows([injection.auxiliary_loss_B for injection in injections], rows),
     )
+
+
+def _updates(parts: Sequence[Mapping[str, Update]], rows: Sequence[int]) -> dict[str, Update]:
+    """Joins the owners of each layer's updates, with ranks padded to the largest; rows without an update share an owner of zeros."""
+    joined = {}
+    for name in dict.fromkeys(itertools.chain(*parts)):
+        like = next(part[name] for part in parts if name in part)
+        out, inner = like.up_KOR.shape[1], like.down_KRI.shape[2]
+        nothing = Update(
+            like.down_KRI.new_zeros(1, 1, inner), like.up_KOR.new_zeros(1, out, 1), like.owner_B.new_zeros(0)
+        )
+        given = [part.get(name, nothing) for part in parts]
+        rank = max(update.down_KRI.shape[1] for update in given)
+        firsts = itertools.accumulate((len(update.down_KRI) for update in given), initial=0)
+        joined[name] = Update(
+            torch.cat([pad(update.down_KRI, (0, 0, 0, rank - update.down_KRI.shape[1])) for update in given]),
+            torch.cat([pad(update.up_KOR, (0, rank - update.up_KOR.shape[2])) for update in given]),
+            torch.cat(
+                [
+                    update.owner_B.new_full((count,), first) if update is nothing else update.owner_B + first
+                    for update, first, count in zip(given, firsts, rows, strict=False)
+                ]
+            ),
+        )
+    return joined
 
 
 def _halves(prompt: Prompt) -> Tensor:

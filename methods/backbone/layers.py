@@ -1,4 +1,4 @@
-"""Hooks that read or replace the inputs of a model's layers during one forward; they are removed after it."""
+"""Hooks that read or replace the inputs of a model's layers, or add to their outputs, during one forward; they are removed after it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
-from methods.backbone.injection import Site
+from methods.backbone.injection import Site, Update
 
 Visit = Callable[[Site, Tensor], Tensor]
 Visited = contextlib.AbstractContextManager[None]
@@ -56,3 +57,41 @@ def _hook(argument: str, calls: Iterator[Site], visit: Visit) -> Callable[..., t
         return (visit(site, args[0]), *args[1:]), kwargs  # hidden states are the first argument
 
     return hook
+
+
+@contextlib.contextmanager
+def updated(model: nn.Module, updates: Mapping[str, Update]) -> Iterator[None]:
+    """Adds low-rank updates to what linear layers of the model make, for the length of a `with`."""
+    hooks = [
+        model.get_submodule(name).register_forward_hook(_adds(name, update))
+        for name, update in updates.items()
+    ]
+    try:
+        yield
+    finally:
+        for each in hooks:
+            each.remove()
+
+
+def _adds(name: str, update: Update) -> Callable[..., Tensor]:
+    def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return (output + _added(name, update, args[0])).to(output.dtype)
+
+    return hook
+
+
+def _added(name: str, update: Update, given: Tensor) -> Tensor:
+    """B A x for each row's owner; computed, as in peft, in the number type of A."""
+    given = given.to(update.down_KRI.dtype)
+    if len(update.down_KRI) == 1:
+        return linear(linear(given, update.down_KRI[0]), update.up_KOR[0])
+    rows = len(update.owner_B)
+    if len(given) % rows:  # tokens that were sorted by expert, say
+        raise ValueError(
+            f"the layer {name} sees {len(given)} tokens of {rows} rows, so its update cannot tell the rows apart; train with "
+            "target: attention"
+        )
+    given_BTI = given.reshape(rows, -1, given.shape[-1])
+    low_BTR = given_BTI @ update.down_KRI[update.owner_B].mT
+    made_BTO = low_BTR @ update.up_KOR[update.owner_B].mT
+    return made_BTO.view(*given.shape[:-1], -1)

@@ -24,6 +24,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
 )
+from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
 from methods import lora, parameters
@@ -191,8 +192,14 @@ def _lora(model: Any, form: lora.Method, answer: str) -> Any:
     # Our names for a language model are already those of its class; for a base model, its name in the class is missing.
     prefix = "" if answer == "text" else f"{model.base_model_prefix}."
     targets = [f"{prefix}{name}" for name in form.targets]
-    described = {**form.adapter.to_dict(), "target_modules": targets, "task_type": task_type}
-    adapted = peft.get_peft_model(model, peft.LoraConfig(**described))
+    described = peft.LoraConfig(
+        r=form.config.r,
+        lora_alpha=form.config.lora_alpha,
+        target_modules=targets,
+        fan_in_fan_out=isinstance(model.get_submodule(targets[0]), Conv1D),  # in GPT-2, all of them
+        task_type=task_type,
+    )
+    adapted = peft.get_peft_model(model, described)
     theirs = dict(adapted.named_parameters())
     with torch.no_grad():
         for name, tensor in parameters.state(form).items():

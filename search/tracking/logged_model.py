@@ -154,14 +154,7 @@ def _requirements(method: str) -> list[str]:
 
     If another package offers the method, that package is included.
     """
-    packages = (
-        "mlflow",
-        "torch",
-        "transformers",
-        "safetensors",
-        "pandas",
-        *(["peft"] if method == "lora" else []),
-    )
+    packages = ("mlflow", "torch", "transformers", "safetensors", "pandas")
     offered = registry.distribution(method)
     versions = [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in packages]
     return [*versions, *([offered] if offered else [])]

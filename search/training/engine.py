@@ -155,17 +155,17 @@ class Engine:
         if trial.done:
             one.end()
         else:
-            self._packs.setdefault(id(trial.backbone), Pack()).attach(trial)
+            self._packs.setdefault(trial.pack_key, Pack()).attach(trial)
 
     def _leave(self, one: Attached) -> None:
         """Takes the job's trial out of its pack."""
         trial, one.trial = one.trial, None
-        pack = None if trial is None else self._packs.get(id(trial.backbone))
+        pack = None if trial is None else self._packs.get(trial.pack_key)
         if trial is None or pack is None or trial not in pack.trials:
             return
         pack.detach(trial)
         if not pack.trials:
-            del self._packs[id(trial.backbone)]
+            del self._packs[trial.pack_key]
 
     def _guarded(self, one: Attached, work: Callable[[Attached], None]) -> None:
         """Does something for one job, whose error is its own; if memory runs out, again with fewer jobs."""
@@ -230,7 +230,7 @@ class Engine:
         found = scored(trial, mean(one.losses), self._study, self._resources)
         trial.seconds = one.reported_seconds + one.seconds + time.perf_counter() - started
         together = {
-            "gradient_accumulation_steps": self._packs[id(trial.backbone)].gradient_accumulation_steps,
+            "gradient_accumulation_steps": self._packs[trial.pack_key].gradient_accumulation_steps,
             "trials_together": sum(other.running for other in self.attached),
         }
         metrics = {name: float(count) for name, count in together.items() if count > 1}

@@ -97,6 +97,7 @@ class Trial:
         self.generator = torch.Generator().manual_seed(derive(seed, "parameters"))
         self.method = method_class(config, backbone, len(tasks))
         self.backbone = self.method.own_backbone or backbone
+        self.alone = not self.method.shares_forward(self.backbone)
         self.heads = nn.ModuleList(task.head(self.backbone, config.readout) for task in tasks)
         self.queries: list[Tensor] | None = None  # of each task's training rows
         if self.method.query is not None:
@@ -114,6 +115,11 @@ class Trial:
             derive(seed, "order"),
             _share_exponent(settings),
         )
+
+    @property
+    def pack_key(self) -> int:
+        """Equal in trials whose rows can be in one forward."""
+        return id(self) if self.alone else id(self.backbone)
 
     @property
     def counts(self) -> Counts:

@@ -38,15 +38,17 @@ def test_a_row_does_not_depend_on_its_batch_or_padding(case: str, backbone: Back
 def test_rows_of_another_trial_change_nothing(case: str, backbone: Backbone) -> None:
     """Rows of a shorter and a longer prompt of another method in the same forward."""
     method = build(case, backbone)
-    if method.private_backbone:
-        pytest.skip("it trains a copy of the backbone: its rows share no forward")
+    if not method.shares_forward(backbone):
+        pytest.skip("its rows share no forward")
     ids, mask = texts(4, 7)
     mine = inject(backbone, method, ids[:2], mask[:2], [0, 1])
     alone = backbone.forward(ids[:2], mask[:2], mine)
     for other in methods.names():
-        if methods.get(other).Method.private_backbone or small_config(other).problems(backbone.shape, 16):
+        if small_config(other).problems(backbone.shape, 16):
             continue
         neighbour = build(other, backbone, seed=1, num_virtual_tokens=9)
+        if not neighbour.shares_forward(backbone):
+            continue
         theirs = inject(backbone, neighbour, ids[2:], mask[2:], [0, 1])
         packed = backbone.forward(ids, mask, concatenate([mine, theirs]))
         torch.testing.assert_close(packed[:2], alone, rtol=1e-4, atol=1e-5)
@@ -88,7 +90,7 @@ def test_the_injection_matters_unless_it_is_empty(case: str, backbone: Backbone)
     bare = run(backbone, build("head_only", backbone), ids, mask, [0, 1])
     injected = run(backbone, build(case, backbone), ids, mask, [0, 1])
     same = torch.allclose(bare, injected, rtol=1e-4, atol=1e-5)
-    assert same == (case == "head_only" or methods.get(case.partition(" ")[0]).Method.private_backbone)
+    assert same == (case.partition(" ")[0] in ("head_only", "full", "lora")), "LoRA's updates start at zero"
 
 
 def test_tasks_have_parameters_of_their_own(case: str, bert: Backbone) -> None:
@@ -97,8 +99,8 @@ def test_tasks_have_parameters_of_their_own(case: str, bert: Backbone) -> None:
     if case == "head_only":
         assert trained_parameters(method) == 0
         pytest.skip("it has no parameters")
-    if method.private_backbone:
-        pytest.skip("it trains one copy of the backbone for all tasks")
+    if case.partition(" ")[0] in ("full", "lora"):
+        pytest.skip("it trains one set of weights for all tasks")
     first, second = (run(bert, method, ids, mask, [task]) for task in (0, 1))
     assert not torch.allclose(first, second)
 

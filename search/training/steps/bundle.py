@@ -39,7 +39,7 @@ def structure(trial: Trial) -> tuple[object, ...] | None:
     moved = {id(p) for group, _ in trial.method.parameter_groups() for p in group}
     alike = {p.dtype for p in (*trial.method.parameters(), *trial.heads.parameters())}
     trained = moved == set(map(id, trial.method.parameters())) and len(alike) == 1
-    if method is None or trial.method.private_backbone or not (plain and one_way and trained):
+    if method is None or trial.alone or not (plain and one_way and trained):
         return None
     return method, *heads, *map(id, trial.tasks), trial.needs_no_forward
 

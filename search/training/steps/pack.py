@@ -61,11 +61,12 @@ class Pack:
         """Adds a trial from the next step on.
 
         Raises:
-            ValueError: the trial has another backbone than the others.
+            ValueError: the trial cannot share a forward with the others.
         """
-        if any(other.backbone is not trial.backbone for other in self.trials):
+        if any(other.pack_key != trial.pack_key for other in self.trials):
             raise ValueError(
-                "trials of a pack must share one backbone; a trial that trains a copy needs a pack of its own"
+                "trials of a pack must share one backbone; a trial that trains a copy, or updates layers in which its model mixes "
+                "rows, needs a pack of its own"
             )
         self._release()
         self.trials.append(trial)

@@ -119,8 +119,11 @@ class Solo:
         trial.step += 1
 
     def forget(self) -> None:
-        """Clears the gradients."""
+        """Clears the gradients, and moments that are not complete because memory ran out while they were made."""
         self._trial.optimizer.zero_grad(set_to_none=True)
+        state = self._trial.optimizer.state
+        for parameter in [each for each, made in state.items() if "exp_avg_sq" not in made]:
+            del state[parameter]
 
     def release(self) -> None:
         """Does nothing: the trial's tensors are its own."""

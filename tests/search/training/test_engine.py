@@ -184,7 +184,7 @@ def test_what_finds_no_memory_waits(study: dict[str, Any], tmp_path: Path) -> No
     study["model"]["name_or_path"] = str(tmp_path / "wide")
     config = study_file.load(write_study(study, tmp_path))
     given = [job.to_dict() for job in jobs(config, "a", [("full", {})] * 3)]
-    command = [sys.executable, "-c", _IN_LITTLE_MEMORY, json.dumps(given), "160"]
+    command = [sys.executable, "-c", _IN_LITTLE_MEMORY, json.dumps(given), "110"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     running, ended, errors, steps = json.loads(done.stdout.splitlines()[-1])

@@ -131,7 +131,7 @@ def test_a_trial_that_trains_a_copy_has_a_pack_of_its_own(backbone: Backbone, ta
     pack = Pack()
     pack.attach(make("head_only", backbone, task))
     with pytest.raises(ValueError, match="needs a pack of its own"):
-        pack.attach(make("lora", backbone, task))
+        pack.attach(make("full", backbone, task))
 
 
 def test_a_damaged_checkpoint_costs_one_interval(backbone: Backbone, task: Task, tmp_path: Path) -> None:
