@@ -20,7 +20,6 @@ from transformers import (
 import methods
 from methods import answers
 from methods.backbone.backbone import Backbone
-from methods.backbone.injection import Injection
 from methods.heads.generation import greedy
 from methods.method import Method, Rows
 from search.export import peft_folder

@@ -172,19 +172,19 @@ def test_what_finds_no_memory_waits(study: dict[str, Any], tmp_path: Path) -> No
     model = BertModel(
         BertConfig(
             vocab_size=64,
-            hidden_size=256,
+            hidden_size=512,
             num_hidden_layers=4,
             num_attention_heads=8,
-            intermediate_size=1024,
+            intermediate_size=2048,
             max_position_embeddings=40,
         )
     )
-    model.save_pretrained(tmp_path / "wide")  # 3.2 million parameters, 12 MiB
+    model.save_pretrained(tmp_path / "wide")  # 12.6 million parameters, 48 MiB
     make_tokenizer().save_pretrained(tmp_path / "wide")
     study["model"]["name_or_path"] = str(tmp_path / "wide")
     config = study_file.load(write_study(study, tmp_path))
     given = [job.to_dict() for job in jobs(config, "a", [("full", {})] * 3)]
-    command = [sys.executable, "-c", _IN_LITTLE_MEMORY, json.dumps(given), "110"]
+    command = [sys.executable, "-c", _IN_LITTLE_MEMORY, json.dumps(given), "440"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     running, ended, errors, steps = json.loads(done.stdout.splitlines()[-1])
