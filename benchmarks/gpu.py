@@ -118,9 +118,8 @@ def decoder_rates(bench: Bench) -> None:
 
 def own_copies(bench: Bench) -> None:
     """Section 7."""
-    for name in ("full", "lora"):
-        with going_on(name):
-            rates_of(bench, name, bench.backbone, bench.task, (1,))
+    with going_on("full"):
+        rates_of(bench, "full", bench.backbone, bench.task, (1,))
 
 
 def other_numbers(bench: Bench) -> None:
@@ -154,7 +153,7 @@ SECTIONS: tuple[tuple[str, float, Callable[[Bench], None]], ...] = (
     (f"4. {PROCESSES} processes at once on the device, each with a solo trial", 40, processes),
     ("5. peft, one trial at a time", 15, peft_rates),
     ("6. A decoder of Llama's shape, bfloat16", 15, decoder_rates),
-    ("7. Methods that train a copy of the model, solo", 5, own_copies),
+    ("7. The method that trains a copy of the model, solo", 5, own_copies),
     ("8. BERT's shape in other number types", 10, other_numbers),
     ("9. Kernels of BERT's shape on the GPU, by torch's profiler", 20, kernels_of),
 )
