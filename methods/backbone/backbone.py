@@ -29,7 +29,8 @@ from methods.backbone.stack import Memory, Stack
 class Backbone:
     """A frozen model. Build it with `load`, or with `without_weights` if only its shape is needed.
 
-    Of an encoder-decoder it is only the encoder, which heads read; with its language model it is both parts.
+    Of an encoder-decoder (T5, BART) it is only the encoder, which heads read. With its language model it is both: heads that write
+    read the decoder, all others the encoder.
 
     Args:
         model: transformers' base model, or its class with a language-model head.
