@@ -66,7 +66,7 @@ def engines(launch: subprocess.Popen[str]) -> list[psutil.Process]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(1500)
 def test_engines_as_processes_of_their_own(study: dict[str, Any], tmp_path: Path) -> None:
     write(study, tmp_path, 50)
@@ -82,7 +82,7 @@ def test_engines_as_processes_of_their_own(study: dict[str, Any], tmp_path: Path
 @pytest.mark.timeout(1500)
 def test_an_engine_that_is_killed_loses_nothing(study: dict[str, Any], tmp_path: Path) -> None:
     """Its trials go on from their checkpoints, under the same numbers; a killed launch leaves no engine behind."""
-    write(study, tmp_path, 400)
+    write(study, tmp_path, 200)
     code, said = run("launch", "study.yaml", "--set", "output_dir=alone", cwd=tmp_path)
     assert code == 0, said
     launch = start("launch", "study.yaml", "--set", "cluster.trials_per_gpu=4", cwd=tmp_path)

@@ -20,7 +20,7 @@ from tests.search.launches import assert_whole, mlflow_runs, report, run, start,
 pytestmark = pytest.mark.timeout(400)
 
 METHODS = ("head_only", "prompt_tuning")
-EVAL_STEPS, MAX_STEPS = 40, 400
+EVAL_STEPS, MAX_STEPS = 60, 600
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ class Halfway:
     def __call__(self) -> bool:
         for where, trial in trials(self._folder).items():
             done = curve(trial) if where[0] == "tiny/prompt_tuning" else {}
-            if trial.state == TrialState.RUNNING and where != self._seen and 1 <= len(done) <= 5:
+            if trial.state == TrialState.RUNNING and where != self._seen and 1 <= len(done) <= 7:
                 self.where, self.step = where, max(done)
                 return True
         return False
