@@ -25,7 +25,7 @@ METHODS = ("head_only", "prompt_tuning")
 def folder(study: dict[str, Any], tmp_path: Path) -> Path:
     study["output_dir"] = "outputs"
     study["methods"] = {name: study["methods"][name] for name in METHODS}
-    study["training"] = {**study["training"], "max_steps": 400, "eval_steps": 20}
+    study["training"] = {**study["training"], "max_steps": 200, "eval_steps": 20}
     study["search"] = {"trials_per_method": 3, "early_stopping": False}
     study["finalists"] = {"num_seeds": 2, "max_seeds": 2}
     write_study(study, tmp_path)
