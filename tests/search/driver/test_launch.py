@@ -238,6 +238,7 @@ def test_a_study_in_which_all_fails_ends_3(study: dict[str, Any], tmp_path: Path
     assert code == 3, "launching it again is no success either: " + output
 
 
+@pytest.mark.release
 def test_a_limit_ends_4_and_more_of_it_goes_on(long_folder: Path) -> None:
     code, output = run("launch", "study.yaml", "--set", "search.max_hours=0.0001", cwd=long_folder)
     assert code == 4, output

@@ -16,7 +16,7 @@ import pytest
 from tests.search.conftest import write_study
 from tests.search.launches import assert_whole, progress, start, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(600)]
 
 METHODS = ("head_only", "prompt_tuning")
 
@@ -74,7 +74,6 @@ def test_a_launch_outlives_its_ray(folder: Path) -> None:
     assert not left(session)
 
 
-@pytest.mark.release
 def test_a_launch_outlives_a_ray_that_does_not_start(folder: Path) -> None:
     """Before, it waited for 30 s and ended with Ray's traceback."""
     launch = start("launch", "study.yaml", cwd=folder)
@@ -90,7 +89,6 @@ def test_a_launch_outlives_a_ray_that_does_not_start(folder: Path) -> None:
     assert not left(killed)
 
 
-@pytest.mark.release
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_whole_group_ends_cleanly(folder: Path, number: signal.Signals) -> None:
     """As `timeout`, systemd, Slurm and a closing terminal send it. Before, the driver died later, without report or word."""
