@@ -91,6 +91,9 @@ def test_seeds_are_added_until_methods_can_be_told_apart(folder: Path) -> None:
     groups = pd.read_parquet(folder / "outputs/tiny/predictions/trivial.parquet")["group"]
     assert groups.isna().all(), "the study names no group"
 
+    code, output = launch(folder, [])
+    assert code == 0, output
+    assert "Nothing to do" in output
     code, output = launch(folder, [["prompt_tuning"]], "finalists.max_seeds=6")
     assert code == 0, output
     assert "Cannot tell prompt_tuning from the others with 4 seeds: training it with 2 more ..." in output

@@ -86,7 +86,7 @@ class Halfway:
         return False
 
 
-@pytest.mark.release
+@pytest.mark.slow
 def test_gpu_hours_end_4(folder: Path) -> None:
     code, output = run("launch", "study.yaml", "--set", "search.max_gpu_hours=0.0002", cwd=folder)
     assert code == 4, output
